@@ -1,0 +1,76 @@
+/**
+ * A virtual memory area: a range of pages of one address space, with one set of rights and one backing.
+ * Ranges are half-open and counted in pages: `[start, end)`.
+ */
+import type { FileIndex, Vpn } from "../base/units.ts";
+import type { AddressSpace } from "./address-space.ts";
+import type { AnonVma, AnonVmaChain } from "./anon-vma.ts";
+import type { FileObject } from "./file.ts";
+
+// Linux's VM_* values (include/linux/mm.h).
+export const VM_READ = 0x1;
+export const VM_WRITE = 0x2;
+export const VM_EXEC = 0x4;
+export const VM_SHARED = 0x8;
+export const VM_MAYREAD = 0x10;
+export const VM_MAYWRITE = 0x20;
+export const VM_MAYEXEC = 0x40;
+export const VM_MAYSHARE = 0x80;
+export const VM_GROWSDOWN = 0x100;
+export const VM_PFNMAP = 0x400;
+export const VM_DENYWRITE = 0x800;
+export const VM_LOCKED = 0x2000;
+export const VM_IO = 0x4000;
+export const VM_SEQ_READ = 0x8000;
+export const VM_RAND_READ = 0x1_0000;
+export const VM_DONTCOPY = 0x2_0000;
+export const VM_DONTEXPAND = 0x4_0000;
+export const VM_LOCKONFAULT = 0x8_0000;
+export const VM_ACCOUNT = 0x10_0000;
+export const VM_NORESERVE = 0x20_0000;
+export const VM_HUGETLB = 0x40_0000;
+export const VM_NONLINEAR = 0x80_0000;
+export const VM_WIPEONFORK = 0x200_0000;
+export const VM_DONTDUMP = 0x400_0000;
+export const VM_HUGEPAGE = 0x2000_0000;
+export const VM_NOHUGEPAGE = 0x4000_0000;
+
+export class Vma {
+  readonly mm: AddressSpace;
+  start: Vpn;
+  end: Vpn;
+  /** VM_* bits. */
+  flags: number;
+  /** The page of the file at `start`; of a private anonymous area the page number that `start` had when it was made. */
+  fileIndex: FileIndex;
+  readonly file: FileObject | null;
+  /** Who may find this area's anonymous pages; null until the first of them. */
+  anonVma: AnonVma | null = null;
+  /** Every anon_vma whose pages may be in this area: its own and its ancestors'. */
+  anonVmaChain: AnonVmaChain[] = [];
+
+  constructor(mm: AddressSpace, start: Vpn, end: Vpn, flags: number, file: FileObject | null, fileIndex: FileIndex) {
+    this.mm = mm;
+    this.start = start;
+    this.end = end;
+    this.flags = flags;
+    this.file = file;
+    this.fileIndex = fileIndex;
+  }
+
+  get pages(): number {
+    return this.end - this.start;
+  }
+
+  /** The file page (or, if anonymous, the pgoff) that belongs at `page`. */
+  indexAt(page: Vpn): FileIndex {
+    return this.fileIndex + (page - this.start);
+  }
+
+  contains(page: Vpn): boolean {
+    return page >= this.start && page < this.end;
+  }
+}
+
+/** Whether writes to pages of such an area must be copied: private, and writable now or later. */
+export const isCopyOnWrite = (flags: number): boolean => (flags & (VM_SHARED | VM_MAYWRITE)) === VM_MAYWRITE;
