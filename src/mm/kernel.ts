@@ -1,0 +1,61 @@
+/**
+ * The kernel as its operations see it: every subsystem of one machine, wired once by `machine.ts`. Operations are
+ * functions that take it first; nothing in `mm` reads a design or a geometry.
+ */
+import type { Pfn } from "../base/units.ts";
+import type { Cpu } from "../hw/cpu.ts";
+import type { PagingFormat } from "../hw/paging-format.ts";
+import type { PhysicalMemory } from "../hw/physical-memory.ts";
+import type { Entries } from "../hw/pte.ts";
+import type { Tunables } from "../tunables.ts";
+import type { AddressSpace } from "./address-space.ts";
+import type { Allocator } from "./allocator.ts";
+import type { AnonVmas } from "./anon-vma.ts";
+import type { Counters } from "./counters.ts";
+import type { Events } from "./events.ts";
+import type { Files } from "./file.ts";
+import type { Frames } from "./frames.ts";
+import type { AddressLayout } from "./layout.ts";
+import type { Nonlinear } from "./nonlinear/nonlinear.ts";
+import type { Commitment } from "./overcommit.ts";
+import type { PageTables } from "./page-table.ts";
+import type { Personality } from "./personality.ts";
+import type { ReverseMap } from "./rmap/reverse-map.ts";
+import type { Slabs } from "./slab.ts";
+import type { TlbFlush } from "./tlb-flush.ts";
+
+export interface Kernel {
+  // The hardware below.
+  readonly memory: PhysicalMemory;
+  readonly format: PagingFormat;
+  readonly entries: Entries;
+  readonly cpus: readonly Cpu[];
+
+  // Memory and who owns it.
+  readonly frames: Frames;
+  readonly allocator: Allocator;
+  /** The caches of small objects: vmas, mms, anon_vmas, radix-tree nodes. */
+  readonly slabs: Slabs;
+  /** ZERO_PAGE: what anonymous reads map. */
+  readonly zeroFrame: Pfn;
+
+  // The mechanisms, one choice each.
+  readonly tables: PageTables;
+  readonly reverseMap: ReverseMap;
+  readonly tlbFlush: TlbFlush;
+  readonly nonlinear: Nonlinear;
+
+  readonly anonVmas: AnonVmas;
+  readonly files: Files;
+  readonly commitment: Commitment;
+  /** Every live address space. */
+  readonly spaces: Set<AddressSpace>;
+
+  /** How calls and faults behave where kernels differ. */
+  readonly personality: Personality;
+  readonly tunables: Tunables;
+  readonly layout: AddressLayout;
+
+  readonly counters: Counters;
+  readonly events: Events;
+}
