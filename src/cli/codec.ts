@@ -1,0 +1,18 @@
+/** zstd from Node's own zlib: what the trace format compresses its chunks with. */
+import { constants, zstdCompress, zstdDecompress } from "node:zlib";
+import type { Codec } from "../lab/trace/format.ts";
+
+/** `level` 1 to 22: 3 while recording, more for a sample that is kept. */
+export function zstdCodec(level = 3): Codec {
+  const params = { [constants.ZSTD_c_compressionLevel]: level };
+  return {
+    compress: (bytes) =>
+      new Promise((resolve, reject) => {
+        zstdCompress(bytes, { params }, (error, result) => (error ? reject(error) : resolve(result)));
+      }),
+    decompress: (bytes, expectedBytes) =>
+      new Promise((resolve, reject) => {
+        zstdDecompress(bytes, { maxOutputLength: expectedBytes }, (error, result) => (error ? reject(error) : resolve(result)));
+      }),
+  };
+}
