@@ -5,7 +5,7 @@
 import type { FileIndex, Vpn } from "../base/units.ts";
 import type { AddressSpace } from "./address-space.ts";
 import type { AnonVma, AnonVmaChain } from "./anon-vma.ts";
-import type { FileObject } from "./file.ts";
+import type { FileObject, OpenFile } from "./file.ts";
 
 // Linux's VM_* values (include/linux/mm.h).
 export const VM_READ = 0x1;
@@ -32,8 +32,16 @@ export const VM_HUGETLB = 0x40_0000;
 export const VM_NONLINEAR = 0x80_0000;
 export const VM_WIPEONFORK = 0x200_0000;
 export const VM_DONTDUMP = 0x400_0000;
+export const VM_MIXEDMAP = 0x1000_0000;
 export const VM_HUGEPAGE = 0x2000_0000;
 export const VM_NOHUGEPAGE = 0x4000_0000;
+/** The area may be merged with equal pages' areas by KSM: a bit of the sign, so test it with `&` only. */
+export const VM_MERGEABLE = 0x8000_0000 | 0;
+
+/** What mprotect may change. */
+export const VM_ACCESS = VM_READ | VM_WRITE | VM_EXEC;
+/** Areas with one of these are nobody's to merge, lock or advise about. */
+export const VM_SPECIAL = VM_IO | VM_DONTEXPAND | VM_PFNMAP | VM_MIXEDMAP;
 
 export class Vma {
   readonly mm: AddressSpace;
@@ -44,18 +52,32 @@ export class Vma {
   /** The page of the file at `start`; of a private anonymous area the page number that `start` had when it was made. */
   fileIndex: FileIndex;
   readonly file: FileObject | null;
+  /** Through which open the file was mapped (Linux's vm_file): areas of different opens do not merge. */
+  readonly opened: OpenFile | null;
   /** Who may find this area's anonymous pages; null until the first of them. */
   anonVma: AnonVma | null = null;
-  /** Every anon_vma whose pages may be in this area: its own and its ancestors'. */
+  /** Every anon_vma whose pages may be in this area, oldest first: its ancestors', then its own. */
   anonVmaChain: AnonVmaChain[] = [];
+  /** The area below and the area above, while this one is in a set. */
+  below: Vma | null = null;
+  above: Vma | null = null;
 
-  constructor(mm: AddressSpace, start: Vpn, end: Vpn, flags: number, file: FileObject | null, fileIndex: FileIndex) {
+  constructor(
+    mm: AddressSpace,
+    start: Vpn,
+    end: Vpn,
+    flags: number,
+    file: FileObject | null,
+    fileIndex: FileIndex,
+    opened: OpenFile | null = null,
+  ) {
     this.mm = mm;
     this.start = start;
     this.end = end;
     this.flags = flags;
     this.file = file;
     this.fileIndex = fileIndex;
+    this.opened = opened;
   }
 
   get pages(): number {
@@ -74,3 +96,5 @@ export class Vma {
 
 /** Whether writes to pages of such an area must be copied: private, and writable now or later. */
 export const isCopyOnWrite = (flags: number): boolean => (flags & (VM_SHARED | VM_MAYWRITE)) === VM_MAYWRITE;
+/** Whether a program may touch it at all: not PROT_NONE. */
+export const isAccessible = (vma: Vma): boolean => (vma.flags & VM_ACCESS) !== 0;

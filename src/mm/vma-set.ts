@@ -1,0 +1,239 @@
+/**
+ * The areas of one address space, sorted. They lie in chunks of at most 128, and each chunk knows the widest gap below
+ * any of its areas, so that finding an area takes two short binary searches and finding a gap skips whole chunks: what
+ * the kernel's maple tree gives, in two levels.
+ *
+ * A vma's bounds change only through `resize`, which keeps the gaps right.
+ */
+import { bug } from "../base/errors.ts";
+import type { Vpn } from "../base/units.ts";
+import type { Vma } from "./vma.ts";
+
+const CHUNK = 128;
+/** A chunk's widest gap must be computed anew. */
+const UNKNOWN = -1;
+
+/** No gap is wide enough. */
+export const NO_GAP = -1;
+
+interface Chunk {
+  /** Never empty, sorted. */
+  vmas: Vma[];
+  /** The widest gap that ends at the start of one of them, or UNKNOWN. */
+  widestGap: number;
+}
+
+/** Where the area below `vma` ends; 0 if there is none. */
+const endBelow = (vma: Vma): Vpn => (vma.below === null ? 0 : vma.below.end);
+
+export class VmaSet {
+  first: Vma | null = null;
+  last: Vma | null = null;
+  /** Linux's map_count. */
+  count = 0;
+  private chunks: Chunk[] = [];
+  private lastHit: Vma | null = null;
+
+  /** The first area that ends above `page`: it contains the page, or is the next one above. */
+  find(page: Vpn): Vma | null {
+    const hit = this.lastHit;
+    if (hit !== null && page >= hit.start && page < hit.end) return hit;
+    const found = this.search(page);
+    if (found !== null) this.lastHit = found;
+    return found;
+  }
+
+  containing(page: Vpn): Vma | null {
+    const vma = this.find(page);
+    return vma !== null && vma.start <= page ? vma : null;
+  }
+
+  /** The first area with a page in `[first, end)`. */
+  intersecting(first: Vpn, end: Vpn): Vma | null {
+    const vma = this.find(first);
+    return vma !== null && vma.start < end ? vma : null;
+  }
+
+  /** The last area that starts below `page` and does not contain it. */
+  before(page: Vpn): Vma | null {
+    const vma = this.find(page);
+    return vma === null ? this.last : vma.below;
+  }
+
+  previous(vma: Vma): Vma | null {
+    return vma.below;
+  }
+
+  next(vma: Vma): Vma | null {
+    return vma.above;
+  }
+
+  *[Symbol.iterator](): Generator<Vma, void, void> {
+    for (let vma = this.first; vma !== null; vma = vma.above) yield vma;
+  }
+
+  /** Puts `vma` into the gap where it lies. */
+  insert(vma: Vma): void {
+    const above = this.search(vma.start);
+    const below = above === null ? this.last : above.below;
+    if (vma.start >= vma.end || (above !== null && vma.end > above.start))
+      bug(`a vma at ${vma.start} overlaps another`);
+    this.link(vma, below, above);
+    this.count++;
+    if (this.chunks.length === 0) {
+      this.chunks.push({ vmas: [vma], widestGap: UNKNOWN });
+      return;
+    }
+    const at = this.chunkAt(vma.start);
+    const chunk = this.chunks[at]!;
+    const { vmas } = chunk;
+    vmas.splice(positionIn(vmas, vma.start), 0, vma);
+    chunk.widestGap = UNKNOWN;
+    this.forgetGapBelow(above);
+    if (vmas.length > CHUNK) this.chunks.splice(at + 1, 0, { vmas: vmas.splice(CHUNK / 2), widestGap: UNKNOWN });
+  }
+
+  remove(vma: Vma): void {
+    const at = this.chunkAt(vma.start);
+    const chunk = this.chunks[at];
+    const position = chunk === undefined ? -1 : positionIn(chunk.vmas, vma.start) - 1;
+    if (chunk === undefined || chunk.vmas[position] !== vma) bug(`the vma at ${vma.start} is not in the set`);
+    chunk.vmas.splice(position, 1);
+    chunk.widestGap = UNKNOWN;
+    if (chunk.vmas.length === 0) this.chunks.splice(at, 1);
+    const { below, above } = vma;
+    if (below === null) this.first = above;
+    else below.above = above;
+    if (above === null) this.last = below;
+    else above.below = below;
+    vma.below = null;
+    vma.above = null;
+    this.count--;
+    if (this.lastHit === vma) this.lastHit = null;
+    this.forgetGapBelow(above);
+  }
+
+  /** Moves the bounds of `vma`; its place among the others stays. */
+  resize(vma: Vma, start: Vpn, end: Vpn): void {
+    const { below, above } = vma;
+    if (start >= end || (below !== null && below.end > start) || (above !== null && above.start < end)) {
+      bug(`the vma at ${vma.start} cannot become ${start}..${end}`);
+    }
+    const chunk = this.chunks[this.chunkAt(vma.start)]!;
+    vma.start = start;
+    vma.end = end;
+    chunk.widestGap = UNKNOWN;
+    this.forgetGapBelow(above);
+  }
+
+  /** Moves the boundary between two neighbours that touch. */
+  moveBoundary(lower: Vma, upper: Vma, boundary: Vpn): void {
+    if (lower.above !== upper || lower.end !== upper.start || boundary <= lower.start || boundary >= upper.end) {
+      bug(`the boundary at ${upper.start} cannot move to ${boundary}`);
+    }
+    const { chunks } = this;
+    chunks[this.chunkAt(lower.start)]!.widestGap = UNKNOWN;
+    chunks[this.chunkAt(upper.start)]!.widestGap = UNKNOWN;
+    lower.end = boundary;
+    upper.start = boundary;
+  }
+
+  /** The end of the highest gap of at least `pages` within `[low, high)`, or NO_GAP. */
+  highestGapEnd(low: Vpn, high: Vpn, pages: number): Vpn {
+    if (high - low < pages) return NO_GAP;
+    const above = this.search(high);
+    if (above === null || above.start >= high) {
+      const below = above === null ? this.last : above.below;
+      if (high - Math.max(low, below === null ? 0 : below.end) >= pages) return high;
+    }
+    for (let at = this.chunkAt(high); at >= 0; at--) {
+      const chunk = this.chunks[at]!;
+      if (this.widestGap(chunk) >= pages) {
+        for (let i = chunk.vmas.length - 1; i >= 0; i--) {
+          const vma = chunk.vmas[i]!;
+          const end = Math.min(high, vma.start);
+          if (end - Math.max(low, endBelow(vma)) >= pages) return end;
+        }
+      }
+      if (chunk.vmas[0]!.start <= low) break;
+    }
+    return NO_GAP;
+  }
+
+  /** The start of the lowest gap of at least `pages` within `[low, high)`, or NO_GAP. */
+  lowestGapStart(low: Vpn, high: Vpn, pages: number): Vpn {
+    if (high - low < pages) return NO_GAP;
+    const { chunks, last } = this;
+    for (let at = Math.max(0, this.chunkAt(low)); at < chunks.length; at++) {
+      const chunk = chunks[at]!;
+      if (this.widestGap(chunk) >= pages) {
+        for (const vma of chunk.vmas) {
+          const end = Math.min(high, vma.start);
+          const start = Math.max(low, endBelow(vma));
+          if (end - start >= pages) return start;
+        }
+      }
+      if (chunk.vmas[0]!.start >= high) return NO_GAP;
+    }
+    const start = Math.max(low, last === null ? 0 : last.end);
+    return high - start >= pages ? start : NO_GAP;
+  }
+
+  private widestGap(chunk: Chunk): number {
+    if (chunk.widestGap === UNKNOWN) {
+      let widest = 0;
+      for (const vma of chunk.vmas) widest = Math.max(widest, vma.start - endBelow(vma));
+      chunk.widestGap = widest;
+    }
+    return chunk.widestGap;
+  }
+
+  private forgetGapBelow(vma: Vma | null): void {
+    if (vma !== null) this.chunks[this.chunkAt(vma.start)]!.widestGap = UNKNOWN;
+  }
+
+  private link(vma: Vma, below: Vma | null, above: Vma | null): void {
+    vma.below = below;
+    vma.above = above;
+    if (below === null) this.first = vma;
+    else below.above = vma;
+    if (above === null) this.last = vma;
+    else above.below = vma;
+  }
+
+  /** `find` without the cache. */
+  private search(page: Vpn): Vma | null {
+    const at = this.chunkAt(page);
+    if (at < 0) return this.first;
+    const { vmas } = this.chunks[at]!;
+    const position = positionIn(vmas, page);
+    if (position === 0) return this.first;
+    const below = vmas[position - 1]!;
+    return page < below.end ? below : below.above;
+  }
+
+  /** The chunk with the last area that starts at or below `page`; the first chunk if none does; -1 if there is none. */
+  private chunkAt(page: Vpn): number {
+    const { chunks } = this;
+    let low = 0;
+    let high = chunks.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (chunks[middle]!.vmas[0]!.start <= page) low = middle + 1;
+      else high = middle;
+    }
+    return Math.max(low - 1, chunks.length === 0 ? -1 : 0);
+  }
+}
+
+/** How many of `vmas` start at or below `page`. */
+function positionIn(vmas: readonly Vma[], page: Vpn): number {
+  let low = 0;
+  let high = vmas.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (vmas[middle]!.start <= page) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
