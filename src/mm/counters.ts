@@ -1,0 +1,105 @@
+/**
+ * What the memory manager counts while it runs: one plain number a field, added to where the thing happens. Nothing
+ * here is derived; rates and sums are the report's business. docs/counters.md is made from this file.
+ */
+
+export class Counters {
+  // Faults, by what became of them.
+
+  /** Faults that were repaired without waiting for a disk; charged to processes too (`min_flt`). */
+  minorFaults = 0;
+  /** Faults that had to read a file's page from disk (`maj_flt`). */
+  majorFaults = 0;
+  /** Faults that ended in a signal: no area, no right, or beyond the end of a file. */
+  signalFaults = 0;
+  /** Faults that found no memory. */
+  outOfMemoryFaults = 0;
+  /** Faults that found their entry already good: another CPU's repair, or a translation kept too long. */
+  spuriousFaults = 0;
+
+  // Minor and major faults, by what they did.
+
+  /** Reads of untouched anonymous memory, given the zero page. */
+  zeroPageFaults = 0;
+  /** Writes to untouched anonymous memory, given a zeroed page of their own. */
+  anonymousFaults = 0;
+  /** Reads through a mapping of a file. */
+  fileReadFaults = 0;
+  /** First writes through a shared mapping of a file. */
+  sharedWriteFaults = 0;
+  /** First writes through a private mapping of a file whose page was not mapped yet: copied at once. */
+  privateFileFaults = 0;
+  /** Writes to a page mapped read-only for sharing, given a copy. */
+  copyOnWriteFaults = 0;
+  /** Writes to a page that turned out to be nobody else's: made writable without a copy (`pgreuse`). */
+  reusedPages = 0;
+  /** Writes to a page of a shared file mapping that was kept read-only to notice the first write. */
+  writeNotifyFaults = 0;
+  /** Pages mapped beside the one that a file read fault asked for. */
+  faultAroundPages = 0;
+  /** Times a stack grew by a fault below it. */
+  stackExpansions = 0;
+
+  // Bytes moved on behalf of faults, fork and exec.
+
+  /** Frames filled with zeros for a user page. */
+  pagesZeroed = 0;
+  /** Frames copied to break sharing. */
+  pagesCopied = 0;
+
+  // Page tables.
+
+  /** Page tables allocated, all levels. */
+  tablesAllocated = 0;
+  /** Page tables freed, all levels. */
+  tablesFreed = 0;
+  /** Whole tables re-hung by mremap instead of their entries being moved. */
+  tablesMoved = 0;
+  /** Entries that fork copied into a child. */
+  ptesCopied = 0;
+  /** Entries that fork made read-only in the parent. */
+  ptesWriteProtected = 0;
+  /** Entries cleared by unmapping, truncation, MADV_DONTNEED and exit. */
+  ptesZapped = 0;
+  /** Entries moved by mremap. */
+  ptesMoved = 0;
+  /** Entries rewritten by mprotect. */
+  ptesProtected = 0;
+
+  // Translation lookaside buffers.
+
+  /** Flushes asked for one page. */
+  tlbFlushesPage = 0;
+  /** Flushes asked for a range of pages. */
+  tlbFlushesRange = 0;
+  /** Flushes asked for a whole address space. */
+  tlbFlushesAll = 0;
+  /** Single pages invalidated (INVLPG), all CPUs. */
+  tlbInvalidations = 0;
+  /** Whole TLBs dropped (CR3 reloads), all CPUs. */
+  tlbReloads = 0;
+  /** Inter-processor interrupts sent to flush another CPU's TLB. */
+  tlbShootdowns = 0;
+  /** Times a gather of unmapped frames was flushed and its frames freed. */
+  gatherFlushes = 0;
+
+  // Processes.
+
+  /** Address spaces copied. */
+  forks = 0;
+  /** Address spaces replaced by a new program's. */
+  execs = 0;
+  /** Address spaces torn down. */
+  exits = 0;
+
+  // Populating and cooling.
+
+  /** Pages that mlock, MAP_POPULATE and MADV_POPULATE looked at. */
+  pagesPopulated = 0;
+  /** Pages that MADV_FREE marked as not worth keeping. */
+  pagesLazilyFreed = 0;
+  /** Pages that MADV_COLD or MADV_PAGEOUT made old. */
+  pagesCooled = 0;
+  /** Clean file pages that MADV_PAGEOUT dropped, and lazily freed pages that it took back. */
+  pagesReclaimed = 0;
+}

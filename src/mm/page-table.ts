@@ -1,0 +1,296 @@
+/**
+ * The kernel's side of page tables: where they come from, how they hang together, and how they are reached. What a
+ * table holds is words of simulated memory, read and written through `Entries`; this file owns only the counts.
+ *
+ *      root (top level) -> ... -> level 2 -> leaf table (level 1) -> frames
+ *
+ * Code outside walks with `nextLeaf`, which skips whole missing subtrees, and then loops over one opened leaf table in
+ * a plain loop. A table is opened before its entries are touched and closed afterwards; with tables in lowmem opening
+ * costs nothing, but the balance is kept, so that other placements need no change of the callers.
+ *
+ * The kernel's own half of the top table is not simulated: kernel code reaches frames directly.
+ *
+ * @models linux-6.1 mm/memory.c __pte_alloc, __pmd_alloc, __pud_alloc, __p4d_alloc
+ * @models linux-6.1 arch/x86/mm/pgtable.c pgd_alloc, preallocate_pmds
+ */
+import { ENOMEM } from "../base/errno.ts";
+import { bug } from "../base/errors.ts";
+import type { Pfn, Vpn } from "../base/units.ts";
+import type { PagingFormat } from "../hw/paging-format.ts";
+import type { PhysicalMemory } from "../hw/physical-memory.ts";
+import {
+  type Entries,
+  type OpenTable,
+  PTE_ACCESSED,
+  PTE_DIRTY,
+  PTE_PRESENT,
+  PTE_USER,
+  PTE_WRITE,
+} from "../hw/pte.ts";
+import type { Path } from "../sync/path.ts";
+import type { Allocator } from "./allocator.ts";
+import type { Counters } from "./counters.ts";
+import { EVENT_TABLE, EVENT_TABLE_FREED, type Events } from "./events.ts";
+import { type Frames, PG_TABLE } from "./frames.ts";
+
+/** No table there: the answer of a walk that does not allocate. */
+export const NO_TABLE = -1;
+/** The level of the tables whose entries map pages. */
+export const LEAF = 1;
+
+/** What an address space owns of its tables: AddressSpace, seen from here. */
+export interface TableOwner {
+  readonly id: number;
+  root: Pfn;
+  /** [1] leaf tables, up to the top. */
+  readonly tablesByLevel: number[];
+}
+
+export interface TableParts {
+  readonly memory: PhysicalMemory;
+  readonly format: PagingFormat;
+  readonly entries: Entries;
+  readonly frames: Frames;
+  readonly allocator: Allocator;
+  readonly counters: Counters;
+  readonly events: Events;
+  /** Reloads the root on the CPUs that run `owner`: a cached top-level entry has changed. */
+  readonly topLevelChanged: (owner: TableOwner) => void;
+  /** How many top-level entries lie below the kernel's half. */
+  readonly userTopEntries: number;
+}
+
+/** What Linux puts in an entry that points to a table (_PAGE_TABLE). */
+const TABLE_FLAGS = PTE_PRESENT | PTE_WRITE | PTE_USER | PTE_ACCESSED | PTE_DIRTY;
+
+export class PageTables {
+  readonly format: PagingFormat;
+  readonly levels: number;
+  private readonly parts: TableParts;
+  private readonly entries: Entries;
+  /** Pages that one table of a level covers, by level; a page itself at 0. */
+  private readonly spans: readonly number[];
+  /** Opened and not yet closed tables: 0 between operations. */
+  openTables = 0;
+
+  constructor(parts: TableParts) {
+    this.parts = parts;
+    this.format = parts.format;
+    this.entries = parts.entries;
+    this.levels = parts.format.levels;
+    const levels = Array.from({ length: this.levels }, (_, below) => parts.format.span(below + 1));
+    this.spans = [1, ...levels];
+  }
+
+  // Opening.
+
+  open(frame: Pfn): OpenTable {
+    this.openTables++;
+    return frame as OpenTable;
+  }
+
+  close(_table: OpenTable): void {
+    this.openTables--;
+  }
+
+  // Geometry.
+
+  /** Pages that one table of this level covers; level 0 is one page. */
+  span(level: number): number {
+    return this.spans[level]!;
+  }
+
+  /** The entry of a table of this level that covers `page`. */
+  indexAt(page: Vpn, level: number): number {
+    return this.format.indexAt(page, level);
+  }
+
+  /** Where the table of this level that covers `page` ends, or `end` if that comes first. */
+  endOf(page: Vpn, level: number, end: Vpn): Vpn {
+    const span = this.spans[level]!;
+    return Math.min(end, (Math.floor(page / span) + 1) * span);
+  }
+
+  // Walking.
+
+  /** The frame of the table of `level` that covers `page`, or NO_TABLE. */
+  tableAt(owner: TableOwner, page: Vpn, level: number): Pfn {
+    let frame = owner.root;
+    for (let at = this.levels; at > level; at--) {
+      frame = this.below(frame, this.indexAt(page, at));
+      if (frame === NO_TABLE) return NO_TABLE;
+    }
+    return frame;
+  }
+
+  /** The leaf table of `page`, opened, or NO_TABLE. */
+  openLeaf(owner: TableOwner, page: Vpn): OpenTable | typeof NO_TABLE {
+    const frame = this.tableAt(owner, page, LEAF);
+    return frame === NO_TABLE ? NO_TABLE : this.open(frame);
+  }
+
+  /** The first page at or after `page` that has a leaf table, or `end`: skips whole missing subtrees. */
+  nextLeaf(owner: TableOwner, page: Vpn, end: Vpn): Vpn {
+    let at = page;
+    while (at < end) {
+      const level = this.missingBelow(owner, at);
+      if (level === 0) return at;
+      at = this.endOf(at, level - 1, end);
+    }
+    return end;
+  }
+
+  // Growing.
+
+  /** The frame of the leaf table of `page`, or NO_TABLE if it is missing and memory is short. */
+  tryEnsureLeaf(owner: TableOwner, page: Vpn): Pfn {
+    return this.tryEnsure(owner, page, LEAF);
+  }
+
+  /** The frame of the table of `level` that covers `page`, or NO_TABLE if one is missing and memory is short. */
+  tryEnsure(owner: TableOwner, page: Vpn, level: number): Pfn {
+    let frame = owner.root;
+    for (let at = this.levels; at > level; at--) {
+      const index = this.indexAt(page, at);
+      let next = this.below(frame, index);
+      if (next === NO_TABLE) {
+        next = this.tryAllocate(owner, page, at - 1);
+        if (next === NO_TABLE) return NO_TABLE;
+        this.hang(owner, frame, at, index, next);
+      }
+      frame = next;
+    }
+    return frame;
+  }
+
+  /** The frame of the table of `level` that covers `page`, waiting for memory if need be; or -ENOMEM. */
+  *ensure(owner: TableOwner, page: Vpn, level: number): Path<Pfn> {
+    for (;;) {
+      const frame = this.tryEnsure(owner, page, level);
+      if (frame !== NO_TABLE) return frame;
+      // Make room, then start over: another task may have hung the missing table meanwhile.
+      const room = yield* this.parts.allocator.allocate(0, "kernel");
+      if (room < 0) return -ENOMEM;
+      this.parts.allocator.free(room, 0);
+    }
+  }
+
+  // Birth and death of whole trees.
+
+  /**
+   * Gives a new address space its top table; where the CPU caches the top level (PAE), also the tables below it, since
+   * each later change would cost a reload. 0, or -ENOMEM with nothing changed.
+   */
+  createRoot(owner: TableOwner): number {
+    const root = this.tryAllocate(owner, 0, this.levels);
+    if (root === NO_TABLE) return -ENOMEM;
+    owner.root = root;
+    if (!this.format.cachesTopLevel) return 0;
+    const span = this.spans[this.levels - 1]!;
+    for (let index = 0; index < this.parts.userTopEntries; index++) {
+      const table = this.tryAllocate(owner, index * span, this.levels - 1);
+      if (table === NO_TABLE) {
+        this.destroyRoot(owner);
+        return -ENOMEM;
+      }
+      this.link(root, this.levels, index, table);
+    }
+    return 0;
+  }
+
+  /** Frees the top table, and the tables right below it that it was born with. Requires: nothing else is left. */
+  destroyRoot(owner: TableOwner): void {
+    if (this.format.cachesTopLevel) {
+      for (let index = 0; index < this.parts.userTopEntries; index++) {
+        const table = this.below(owner.root, index);
+        if (table !== NO_TABLE) this.release(owner, table, this.levels - 1);
+      }
+    }
+    this.release(owner, owner.root, this.levels);
+    const left = owner.tablesByLevel.findIndex((count) => count !== 0);
+    if (left >= 0) bug(`address space ${owner.id} dies with ${owner.tablesByLevel[left]} tables of level ${left}`);
+  }
+
+  /**
+   * Takes the table at `level - 1` off entry `index` of the table `frame` of `level`. The caller flushes, and only then
+   * releases the table.
+   */
+  unhang(owner: TableOwner, frame: Pfn, level: number, index: number): Pfn {
+    const table = this.below(frame, index);
+    const open = this.open(frame);
+    this.entries.clear(open, index);
+    this.close(open);
+    if (this.topLevelIsCached(level)) this.parts.topLevelChanged(owner);
+    return table;
+  }
+
+  /** Hangs the table `table` of `level - 1` under entry `index` of the table `frame` of `level`. */
+  hang(owner: TableOwner, frame: Pfn, level: number, index: number, table: Pfn): void {
+    this.link(frame, level, index, table);
+    if (this.topLevelIsCached(level)) this.parts.topLevelChanged(owner);
+  }
+
+  /** The table that entry `index` of the table `frame` points to, or NO_TABLE. */
+  below(frame: Pfn, index: number): Pfn {
+    const table = this.open(frame);
+    const there = this.entries.flags(table, index) & PTE_PRESENT;
+    const next = there === 0 ? NO_TABLE : this.entries.frame(table, index);
+    this.close(table);
+    return next;
+  }
+
+  /** A table leaves the owner's count: it is off its tree, and freed once TLBs are flushed (`releaseFrame`). */
+  uncount(owner: TableOwner, frame: Pfn, level: number): void {
+    owner.tablesByLevel[level]!--;
+    this.parts.counters.tablesFreed++;
+    this.parts.events.record(EVENT_TABLE_FREED, owner.id, 0, 1, frame, 0, level);
+  }
+
+  /** Gives back the frame of a table that no CPU can reach any more. */
+  releaseFrame(frame: Pfn): void {
+    const { frames, allocator, memory } = this.parts;
+    frames.clearFlag(frame, PG_TABLE);
+    frames.refs.write(frame, 0);
+    memory.forget(frame);
+    allocator.free(frame, 0);
+  }
+
+  private release(owner: TableOwner, frame: Pfn, level: number): void {
+    this.uncount(owner, frame, level);
+    this.releaseFrame(frame);
+  }
+
+  private tryAllocate(owner: TableOwner, page: Vpn, level: number): Pfn {
+    const { frames, allocator, memory, counters, events } = this.parts;
+    const frame = allocator.tryAllocate(0, "kernel");
+    if (frame < 0) return NO_TABLE;
+    memory.zero(frame);
+    frames.setFlag(frame, PG_TABLE);
+    frames.refs.write(frame, 1);
+    owner.tablesByLevel[level]!++;
+    counters.tablesAllocated++;
+    events.record(EVENT_TABLE, owner.id, page, 1, frame, 0, level);
+    return frame;
+  }
+
+  private link(frame: Pfn, level: number, index: number, table: Pfn): void {
+    const open = this.open(frame);
+    // A PDPTE has no rights of its own: those bits are reserved.
+    this.entries.set(open, index, table, this.topLevelIsCached(level) ? PTE_PRESENT : TABLE_FLAGS);
+    this.close(open);
+  }
+
+  private topLevelIsCached(level: number): boolean {
+    return level === this.levels && this.format.cachesTopLevel;
+  }
+
+  /** 0 if `page` has a leaf table; otherwise the level of the lowest table on the way, whose entry is missing. */
+  private missingBelow(owner: TableOwner, page: Vpn): number {
+    let frame = owner.root;
+    for (let level = this.levels; level > LEAF; level--) {
+      frame = this.below(frame, this.indexAt(page, level));
+      if (frame === NO_TABLE) return level;
+    }
+    return 0;
+  }
+}

@@ -1,0 +1,70 @@
+/**
+ * Unmapped frames on their way out. A frame, or a page table, whose entry has been cleared may still be used through
+ * some CPU's TLB: it is gathered here, and freed only after a flush. The two steps happen together in one place, so
+ * that freeing before flushing cannot be written.
+ *
+ *     clear entries -> add ... add -> flush TLBs of [first, end) -> free all
+ *
+ * @models linux-6.1 mm/mmu_gather.c tlb_gather_mmu, tlb_flush_mmu, tlb_finish_mmu
+ * @differs one batch of fixed size; Linux chains batches and falls back to a small one inside the gather
+ */
+import type { Pfn, Vpn } from "../../base/units.ts";
+import type { AddressSpace } from "../address-space.ts";
+import type { Kernel } from "../kernel.ts";
+import { dropFrame } from "../mapped-frame.ts";
+
+/** Frames that one flush frees at most. */
+const BATCH = 506;
+
+/** One per unmapping: of one range, or of a whole address space that nobody runs any more. */
+export class Gather {
+  readonly mm: AddressSpace;
+  private readonly kernel: Kernel;
+  private readonly frames: Pfn[] = [];
+  private readonly tables: Pfn[] = [];
+  private first: Vpn = Number.POSITIVE_INFINITY;
+  private end: Vpn = 0;
+
+  constructor(kernel: Kernel, mm: AddressSpace) {
+    this.kernel = kernel;
+    this.mm = mm;
+  }
+
+  /** The entries of `[first, end)` that could be in a TLB have been cleared. */
+  cover(first: Vpn, end: Vpn): void {
+    if (first < this.first) this.first = first;
+    if (end > this.end) this.end = end;
+  }
+
+  /** `frame` has lost an entry that mapped it, and with it a reference. True if the gather is full: flush it. */
+  add(frame: Pfn): boolean {
+    return this.frames.push(frame) >= BATCH;
+  }
+
+  /** `table` has been unhung; it covered `[first, end)`. */
+  addTable(table: Pfn, first: Vpn, end: Vpn): void {
+    this.cover(first, end);
+    this.tables.push(table);
+  }
+
+  /** Flushes what has been gathered, and frees it. */
+  flush(): void {
+    const { kernel, mm, frames, tables } = this;
+    if (this.end > 0) this.flushTlb();
+    if (frames.length + tables.length > 0) kernel.counters.gatherFlushes++;
+    for (const frame of frames) dropFrame(kernel, frame);
+    for (const table of tables) kernel.tables.releaseFrame(table);
+    frames.length = 0;
+    tables.length = 0;
+    this.first = Number.POSITIVE_INFINITY;
+    this.end = 0;
+    mm.notePeaks();
+  }
+
+  private flushTlb(): void {
+    const { tlbFlush } = this.kernel;
+    if (this.tables.length > 0) tlbFlush.all(this.mm);
+    else if (this.end - this.first === 1) tlbFlush.page(this.mm, this.first);
+    else tlbFlush.range(this.mm, this.first, this.end);
+  }
+}
