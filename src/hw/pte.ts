@@ -1,0 +1,250 @@
+/**
+ * Page-table entries: the one file that knows where a bit is.
+ *
+ * A present entry, low word (all formats):
+ *
+ *    31                12 11  9 8 7 6 5 4 3 2 1 0
+ *   +--------------------+-----+-+-+-+-+-+-+-+-+-+
+ *   | frame number 19..0 | os  |G|L|D|A|c|t|U|W|P|      L: maps a page (above level 1); at level 1 it is PAT
+ *   +--------------------+-----+-+-+-+-+-+-+-+-+-+
+ *
+ * and the high word where entries have 8 bytes:
+ *
+ *    63 62          52 51         43 42                32
+ *   +--+--------------+-------------+--------------------+
+ *   |NX| os, key      | reserved    | frame number 30..20 |   pae: reserved from 36 to 62
+ *   +--+--------------+-------------+--------------------+
+ *
+ * An absent entry (P = 0) is the kernel's to use:
+ *
+ *            i386                        pae                            x86-64
+ *   none     0                           0                              0
+ *   prot     bit 7, frame in place       bit 7, frame in place          bit 8, bits 51..12 inverted (L1TF)
+ *   swap     type 5..1, offset 31..8     type 36..32, offset 63..37     type 63..59, inverted offset 58..9
+ *   file     bit 6, index[4:0] 5..1,     bit 6, index 63..32            -
+ *            index[28:5] 31..8
+ *
+ * In the rest of the program an entry is a frame and a word of flags, the PTE_ bits below: hardware's own bits where a
+ * present entry has them, and a name for each kind of absent entry.
+ *
+ * Intel SDM vol. 3A, tables 4-4 to 4-20.
+ *
+ * @models linux-2.6.11 include/asm-i386/pgtable.h, pgtable-2level.h, pgtable-3level.h
+ * @models linux-6.1 arch/x86/include/asm/pgtable_64.h, pgtable-invert.h
+ */
+import { bug } from "../base/errors.ts";
+import type { FileIndex, Pfn, PteSlot, SwapSlot } from "../base/units.ts";
+import type { PagingFormat } from "./paging-format.ts";
+import type { PhysicalMemory } from "./physical-memory.ts";
+
+export const PTE_PRESENT = 1 << 0; // the MMU may use this entry
+export const PTE_WRITE = 1 << 1; // stores allowed
+export const PTE_USER = 1 << 2; // user mode allowed
+export const PTE_PWT = 1 << 3; // write-through
+export const PTE_PCD = 1 << 4; // cache disabled
+export const PTE_ACCESSED = 1 << 5; // set by the MMU on any access
+export const PTE_DIRTY = 1 << 6; // set by the MMU on a store; meaningful where the entry maps a page
+export const PTE_LARGE = 1 << 7; // above level 1: maps a page
+export const PTE_GLOBAL = 1 << 8; // stays in the TLB when the root is loaded
+export const PTE_SOFT1 = 1 << 9; // three bits that the MMU ignores
+export const PTE_SOFT2 = 1 << 10;
+export const PTE_SOFT3 = 1 << 11;
+export const PTE_NO_EXECUTE = 1 << 12; // fetches forbidden, where the format can say so
+export const PTE_PROT_NONE = 1 << 13; // absent for the MMU, but the kernel's page is still there
+export const PTE_SWAP = 1 << 14; // absent: names a swap slot
+export const PTE_FILE = 1 << 15; // absent: names a page of the area's file (nonlinear mappings)
+
+/** Flags of an entry that points to a table of user mappings, as Linux's _PAGE_TABLE. */
+const LINK = PTE_PRESENT | PTE_WRITE | PTE_USER | PTE_ACCESSED | PTE_DIRTY;
+
+/** A page-table page whose words may be read and written. Who opens it (the kernel's page tables) says so by a cast. */
+export type OpenTable = Pfn & { readonly opened: true };
+
+const HARDWARE = 0xfff;
+const FRAME_SHIFT = 12;
+const LOW_FRAME_BITS = 20;
+const HIGH_FRAME_MASK = (1 << 11) - 1;
+/** The frame field's bits in the words of an entry: 31..12 and 51..32. */
+const LOW_FIELD = -1 << FRAME_SHIFT;
+const HIGH_FIELD = (1 << 20) - 1;
+const HIGH_NO_EXECUTE = 1 << 31;
+
+const NARROW_PROT_NONE = 1 << 7;
+const WIDE_PROT_NONE = 1 << 8;
+const ABSENT_FILE = 1 << 6;
+
+/** What an entry that points to the next table says: everything is decided further down. */
+export function linkFlags(format: PagingFormat, level: number): number {
+  return format.cachesTopLevel && level === format.levels ? PTE_PRESENT : LINK;
+}
+
+/** The frame that the words of a present entry name. */
+export const presentFrame = (low: number, high: number): Pfn =>
+  (low >>> FRAME_SHIFT) | ((high & HIGH_FRAME_MASK) << LOW_FRAME_BITS);
+
+/** Whether the high word of a present entry forbids fetches. */
+export const forbidsFetch = (high: number): boolean => high < 0;
+
+/** The one door to entries in memory. */
+export class Entries {
+  readonly memory: PhysicalMemory;
+  readonly format: PagingFormat;
+  private readonly wide: boolean;
+  private readonly inverted: boolean;
+  private readonly protNone: number;
+  private readonly entriesPerFrame: number;
+
+  constructor(memory: PhysicalMemory, format: PagingFormat) {
+    this.memory = memory;
+    this.format = format;
+    this.wide = format.entryBytes === 8;
+    this.inverted = format.absentEncoding === "x86-64";
+    this.protNone = this.inverted ? WIDE_PROT_NONE : NARROW_PROT_NONE;
+    this.entriesPerFrame = 2 ** format.indexBits;
+  }
+
+  /** The entry's first word, as an int32. */
+  low(table: OpenTable, index: number): number {
+    return this.wide ? this.memory.read(table, index * 2) : this.memory.read(table, index);
+  }
+
+  /** The entry's second word; 0 where entries have only one. */
+  high(table: OpenTable, index: number): number {
+    return this.wide ? this.memory.read(table, index * 2 + 1) : 0;
+  }
+
+  /** The entry's flags; 0 if it is none. */
+  flags(table: OpenTable, index: number): number {
+    const low = this.low(table, index);
+    const high = this.high(table, index);
+    if ((low | high) === 0) return 0;
+    const noExecute = this.format.hasNoExecute && high < 0 ? PTE_NO_EXECUTE : 0;
+    if ((low & PTE_PRESENT) !== 0) return (low & HARDWARE) | noExecute;
+    if ((low & this.protNone) !== 0) return (low & HARDWARE & ~this.protNone) | noExecute | PTE_PROT_NONE;
+    return !this.inverted && (low & ABSENT_FILE) !== 0 ? PTE_FILE : PTE_SWAP;
+  }
+
+  /** The frame of a present or PROT_NONE entry. */
+  frame(table: OpenTable, index: number): Pfn {
+    const low = this.low(table, index);
+    const high = this.high(table, index);
+    return this.inverted && (low & PTE_PRESENT) === 0 ? presentFrame(~low, ~high) : presentFrame(low, high);
+  }
+
+  /** `flags` must say present or PROT_NONE. */
+  set(table: OpenTable, index: number, frame: Pfn, flags: number): void {
+    if ((flags & (PTE_PRESENT | PTE_PROT_NONE)) === 0)
+      bug(`entry ${index} of table ${table}: flags ${flags} have no kind`);
+    let low = (frame << FRAME_SHIFT) | (flags & HARDWARE);
+    let high = (frame >>> LOW_FRAME_BITS) & HIGH_FRAME_MASK;
+    if ((flags & PTE_PROT_NONE) !== 0) {
+      low = (low & ~PTE_PRESENT) | this.protNone;
+      if (this.inverted) {
+        low ^= LOW_FIELD;
+        high ^= HIGH_FIELD;
+      }
+    }
+    if ((flags & PTE_NO_EXECUTE) !== 0 && this.format.hasNoExecute) high |= HIGH_NO_EXECUTE;
+    this.store(table, index, low, high);
+  }
+
+  clear(table: OpenTable, index: number): void {
+    this.store(table, index, 0, 0);
+  }
+
+  /** Changes what a present or PROT_NONE entry says of its frame. */
+  setFlags(table: OpenTable, index: number, flags: number): void {
+    this.set(table, index, this.frame(table, index), flags);
+  }
+
+  setSwap(table: OpenTable, index: number, type: number, offset: SwapSlot): void {
+    const { swapTypeBits, swapOffsetBits, absentEncoding } = this.format;
+    if (!(type < 2 ** swapTypeBits && offset < 2 ** swapOffsetBits)) bug(`no entry holds swap slot ${type}:${offset}`);
+    if (absentEncoding === "i386") this.store(table, index, (offset << 8) | (type << 1), 0);
+    else if (absentEncoding === "pae") this.store(table, index, 0, (offset << 5) | type);
+    else this.store(table, index, ~offset << 9, (type << 27) | (~Math.floor(offset / 2 ** 23) & 0x7ffffff));
+  }
+
+  swapType(table: OpenTable, index: number): number {
+    const { absentEncoding } = this.format;
+    if (absentEncoding === "i386") return (this.low(table, index) >>> 1) & 0x1f;
+    if (absentEncoding === "pae") return this.high(table, index) & 0x1f;
+    return this.high(table, index) >>> 27;
+  }
+
+  swapOffset(table: OpenTable, index: number): SwapSlot {
+    const { absentEncoding } = this.format;
+    if (absentEncoding === "i386") return this.low(table, index) >>> 8;
+    if (absentEncoding === "pae") return this.high(table, index) >>> 5;
+    return (~this.low(table, index) >>> 9) + (~this.high(table, index) & 0x7ffffff) * 2 ** 23;
+  }
+
+  /** Whether an entry can name that page of a file. */
+  holdsFileIndex(fileIndex: FileIndex): boolean {
+    return this.format.fileIndexBits > 0 && fileIndex < 2 ** this.format.fileIndexBits;
+  }
+
+  setFile(table: OpenTable, index: number, fileIndex: FileIndex): void {
+    if (!this.holdsFileIndex(fileIndex)) bug(`no entry of ${this.format.name} holds file index ${fileIndex}`);
+    if (this.wide) this.store(table, index, ABSENT_FILE, fileIndex | 0);
+    else this.store(table, index, ((fileIndex >>> 5) << 8) | ((fileIndex & 0x1f) << 1) | ABSENT_FILE, 0);
+  }
+
+  fileIndex(table: OpenTable, index: number): FileIndex {
+    if (this.wide) return this.high(table, index) >>> 0;
+    const low = this.low(table, index);
+    return ((low >>> 1) & 0x1f) + (low >>> 8) * 0x20;
+  }
+
+  /** The place of an entry, as one number. */
+  slotOf(table: OpenTable, index: number): PteSlot {
+    return table * this.entriesPerFrame + index;
+  }
+
+  tableOf(slot: PteSlot): Pfn {
+    return Math.floor(slot / this.entriesPerFrame);
+  }
+
+  indexOf(slot: PteSlot): number {
+    return slot % this.entriesPerFrame;
+  }
+
+  /** High word first, so that an entry never names half a frame while it is present. */
+  private store(table: OpenTable, index: number, low: number, high: number): void {
+    if (this.wide) {
+      this.memory.write(table, index * 2 + 1, high);
+      this.memory.write(table, index * 2, low);
+    } else {
+      this.memory.write(table, index, low);
+    }
+  }
+}
+
+/** Bits that a present entry of one level must not have set: the MMU faults on them. */
+export interface ReservedBits {
+  /** By level: of the low word where L is set. */
+  readonly lowIfLarge: Int32Array;
+  /** Of the high word. */
+  readonly high: number;
+}
+
+export function reservedBits(format: PagingFormat): ReservedBits {
+  const lowIfLarge = new Int32Array(format.levels + 1);
+  for (let level = 2; level <= format.levels; level++) {
+    // Below a large page's frame lie zeros, but for bit 12, which is PAT there. Where no page is allowed, L is reserved.
+    const frameShift = FRAME_SHIFT + format.indexBits * (level - 1);
+    lowIfLarge[level] = format.mayMap(level) ? ((1 << frameShift) - 1) & ~0x1fff : PTE_LARGE;
+  }
+  return { lowIfLarge, high: reservedHigh(format) };
+}
+
+function reservedHigh(format: PagingFormat): number {
+  if (format.entryBytes === 4) return 0;
+  const aboveFrame = HIGH_FIELD & ~(2 ** (format.physicalBits - 32) - 1);
+  const softwareIsReserved = format.cachesTopLevel ? 0x7ff00000 : 0;
+  const noExecute = format.hasNoExecute ? 0 : HIGH_NO_EXECUTE;
+  return aboveFrame | softwareIsReserved | noExecute;
+}
+
+/** Bits that a present PDPTE of PAE must not have set, low word: it carries P, PWT, PCD and what software likes. */
+export const PDPTE_RESERVED = PTE_WRITE | PTE_USER | PTE_ACCESSED | PTE_DIRTY | PTE_LARGE | PTE_GLOBAL;
