@@ -1,0 +1,44 @@
+/** "Did you mean": the known word that is nearest to one that somebody typed. */
+
+/** The candidate within a third of the word's length in edits (at least one edit), or undefined. */
+export function nearest(word: string, candidates: Iterable<string>): string | undefined {
+  const wanted = normal(word);
+  let best: string | undefined;
+  let bestDistance = Math.max(1, Math.floor(wanted.length / 3)) + 1;
+  for (const candidate of candidates) {
+    const distance = editDistance(wanted, normal(candidate));
+    if (distance < bestDistance) {
+      best = candidate;
+      bestDistance = distance;
+    }
+  }
+  return best;
+}
+
+/** ` (did you mean "x"?)`, or nothing: to append to an error's first half. */
+export function didYouMean(word: string, candidates: Iterable<string>): string {
+  const candidate = nearest(word, candidates);
+  return candidate === undefined ? "" : ` (did you mean "${candidate}"?)`;
+}
+
+/** Case and separators do not count: `ReverseMap`, `reverse-map` and `reverse_map` are one word. */
+const normal = (word: string): string => word.toLowerCase().replaceAll(/[-_ ]/g, "");
+
+/** Levenshtein's distance, with two swapped neighbours counted as one edit. */
+function editDistance(from: string, to: string): number {
+  let twoAbove: number[] = [];
+  let above = Array.from({ length: to.length + 1 }, (_, column) => column);
+  for (let row = 1; row <= from.length; row++) {
+    const current = [row];
+    for (let column = 1; column <= to.length; column++) {
+      const changed = from[row - 1] === to[column - 1] ? 0 : 1;
+      let cost = Math.min(above[column] + 1, current[column - 1] + 1, above[column - 1] + changed);
+      const swapped = row > 1 && column > 1 && from[row - 1] === to[column - 2] && from[row - 2] === to[column - 1];
+      if (swapped) cost = Math.min(cost, twoAbove[column - 2] + 1);
+      current.push(cost);
+    }
+    twoAbove = above;
+    above = current;
+  }
+  return above[to.length];
+}

@@ -1,0 +1,186 @@
+/**
+ * The page allocator: which zone serves a request, what it must leave there, and who then owns the frames.
+ *
+ * `tryAllocate` never waits. `allocate` is a path, because that is where reclaim belongs: when the zones are down to
+ * their marks it asks `reclaimer` to free memory and tries again; without one it fails with -ENOMEM.
+ *
+ * @models linux-2.6.11 mm/page_alloc.c __alloc_pages
+ * @differs no per-CPU lists of single frames; no atomic requests, which may go below the marks
+ */
+import { ENOMEM } from "../base/errno.ts";
+import { bug } from "../base/errors.ts";
+import type { Pfn } from "../base/units.ts";
+import type { Path } from "../sync/path.ts";
+import type { Frames } from "./frames.ts";
+import { NO_FRAME } from "./frames.ts";
+import type { WatermarkPolicy } from "./watermarks.ts";
+import type { Owner, Zone } from "./zone.ts";
+import { ZONE_DMA, ZONE_DMA32, ZONE_HIGHMEM, ZONE_KINDS, ZONE_NORMAL } from "./zone.ts";
+
+/** The highest kind of zone that a request can use: ZONE_*. Lower ones serve it when that one is short. */
+export type Want = number;
+export const WANT_USER = ZONE_HIGHMEM; // anything will do
+export const WANT_KERNEL = ZONE_NORMAL; // the kernel must always reach it
+export const WANT_DMA32 = ZONE_DMA32;
+export const WANT_DMA = ZONE_DMA;
+
+/** What the allocator tells the frames' contents: these are nobody's from now on. */
+export interface FrameContents {
+  forget(frame: Pfn): void;
+}
+
+/** Frees memory when allocations would fail. */
+export interface Reclaimer {
+  /** Frees what it can for a request; the frames freed, 0 if there is nothing to be had. */
+  reclaim(order: number, want: Want): Path<number>;
+}
+
+/** The zones that a request tries, in order, and what it must leave in each. */
+interface Route {
+  readonly zones: readonly Zone[];
+  readonly lowFloors: Int32Array;
+  readonly minFloors: Int32Array;
+}
+
+export class Allocator {
+  readonly frames: Frames;
+  /** Lowest addresses first. */
+  readonly zones: readonly Zone[];
+  /** Reclaim, where the machine has it. */
+  reclaimer: Reclaimer | undefined;
+  /** Attempts so far: what `failAt` counts. */
+  attempts = 0;
+  /** Attempts that found no memory or were made to fail. */
+  failures = 0;
+  private readonly policy: WatermarkPolicy;
+  private readonly contents: FrameContents;
+  private routes: readonly Route[] = [];
+  private nextFailure = Number.POSITIVE_INFINITY;
+  private failurePeriod = Number.POSITIVE_INFINITY;
+
+  constructor(frames: Frames, zones: readonly Zone[], policy: WatermarkPolicy, contents: FrameContents) {
+    this.frames = frames;
+    this.zones = zones;
+    this.policy = policy;
+    this.contents = contents;
+    this.setMinFree(undefined);
+  }
+
+  /** Sets the watermarks: from min_free_kbytes, or (undefined) from the formula. */
+  setMinFree(minFreeKiB: number | undefined): void {
+    this.policy.setMarks(this.zones, minFreeKiB);
+    this.routes = Array.from({ length: ZONE_KINDS }, (_, want) => this.routeFor(want));
+  }
+
+  /** 2^order frames for `owner`, with one reference, contents unknown; or NO_FRAME. */
+  tryAllocate(order: number, want: Want, owner: Owner): Pfn {
+    if (++this.attempts >= this.nextFailure) return this.injectFailure();
+    const { zones, lowFloors, minFloors } = this.routes[want];
+    for (let at = 0; at < zones.length; at++) {
+      const zone = zones[at];
+      if (zone.buddy.freePages - (1 << order) < lowFloors[at]) continue;
+      if (order > 0 && !this.policy.leavesBlocks(zone, order, "low")) continue;
+      const block = zone.buddy.take(order);
+      if (block !== NO_FRAME) return this.handOut(zone, block, order, owner);
+    }
+    for (let at = 0; at < zones.length; at++) {
+      const zone = zones[at];
+      if (zone.buddy.freePages - (1 << order) < minFloors[at]) continue;
+      if (order > 0 && !this.policy.leavesBlocks(zone, order, "min")) continue;
+      const block = zone.buddy.take(order);
+      if (block !== NO_FRAME) return this.handOut(zone, block, order, owner);
+    }
+    this.failures++;
+    return NO_FRAME;
+  }
+
+  /** As `tryAllocate`, and reclaims when memory is short: the frame, or -ENOMEM. */
+  *allocate(order: number, want: Want, owner: Owner): Path<Pfn> {
+    for (;;) {
+      const frame = this.tryAllocate(order, want, owner);
+      if (frame !== NO_FRAME) return frame;
+      if (this.reclaimer === undefined) return -ENOMEM;
+      if ((yield* this.reclaimer.reclaim(order, want)) === 0) return -ENOMEM;
+    }
+  }
+
+  /** Takes back 2^order frames that one `tryAllocate` gave; at most one reference may be left. */
+  free(frame: Pfn, order: number): void {
+    const { frames } = this;
+    if (frames.refs.read(frame) > 1) bug(`frame ${frame} is freed with ${frames.refs.read(frame)} references`);
+    if (frames.mapCount.read(frame) !== 0)
+      bug(`frame ${frame} is freed, and ${frames.mapCount.read(frame)} PTEs map it`);
+    const zone = this.zoneOf(frame);
+    zone.buddy.give(frame, order);
+    zone.account(frames.owner.read(frame), -(1 << order));
+    frames.refs.write(frame, 0);
+    frames.flags.write(frame, 0);
+    frames.mapping.write(frame, 0);
+    for (let each = frame; each < frame + (1 << order); each++) this.contents.forget(each);
+  }
+
+  /** Drops a reference to a single frame, and frees it if that was the last (Linux's put_page). */
+  release(frame: Pfn): void {
+    if (this.frames.dropReference(frame)) this.free(frame, 0);
+  }
+
+  /** The zone that holds `frame`. */
+  zoneOf(frame: Pfn): Zone {
+    const { zones } = this;
+    for (let at = zones.length - 1; at > 0; at--) {
+      if (frame >= zones[at].first) return zones[at];
+    }
+    return zones[0];
+  }
+
+  /** From now on attempt number `attempt` (from 1) fails, and then each `every`-th after it. For tests. */
+  failAt(attempt: number, every: number = Number.POSITIVE_INFINITY): void {
+    this.attempts = 0;
+    this.nextFailure = attempt;
+    this.failurePeriod = every;
+  }
+
+  /** No allocation is made to fail any more. */
+  neverFail(): void {
+    this.nextFailure = Number.POSITIVE_INFINITY;
+  }
+
+  /** Free frames in all zones. */
+  get freePages(): number {
+    return this.zones.reduce((sum, zone) => sum + zone.free, 0);
+  }
+
+  /** Frames of all zones that the allocator was given at boot (totalram_pages, MemTotal). */
+  get managedPages(): number {
+    return this.zones.reduce((sum, zone) => sum + zone.managed, 0);
+  }
+
+  /** Frames that `owner` holds, over all zones. */
+  ownedBy(owner: Owner): number {
+    return this.zones.reduce((sum, zone) => sum + zone.ownedBy(owner), 0);
+  }
+
+  /** Every zone's law: free and owned frames add up to those present. */
+  check(): void {
+    for (const zone of this.zones) zone.check();
+  }
+
+  private handOut(zone: Zone, block: Pfn, order: number, owner: Owner): Pfn {
+    zone.account(owner, 1 << order);
+    this.frames.owner.write(block, owner);
+    this.frames.refs.write(block, 1);
+    return block;
+  }
+
+  private routeFor(want: Want): Route {
+    const zones = this.zones.filter((zone) => zone.kind <= want && zone.managed > 0).reverse();
+    const floors = (mark: "low" | "min") => Int32Array.from(zones, (_, at) => this.policy.floor(zones, at, mark));
+    return { zones, lowFloors: floors("low"), minFloors: floors("min") };
+  }
+
+  private injectFailure(): Pfn {
+    this.nextFailure += this.failurePeriod;
+    this.failures++;
+    return NO_FRAME;
+  }
+}

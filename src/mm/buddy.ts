@@ -1,0 +1,197 @@
+/**
+ * The buddy system of one zone: free memory in blocks of 2^order frames, each aligned to its size. Taking splits the
+ * smallest block that is large enough, its lower half first; giving back merges a block with its buddy as long as
+ * that one is free and whole.
+ *
+ * Memory that nobody has ever taken is not on lists: it is kept as runs `[first, end)` of largest blocks, taken from
+ * the lowest address up, so that a terabyte of it costs nothing. Blocks that were given back are taken first.
+ *
+ * @models linux-2.6.11 mm/page_alloc.c __rmqueue, expand, __free_pages_bulk
+ * @differs at boot memory is taken from the lowest address up; Linux's order depends on how it was given to the lists
+ */
+import { bug } from "../base/errors.ts";
+import { SparseInt8 } from "../base/sparse-array.ts";
+import type { Pfn } from "../base/units.ts";
+import type { Frames } from "./frames.ts";
+import { NO_FRAME } from "./frames.ts";
+
+/** Orders are 0..10: the largest block is 4 MiB (2.6). Kernels before that ended at 9. */
+export const MAX_ORDERS = 11;
+
+/** A run of largest blocks that were never taken. */
+interface Run {
+  first: Pfn;
+  readonly end: Pfn;
+}
+
+export class Buddy {
+  /** How many orders there are; the largest block is `2^(orders - 1)` frames. */
+  readonly orders: number;
+  private readonly frames: Frames;
+  private readonly first: Pfn;
+  private readonly end: Pfn;
+  /** By order: the first free block on its list, or NO_FRAME. Linked through `frames.next` and `previous`. */
+  private readonly heads: Int32Array;
+  /** By order: blocks on its list. */
+  private readonly listed: Int32Array;
+  private readonly runs: Run[] = [];
+  /** By frame, from `first`: order + 1 if a free block begins there, -(order + 1) if a taken one does, 0 if none. */
+  private readonly blocks: SparseInt8;
+  private free = 0;
+
+  /** An empty buddy system for the frames `[first, end)`; `add` gives it memory. */
+  constructor(frames: Frames, first: Pfn, end: Pfn, orders: number = MAX_ORDERS) {
+    this.frames = frames;
+    this.first = first;
+    this.end = end;
+    this.orders = orders;
+    this.heads = new Int32Array(orders).fill(NO_FRAME);
+    this.listed = new Int32Array(orders);
+    this.blocks = new SparseInt8(end - first);
+  }
+
+  /** Free frames. */
+  get freePages(): number {
+    return this.free;
+  }
+
+  /** Gives the buddy system the frames `[first, end)`, never seen before; ranges come in ascending order. */
+  add(first: Pfn, end: Pfn): void {
+    if (first < this.first || end > this.end) bug(`frames ${first}..${end} are not of this zone`);
+    const largest = 1 << (this.orders - 1);
+    const runFirst = Math.min(Math.ceil(first / largest) * largest, end);
+    const runEnd = Math.max(Math.floor(end / largest) * largest, runFirst);
+    this.addBlocks(first, runFirst);
+    if (runEnd > runFirst) this.runs.push({ first: runFirst, end: runEnd });
+    this.addBlocks(runEnd, end);
+    this.free += end - first;
+  }
+
+  /** A block of 2^order frames, or NO_FRAME. */
+  take(order: number): Pfn {
+    for (let have = order; have < this.orders; have++) {
+      const block = this.heads[have];
+      if (block !== NO_FRAME) {
+        this.unlink(block, have);
+        return this.carve(block, have, order);
+      }
+    }
+    const block = this.takeFromRun();
+    return block === NO_FRAME ? NO_FRAME : this.carve(block, this.orders - 1, order);
+  }
+
+  /** Takes a block back. It must be one that `take` gave, whole. */
+  give(block: Pfn, order: number): void {
+    const at = block - this.first;
+    if (this.blocks.read(at) !== -(order + 1)) this.refuse(block, order);
+    this.free += 1 << order;
+    let start = at;
+    let size = order;
+    while (size < this.orders - 1) {
+      const buddy = this.buddyOf(start, size);
+      if (buddy < 0 || this.blocks.read(buddy) !== size + 1) break;
+      this.unlink(buddy + this.first, size);
+      this.blocks.write(Math.max(start, buddy), 0);
+      if (buddy < start) start = buddy;
+      size++;
+    }
+    if (start !== at) this.blocks.write(at, 0);
+    this.link(start + this.first, size);
+  }
+
+  /** Free blocks of exactly this order (nr_free). */
+  freeBlocks(order: number): number {
+    const listed = this.listed[order];
+    return order === this.orders - 1 ? listed + this.blocksInRuns() : listed;
+  }
+
+  /** Whether some free block has at least this order. */
+  holds(order: number): boolean {
+    if (this.runs.length > 0) return true;
+    for (let have = order; have < this.orders; have++) {
+      if (this.heads[have] !== NO_FRAME) return true;
+    }
+    return false;
+  }
+
+  /** Visits each free block on a list, then the runs as largest blocks. */
+  *freeRanges(): Generator<{ first: Pfn; end: Pfn }> {
+    for (let order = 0; order < this.orders; order++) {
+      for (let block = this.heads[order]; block !== NO_FRAME; block = this.frames.next.read(block)) {
+        yield { first: block, end: block + (1 << order) };
+      }
+    }
+    yield* this.runs;
+  }
+
+  get hostBytes(): number {
+    return this.blocks.hostBytes;
+  }
+
+  /** Gives back the upper halves of `block` until 2^order frames are left, and marks those as taken. */
+  private carve(block: Pfn, have: number, order: number): Pfn {
+    for (let size = have - 1; size >= order; size--) this.link(block + (1 << size), size);
+    this.blocks.write(block - this.first, -(order + 1));
+    this.free -= 1 << order;
+    return block;
+  }
+
+  private takeFromRun(): Pfn {
+    const run = this.runs[0];
+    if (run === undefined) return NO_FRAME;
+    const block = run.first;
+    run.first += 1 << (this.orders - 1);
+    if (run.first === run.end) this.runs.shift();
+    return block;
+  }
+
+  private blocksInRuns(): number {
+    return this.runs.reduce((sum, run) => sum + (run.end - run.first), 0) / (1 << (this.orders - 1));
+  }
+
+  /** The other half of the pair that makes a block of the next order; both count from `first`. -1: no such memory. */
+  private buddyOf(at: number, order: number): number {
+    const size = 1 << order;
+    const buddy = (at + this.first) ^ size;
+    return buddy + size > this.end ? -1 : buddy - this.first;
+  }
+
+  /** Lists `[first, end)`, which holds no largest block, as the largest aligned blocks that fit. */
+  private addBlocks(first: Pfn, end: Pfn): void {
+    let block = first;
+    while (block < end) {
+      let order = 0;
+      while (order < this.orders - 1 && block % (2 << order) === 0 && block + (2 << order) <= end) order++;
+      this.link(block, order);
+      block += 1 << order;
+    }
+  }
+
+  private link(block: Pfn, order: number): void {
+    const { next, previous } = this.frames;
+    const head = this.heads[order];
+    next.write(block, head);
+    previous.write(block, NO_FRAME);
+    if (head !== NO_FRAME) previous.write(head, block);
+    this.heads[order] = block;
+    this.listed[order]++;
+    this.blocks.write(block - this.first, order + 1);
+  }
+
+  private unlink(block: Pfn, order: number): void {
+    const { next, previous } = this.frames;
+    const after = next.read(block);
+    const before = previous.read(block);
+    if (before === NO_FRAME) this.heads[order] = after;
+    else next.write(before, after);
+    if (after !== NO_FRAME) previous.write(after, before);
+    this.listed[order]--;
+  }
+
+  private refuse(block: Pfn, order: number): never {
+    const state = this.blocks.read(block - this.first);
+    const found =
+      state < 0 ? `taken with order ${-state - 1}` : state > 0 ? "free already" : "not the start of a block";
+    bug(`frame ${block} is given back with order ${order}, and is ${found}`);
+  }
+}
