@@ -105,15 +105,7 @@ describe("a trace", () => {
       writer.access(LOAD, 1);
     });
     // After the load of 2, the load of 1 is new; the store is not: both the last data access and the last store were on 1.
-    expect(await lines(bytes)).toEqual([
-      "r 1 3",
-      "w 1 2",
-      "x 1 2",
-      "r 2 1",
-      "r 1 1",
-      JSON.stringify(brk),
-      "r 1 1",
-    ]);
+    expect(await lines(bytes)).toEqual(["r 1 3", "w 1 2", "x 1 2", "r 2 1", "r 1 1", JSON.stringify(brk), "r 1 1"]);
   });
 
   test("splits a run after 4096 accesses", async () => {
