@@ -1,0 +1,263 @@
+/**
+ * Runs a program on a machine and prints every outcome in the language in which real kernels' outcomes are recorded:
+ * one line an operation, then what is left of each process, area by area, and of each file.
+ *
+ *     12 P0 mmap W+3fe0000 mf=2,0          result; minor and major faults that it took
+ *     13 P0 w SEGV code=1 addr=W+10 err=6  signal, its code, the address, the page fault's error code
+ */
+import { errnoName } from "../base/errno.ts";
+import { bug } from "../base/errors.ts";
+import { PAGE_SIZE, type Vaddr } from "../base/units.ts";
+import { FETCH, LOAD, STORE } from "../hw/access.ts";
+import type { Machine } from "../machine.ts";
+import { BUS_ADRERR, SEGV_ACCERR, SEGV_MAPERR } from "../mm/fault.ts";
+import { OpenFile } from "../mm/file.ts";
+import { RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK, RLIMIT_STACK } from "../mm/limits.ts";
+import type { Process } from "../mm/process.ts";
+import type { Argument } from "../mm/syscalls.ts";
+import type { Outcome } from "./compare-outcomes.ts";
+import { type DumpWorld, dumpFile, dumpProcess } from "./dump.ts";
+import { BREAK_HOLE_BYTES, type Executor, startExecutor, WINDOW, WINDOW_BYTES } from "./executor.ts";
+import type { Operand, Operation, Program } from "./program.ts";
+import { pageTableKib } from "./smaps.ts";
+
+/** The most pages that one mincore of the executor asks for. */
+const MOST_VECTOR = 1024;
+/** The byte of each page of a new file that says which page it is. */
+const MARK_OFFSET = 0x10;
+const MARK_FIRST = 0x40;
+
+/** Called after each operation, with its line: an auditor, a trace of states. */
+export type Observer = (operation: Operation, line: string) => void;
+
+/** What the runner needs to know of one running program. */
+export class ProgramRun {
+  readonly machine: Machine;
+  readonly program: Program;
+  readonly executor: Executor;
+  readonly files: (OpenFile | null)[] = [];
+  /** By the program's number: the process, or null once it is gone. */
+  readonly processes: (Process | null)[] = [];
+  private readonly baseTablesKib: number;
+
+  constructor(machine: Machine, program: Program) {
+    this.machine = machine;
+    this.program = program;
+    for (const { file, bytes } of program.files) this.files[file] = makeFile(machine, file, bytes);
+    this.executor = startExecutor(machine);
+    this.processes[0] = this.executor.process;
+    this.baseTablesKib = pageTableKib(machine.kernel, this.executor.process.mm);
+  }
+
+  /** Runs every operation, then dumps. */
+  run(observe?: Observer): Outcome {
+    const lines = this.program.operations.map((operation, at) => {
+      const line = `${at} P${operation.process} ${operation.name}${this.operate(operation)}`;
+      observe?.(operation, line);
+      return line;
+    });
+    lines.push(...this.dump());
+    return { name: this.program.name, lines };
+  }
+
+  /** What an operation prints after its name. */
+  operate(operation: Operation): string {
+    const process = this.processes[operation.process] ?? null;
+    if (process === null) return " nosuchproc";
+    switch (operation.name) {
+      case "stat":
+        return ` pte=${this.tablesKib(process)}`;
+      case "fork":
+        return this.fork(process, operation.operands[0]!.value);
+      case "exit":
+        this.machine.exit(process, 0);
+        this.processes[operation.process] = null;
+        return " ok";
+      default:
+        return this.counted(process, operation);
+    }
+  }
+
+  private counted(process: Process, operation: Operation): string {
+    const minor = process.minorFaults;
+    const major = process.majorFaults;
+    const result = this.perform(process, operation);
+    const minorTaken = process.minorFaults - minor;
+    const majorTaken = process.majorFaults - major;
+    if ((minorTaken === 0 && majorTaken === 0) || operation.name === "mlockall") return result;
+    return `${result} mf=${minorTaken},${majorTaken}`;
+  }
+
+  private perform(process: Process, operation: Operation): string {
+    const args = operation.operands.map((operand) => this.resolve(operand));
+    switch (operation.name) {
+      case "r":
+        return this.touch(process, args[0]!, LOAD) ?? ` ${hexByte(this.machine.readByte(process.threads[0]!, args[0]!))}`;
+      case "w":
+        return this.touch(process, args[0]!, STORE) ?? this.store(process, args[0]!, args[1]!);
+      case "x":
+        return this.touch(process, args[0]!, FETCH) ?? " exec-ok";
+      case "rlimit":
+        return ` ${setLimit(process, args[0]!, args[1]!)}`;
+      case "mincore":
+        return this.mincore(process, args[0]!, args[1]!);
+      case "fread":
+        return this.fileRead(process, args[0]!, args[1]!);
+      default: {
+        const result = this.call(process, operation.name, this.arguments(operation, args));
+        return this.resultText(operation, result);
+      }
+    }
+  }
+
+  private resultText(operation: Operation, result: number): string {
+    if (operation.name === "brk") return ` ${this.address(result)}`;
+    if (result < 0) return ` ${errnoName(result)}`;
+    if (operation.name === "mmap" || operation.name === "mremap") return ` ${this.address(result)}`;
+    return ` ${result}`;
+  }
+
+  /** The arguments of the system call behind an operation. */
+  private arguments({ name }: Operation, args: number[]): { name: string; args: Argument[] } {
+    const file = () => this.files[args[0]!] ?? null;
+    switch (name) {
+      case "mmap":
+        return { name, args: [args[0]!, args[1]!, args[2]!, args[3]!, this.files[args[4]!] ?? null, args[5]!] };
+      case "rfp":
+        return { name: "remap_file_pages", args: [args[0]!, args[1]!, 0, args[2]!, args[3]!] };
+      case "brk":
+        return { name, args: [this.executor.breakStart + args[0]!] };
+      case "ftrunc":
+        return { name: "ftruncate", args: [file(), args[1]!] };
+      case "fwrite":
+        return { name: "pwrite", args: [file(), Uint8Array.of(args[2]! & 0xff), args[1]!] };
+      case "falloc":
+        return { name: "fallocate", args: [file(), args[1]!, args[2]!, args[3]!] };
+      case "fadv":
+        return { name: "fadvise", args: [file(), args[1]!, args[2]!, args[3]!] };
+      case "fsync":
+        return { name, args: [file()] };
+      default:
+        return { name, args };
+    }
+  }
+
+  private call(process: Process, _operation: string, { name, args }: { name: string; args: Argument[] }): number {
+    return this.machine.call(process.threads[0]!, name, args);
+  }
+
+  private mincore(process: Process, address: Vaddr, lengthBytes: number): string {
+    this.executor.callMemset(process);
+    const pages = Math.ceil(lengthBytes / PAGE_SIZE);
+    const length = pages > MOST_VECTOR ? MOST_VECTOR * PAGE_SIZE : lengthBytes;
+    const vector = new Uint8Array(Math.min(pages, MOST_VECTOR));
+    const result = this.machine.call(process.threads[0]!, "mincore", [address, length, vector]);
+    if (result < 0) return ` ${errnoName(result)}`;
+    return ` ${Array.from(vector, (byte) => byte & 1).join("")}`;
+  }
+
+  private fileRead(process: Process, file: number, offset: number): string {
+    const buffer = new Uint8Array(1);
+    const result = this.machine.call(process.threads[0]!, "pread", [this.files[file] ?? null, buffer, offset]);
+    if (result < 0) return ` ${errnoName(result)}`;
+    return result === 0 ? " eof" : ` ${hexByte(buffer[0]!)}`;
+  }
+
+  private store(process: Process, address: Vaddr, value: number): string {
+    this.machine.writeByte(process.threads[0]!, address, value & 0xff);
+    return " ok";
+  }
+
+  /** What a touch prints if it ends in a signal. */
+  private touch(process: Process, address: Vaddr, kind: number): string | undefined {
+    const thread = process.threads[0]!;
+    const verdict = this.machine.access(thread, address, kind);
+    if (verdict === 0) return undefined;
+    const signal = signals.get(verdict) ?? bug(`an access ends with verdict ${verdict}`);
+    const { faultError } = this.machine.kernel.cpus[thread.cpu]!.mmu;
+    return ` ${signal} addr=${this.address(address)} err=${faultError.toString(16)}`;
+  }
+
+  private fork(process: Process, number: number): string {
+    if (this.processes[number] != null) return " badid";
+    const child = this.machine.fork(process.threads[0]!);
+    if (typeof child === "number") return ` ${errnoName(child)}`;
+    this.processes[number] = child;
+    this.executor.warm(process);
+    this.executor.warm(child);
+    return " ok";
+  }
+
+  private dump(): string[] {
+    const world: DumpWorld = {
+      machine: this.machine,
+      files: this.files,
+      breakStart: this.executor.breakStart,
+      frameNames: new Map(),
+      address: (address) => this.address(address),
+      tablesKib: (process) => this.tablesKib(process),
+    };
+    const lines: string[] = [];
+    this.processes.forEach((process, number) => {
+      if (process !== null) lines.push(...dumpProcess(world, process, number));
+    });
+    this.files.forEach((opened, number) => {
+      if (opened !== null) lines.push(dumpFile(world, opened.file, number));
+    });
+    return lines;
+  }
+
+  private tablesKib(process: Process): number {
+    return pageTableKib(this.machine.kernel, process.mm) - this.baseTablesKib;
+  }
+
+  private resolve({ base, value }: Operand): number {
+    if (base === "window") return WINDOW + value;
+    if (base === "break") return this.executor.breakStart + value;
+    // The call takes an unsigned long.
+    return value < 0 ? 2 ** 64 + value : value;
+  }
+
+  /** `W+1000`, `B+0`, or `X` for anywhere else. */
+  private address(address: Vaddr): string {
+    const { breakStart } = this.executor;
+    const near = 0x10_0000;
+    if (address >= WINDOW && address <= WINDOW + WINDOW_BYTES) return `W+${(address - WINDOW).toString(16)}`;
+    if (address >= breakStart && address <= breakStart + BREAK_HOLE_BYTES) return `B+${(address - breakStart).toString(16)}`;
+    if (address >= WINDOW - near && address < WINDOW) return `W-${(WINDOW - address).toString(16)}`;
+    if (address > WINDOW + WINDOW_BYTES && address <= WINDOW + WINDOW_BYTES + near) return `W+${(address - WINDOW).toString(16)}`;
+    return "X";
+  }
+}
+
+const signals: ReadonlyMap<number, string> = new Map([
+  [SEGV_MAPERR, "SEGV code=1"],
+  [SEGV_ACCERR, "SEGV code=2"],
+  [BUS_ADRERR, "BUS code=2"],
+]);
+
+const hexByte = (byte: number): string => byte.toString(16).padStart(2, "0");
+
+/** A file in memory whose pages are marked, as the controller makes it: each mark is a write. */
+function makeFile(machine: Machine, number: number, bytes: number): OpenFile {
+  const file = machine.kernel.files.create({ name: `f${number}`, kind: "shmem", sizeBytes: bytes });
+  const opened = new OpenFile(file, "read-write");
+  for (let page = 0; page * PAGE_SIZE + MARK_OFFSET < bytes; page++) {
+    machine.writeFile(opened, page * PAGE_SIZE + MARK_OFFSET, Uint8Array.of(MARK_FIRST + (page & 15)));
+  }
+  return opened;
+}
+
+/** setrlimit of both limits, as root. */
+function setLimit({ limits }: Process, resource: number, value: number): number {
+  const bytes = value >= 2 ** 64 - 1 ? Number.POSITIVE_INFINITY : value;
+  if (resource === RLIMIT_DATA) limits.dataBytes = bytes;
+  else if (resource === RLIMIT_STACK) limits.stackBytes = bytes;
+  else if (resource === RLIMIT_MEMLOCK) limits.lockedBytes = bytes;
+  else if (resource === RLIMIT_AS) limits.addressSpaceBytes = bytes;
+  return 0;
+}
+
+/** Runs one program on a fresh machine. */
+export const runProgram = (machine: Machine, program: Program, observe?: Observer): Outcome =>
+  new ProgramRun(machine, program).run(observe);

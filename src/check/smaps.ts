@@ -1,0 +1,136 @@
+/**
+ * What /proc/PID/smaps, pagemap and status say of an address space, computed from the page tables' bits and the frames'
+ * state alone.
+ *
+ * @models linux-6.1 fs/proc/task_mmu.c smaps_account, show_map_vma, show_smap_vma_flags
+ */
+import type { Vpn } from "../base/units.ts";
+import { PTE_DIRTY } from "../hw/pte.ts";
+import type { AddressSpace } from "../mm/address-space.ts";
+import { PG_ANON, PG_DIRTY } from "../mm/frames.ts";
+import type { Kernel } from "../mm/kernel.ts";
+import * as vm from "../mm/vma.ts";
+import type { Vma } from "../mm/vma.ts";
+import { holdsFrame, walkTables } from "./page-walk.ts";
+
+/** Each in KiB, as smaps prints them. */
+export interface Smaps {
+  rss: number;
+  pss: number;
+  sharedClean: number;
+  sharedDirty: number;
+  privateClean: number;
+  privateDirty: number;
+  anonymous: number;
+  swap: number;
+  locked: number;
+}
+
+const KIB_PER_PAGE = 4;
+/** A page's proportional share is kept in 2^-12 bytes. */
+const SHARE_OF_PAGE = 4096 * 4096;
+const SHARES_PER_KIB = 1024 * 4096;
+
+/** The counts of one area. */
+export function smapsOf(kernel: Kernel, mm: AddressSpace, vma: Vma): Smaps {
+  const counts: Smaps = {
+    rss: 0,
+    pss: 0,
+    sharedClean: 0,
+    sharedDirty: 0,
+    privateClean: 0,
+    privateDirty: 0,
+    anonymous: 0,
+    swap: 0,
+    locked: 0,
+  };
+  const { entries, frames } = kernel;
+  let share = 0;
+  walkTables(kernel, mm.root, vma.start, vma.end, {
+    leaf: (_page, table, index) => {
+      const flags = entries.flags(table, index);
+      if (!holdsFrame(flags)) return;
+      const frame = entries.frame(table, index);
+      if (frame === kernel.zeroFrame) return;
+      const state = frames.flags.read(frame);
+      const maps = frames.mapCount.read(frame);
+      const dirty = (flags & PTE_DIRTY) !== 0 || (state & PG_DIRTY) !== 0;
+      counts.rss += KIB_PER_PAGE;
+      if ((state & PG_ANON) !== 0) counts.anonymous += KIB_PER_PAGE;
+      if (maps >= 2) counts[dirty ? "sharedDirty" : "sharedClean"] += KIB_PER_PAGE;
+      else counts[dirty ? "privateDirty" : "privateClean"] += KIB_PER_PAGE;
+      share += Math.floor(SHARE_OF_PAGE / Math.max(1, maps));
+    },
+  });
+  counts.pss = Math.floor(share / SHARES_PER_KIB);
+  if ((vma.flags & vm.VM_LOCKED) !== 0) counts.locked = counts.pss;
+  return counts;
+}
+
+/** The two letters of each VM_* bit, from the lowest bit up. */
+const mnemonics: readonly (readonly [number, string])[] = [
+  [vm.VM_READ, "rd"],
+  [vm.VM_WRITE, "wr"],
+  [vm.VM_EXEC, "ex"],
+  [vm.VM_SHARED, "sh"],
+  [vm.VM_MAYREAD, "mr"],
+  [vm.VM_MAYWRITE, "mw"],
+  [vm.VM_MAYEXEC, "me"],
+  [vm.VM_MAYSHARE, "ms"],
+  [vm.VM_GROWSDOWN, "gd"],
+  [vm.VM_PFNMAP, "pf"],
+  [vm.VM_LOCKED, "lo"],
+  [vm.VM_IO, "io"],
+  [vm.VM_SEQ_READ, "sr"],
+  [vm.VM_RAND_READ, "rr"],
+  [vm.VM_DONTCOPY, "dc"],
+  [vm.VM_DONTEXPAND, "de"],
+  [vm.VM_LOCKONFAULT, "lf"],
+  [vm.VM_ACCOUNT, "ac"],
+  [vm.VM_NORESERVE, "nr"],
+  [vm.VM_HUGETLB, "ht"],
+  [vm.VM_WIPEONFORK, "wf"],
+  [vm.VM_DONTDUMP, "dd"],
+  [0, "sd"],
+  [vm.VM_HUGEPAGE, "hg"],
+  [vm.VM_NOHUGEPAGE, "nh"],
+];
+
+/** The VmFlags line. `sd` (soft-dirty) is on every area that nobody cleared it from, and nobody does. */
+export function vmFlags(vma: Vma): string {
+  return mnemonics
+    .filter(([bit]) => (vma.flags & bit) === bit)
+    .map(([, letters]) => letters)
+    .join(" ");
+}
+
+/** `rw-p`. */
+export function permissions(vma: Vma): string {
+  const { flags } = vma;
+  return (
+    ((flags & vm.VM_READ) !== 0 ? "r" : "-") +
+    ((flags & vm.VM_WRITE) !== 0 ? "w" : "-") +
+    ((flags & vm.VM_EXEC) !== 0 ? "x" : "-") +
+    ((flags & vm.VM_MAYSHARE) !== 0 ? "s" : "p")
+  );
+}
+
+/** VmPTE: every table of the address space but the top one, which Linux does not count, in KiB. */
+export function pageTableKib(kernel: Kernel, mm: AddressSpace): number {
+  let tables = 0;
+  walkTables(kernel, mm.root, 0, kernel.layout.taskEnd, { table: () => tables++ });
+  return (tables - 1) * KIB_PER_PAGE;
+}
+
+/** One page as pagemap shows it: a frame, whether this is its only mapping, or undefined where nothing is. */
+export function pagemapAt(kernel: Kernel, mm: AddressSpace, first: Vpn, pages: number): Int32Array {
+  const frames = new Int32Array(pages).fill(NOT_PRESENT);
+  walkTables(kernel, mm.root, first, first + pages, {
+    leaf: (page, table, index) => {
+      if (holdsFrame(kernel.entries.flags(table, index))) frames[page - first] = kernel.entries.frame(table, index);
+    },
+  });
+  return frames;
+}
+
+export const NOT_PRESENT = -1;
