@@ -1,0 +1,64 @@
+/**
+ * Policy constants: what `/proc/sys/vm`, `ulimit` and the kernel's command line set. The defaults are those of Linux
+ * 6.1; a kernel preset replaces what was different in its time.
+ */
+import { z } from "zod";
+import { PAGE_SIZE } from "./base/units.ts";
+import { MAX_ORDERS } from "./mm/buddy.ts";
+import { watermarkPolicies } from "./mm/watermarks.ts";
+import { sizeSchema } from "./size-schema.ts";
+
+const MIB = 2 ** 20;
+
+const policyNames = Object.keys(watermarkPolicies) as [keyof typeof watermarkPolicies];
+
+/** A limit of setrlimit: bytes, or null for none. */
+const limit = () => sizeSchema.nullable();
+
+export const tunablesSchema = z.strictObject({
+  overcommitMode: z
+    .union([z.literal(0), z.literal(1), z.literal(2)])
+    .default(0)
+    .describe("vm.overcommit_memory: 0 refuses what is obviously too much, 1 nothing, 2 all beyond CommitLimit"),
+  overcommitRatio: z.int().min(0).max(1000).default(50).describe("vm.overcommit_ratio, per cent of memory"),
+  adminReserveBytes: sizeSchema.default(8 * MIB).describe("vm.admin_reserve_kbytes: kept for root in mode 2"),
+  userReserveBytes: sizeSchema.default(128 * MIB).describe("vm.user_reserve_kbytes: kept from one process in mode 2"),
+  maxMapCount: z.int().min(1).default(65_530).describe("vm.max_map_count: areas of one address space"),
+  faultAroundBytes: sizeSchema
+    .refine((bytes) => bytes >= PAGE_SIZE && Number.isInteger(Math.log2(bytes)), "a power of two, 4096 or more")
+    .default(65_536)
+    .describe("fault_around_bytes: the window of cached pages that a read fault maps"),
+  readaheadPages: z.int().min(0).default(32).describe("read_ahead_kb, in pages: what a file read brings in at once"),
+  minFreeKiB: z.int().min(0).nullable().default(null).describe("vm.min_free_kbytes; null: from the formula"),
+  watermarks: z.enum(policyNames).default("linux-6.1").describe("the formula of the zones' watermarks"),
+  buddyOrders: z
+    .int()
+    .min(1)
+    .max(MAX_ORDERS)
+    .default(MAX_ORDERS)
+    .describe("orders of the buddy system (MAX_ORDER): 11, or 10 before hugetlb pages"),
+  stackLimitBytes: limit()
+    .default(8 * MIB)
+    .describe("RLIMIT_STACK"),
+  lockedLimitBytes: limit()
+    .default(8 * MIB)
+    .describe("RLIMIT_MEMLOCK"),
+  dataLimitBytes: limit().default(null).describe("RLIMIT_DATA"),
+  addressSpaceLimitBytes: limit().default(null).describe("RLIMIT_AS"),
+  privilege: z.enum(["root", "user"]).default("root").describe("who runs programs: root may exceed some limits"),
+  mmapMinAddr: sizeSchema
+    .refine((bytes) => bytes % PAGE_SIZE === 0, "a whole number of pages")
+    .default(65_536)
+    .describe("vm.mmap_min_addr: the lowest address that a program may map"),
+  singlePageFlushCeiling: z
+    .int()
+    .min(0)
+    .default(33)
+    .describe("tlb_single_page_flush_ceiling: ranges of more pages flush the whole TLB"),
+});
+
+export type Tunables = z.output<typeof tunablesSchema>;
+/** Tunables as a person writes them: whatever is left out keeps its default. */
+export type TunablesInput = z.input<typeof tunablesSchema>;
+
+export const defaultTunables: Tunables = tunablesSchema.parse({});
