@@ -1,0 +1,310 @@
+/**
+ * The calls on open files, as paths: read, write, truncate, fallocate, fadvise, fsync. Bytes go through the page cache,
+ * which mappings share, so that what one side writes the other reads.
+ *
+ * @models linux-6.1 fs/open.c vfs_fallocate, do_sys_ftruncate; mm/shmem.c; mm/filemap.c; mm/fadvise.c
+ * @differs tmpfs has no size limit; no RLIMIT_FSIZE, seals or append-only files
+ */
+import { EBADF, EFBIG, EINVAL, EOPNOTSUPP } from "../base/errno.ts";
+import { type FileIndex, PAGE_SIZE } from "../base/units.ts";
+import type { Path } from "../sync/path.ts";
+import type { Task } from "../sync/task.ts";
+import type { FileObject, OpenFile } from "./file.ts";
+import { addPage, dropPage, makeUptodate, readPages, setDirty } from "./file-pages.ts";
+import { readBytes, writeBytes } from "./frame-bytes.ts";
+import { PG_LOCKED, PG_UPTODATE, PG_WRITEBACK } from "./frames.ts";
+import type { Kernel } from "./kernel.ts";
+import { NOT_CACHED } from "./page-cache.ts";
+import { readWindow } from "./readahead.ts";
+import { punchFile, truncateFile } from "./truncate.ts";
+import { writeBack } from "./writeback.ts";
+
+/** The greatest size of a file: MAX_LFS_FILESIZE, as near as a double comes. */
+export const MAX_FILE_BYTES = 2 ** 53 - PAGE_SIZE;
+
+// Modes of fallocate.
+export const FALLOC_KEEP_SIZE = 0x01;
+export const FALLOC_PUNCH_HOLE = 0x02;
+export const FALLOC_COLLAPSE_RANGE = 0x08;
+export const FALLOC_ZERO_RANGE = 0x10;
+export const FALLOC_INSERT_RANGE = 0x20;
+export const FALLOC_UNSHARE_RANGE = 0x40;
+const FALLOC_SUPPORTED = 0x7b;
+
+// Advice of posix_fadvise.
+export const FADV_NORMAL = 0;
+export const FADV_RANDOM = 1;
+export const FADV_SEQUENTIAL = 2;
+export const FADV_WILLNEED = 3;
+export const FADV_DONTNEED = 4;
+export const FADV_NOREUSE = 5;
+
+/**
+ * Reads into `bytes`, or only touches the cache where `bytes` is a length. The bytes read, 0 at the end of the file; or
+ * -EBADF, -EINVAL, -ENOMEM.
+ *
+ * @models linux-6.1 mm/shmem.c shmem_file_read_iter; mm/filemap.c filemap_read
+ */
+export function* readFile(
+  kernel: Kernel,
+  open: OpenFile | null,
+  bytes: Uint8Array | number,
+  offset: number,
+): Path<number> {
+  if (open === null || !open.readable) return -EBADF;
+  if (offset < 0) return -EINVAL;
+  const { file } = open;
+  const length = Math.min(lengthOf(bytes), file.sizeBytes - offset);
+  let done = 0;
+  while (done < length) {
+    const at = offset + done;
+    const index = Math.floor(at / PAGE_SIZE);
+    const inPage = at - index * PAGE_SIZE;
+    const count = Math.min(PAGE_SIZE - inPage, length - done);
+    const frame = yield* pageForRead(kernel, file, index, Math.ceil((offset + length) / PAGE_SIZE));
+    if (frame < NOT_CACHED) return done > 0 ? done : frame;
+    if (typeof bytes !== "number") {
+      const into = bytes.subarray(done, done + count);
+      if (frame === NOT_CACHED) into.fill(0);
+      else readBytes(kernel.memory, frame, inPage, into);
+    }
+    done += count;
+  }
+  return done;
+}
+
+/**
+ * Writes `bytes`, or as many bytes of unknown value as `bytes` says; grows the file if they end beyond it. The bytes
+ * written; or -EBADF, -EINVAL, -EFBIG, -ENOMEM.
+ *
+ * @models linux-6.1 mm/filemap.c generic_perform_write; mm/shmem.c shmem_write_begin, shmem_write_end
+ */
+export function* writeFile(
+  kernel: Kernel,
+  task: Task,
+  open: OpenFile | null,
+  bytes: Uint8Array | number,
+  offset: number,
+): Path<number> {
+  if (open === null || !open.writable) return -EBADF;
+  if (offset < 0) return -EINVAL;
+  if (offset >= MAX_FILE_BYTES) return -EFBIG;
+  const { file } = open;
+  const { lock } = file;
+  if (!lock.tryAcquire(task)) yield* lock.acquire(task);
+  const length = Math.min(lengthOf(bytes), MAX_FILE_BYTES - offset);
+  let done = 0;
+  let result = 0;
+  while (done < length) {
+    const at = offset + done;
+    const inPage = at % PAGE_SIZE;
+    const count = Math.min(PAGE_SIZE - inPage, length - done);
+    const part = typeof bytes === "number" ? null : bytes.subarray(done, done + count);
+    result = yield* writePage(kernel, file, at, count, part);
+    if (result < 0) break;
+    done += count;
+  }
+  lock.release(task);
+  return done > 0 ? done : result;
+}
+
+/**
+ * -EINVAL for a negative size or a file not open for writing, -EBADF, -EFBIG, -ENOMEM if a greater size may not be
+ * promised.
+ */
+export function* ftruncate(kernel: Kernel, task: Task, open: OpenFile | null, sizeBytes: number): Path<number> {
+  if (sizeBytes < 0) return -EINVAL;
+  if (open === null) return -EBADF;
+  if (!open.writable) return -EINVAL;
+  if (sizeBytes > MAX_FILE_BYTES) return -EFBIG;
+  const { lock } = open.file;
+  if (!lock.tryAcquire(task)) yield* lock.acquire(task);
+  const result = yield* truncateFile(kernel, open.file, sizeBytes);
+  lock.release(task);
+  return result;
+}
+
+/** Reserves, or with PUNCH_HOLE frees, the pages of a range of a file. */
+export function* fallocate(
+  kernel: Kernel,
+  task: Task,
+  open: OpenFile | null,
+  mode: number,
+  offset: number,
+  lengthBytes: number,
+): Path<number> {
+  if (open === null) return -EBADF;
+  const refused = refusedMode(mode, offset, lengthBytes);
+  if (refused !== 0) return refused;
+  if (!open.writable) return -EBADF;
+  if (offset + lengthBytes > MAX_FILE_BYTES) return -EFBIG;
+  return yield* allocateRange(kernel, task, open.file, mode, offset, lengthBytes);
+}
+
+/**
+ * The same once the arguments are known to be good: MADV_REMOVE punches through this door. -EOPNOTSUPP for a mode that
+ * this kind of file does not know.
+ *
+ * @models linux-6.1 mm/shmem.c shmem_fallocate
+ * @differs regular files know no COLLAPSE_RANGE and INSERT_RANGE
+ */
+export function* allocateRange(
+  kernel: Kernel,
+  task: Task,
+  file: FileObject,
+  mode: number,
+  offset: number,
+  lengthBytes: number,
+): Path<number> {
+  const known = FALLOC_KEEP_SIZE | FALLOC_PUNCH_HOLE | (file.kind === "regular" ? FALLOC_ZERO_RANGE : 0);
+  if ((mode & ~known) !== 0) return -EOPNOTSUPP;
+  const { lock } = file;
+  if (!lock.tryAcquire(task)) yield* lock.acquire(task);
+  let result = 0;
+  if ((mode & (FALLOC_PUNCH_HOLE | FALLOC_ZERO_RANGE)) !== 0) {
+    result = yield* punchFile(kernel, file, offset, offset + lengthBytes);
+  } else if (file.kind === "shmem") {
+    result = yield* reservePages(kernel, file, offset, offset + lengthBytes);
+  }
+  if (result === 0 && (mode & (FALLOC_KEEP_SIZE | FALLOC_PUNCH_HOLE)) === 0) {
+    file.sizeBytes = Math.max(file.sizeBytes, offset + lengthBytes);
+  }
+  lock.release(task);
+  return result;
+}
+
+/**
+ * posix_fadvise. A shmem file has nowhere to be read from or written to, so it takes all advice and does nothing.
+ *
+ * @models linux-6.1 mm/fadvise.c generic_fadvise
+ * @differs the habits that RANDOM and SEQUENTIAL announce for later reads are not kept
+ */
+export function* fadvise(
+  kernel: Kernel,
+  open: OpenFile | null,
+  offset: number,
+  lengthBytes: number,
+  advice: number,
+): Path<number> {
+  if (open === null) return -EBADF;
+  if (lengthBytes < 0) return -EINVAL;
+  if (advice < FADV_NORMAL || advice > FADV_NOREUSE) return -EINVAL;
+  const { file } = open;
+  if (file.kind === "shmem") return 0;
+  const end = lengthBytes === 0 ? Number.POSITIVE_INFINITY : offset + lengthBytes;
+  if (advice === FADV_WILLNEED) {
+    yield* readPages(kernel, file, -1, Math.floor(offset / PAGE_SIZE), Math.ceil(end / PAGE_SIZE));
+  } else if (advice === FADV_DONTNEED) {
+    yield* writeBack(kernel, file, Math.floor(offset / PAGE_SIZE), Math.ceil(end / PAGE_SIZE));
+    // Whole pages only, except that the last one may end with the file.
+    const wholeEnd = end >= file.sizeBytes ? file.endIndex : Math.floor(end / PAGE_SIZE);
+    dropClean(kernel, file, Math.ceil(offset / PAGE_SIZE), wholeEnd);
+  }
+  return 0;
+}
+
+/** Writes the file's dirty pages to disk. */
+export function* fsync(kernel: Kernel, open: OpenFile | null): Path<number> {
+  if (open === null) return -EBADF;
+  yield* writeBack(kernel, open.file, 0, Number.POSITIVE_INFINITY);
+  return 0;
+}
+
+/** Drops what can be had again from disk: clean, unmapped, used by nobody else. The pages dropped. */
+export function dropClean(kernel: Kernel, file: FileObject, first: FileIndex, end: FileIndex): number {
+  const { frames } = kernel;
+  let dropped = 0;
+  file.pages.forEach(first, end, (index, frame) => {
+    const busy = (frames.flags.read(frame) & (PG_LOCKED | PG_WRITEBACK)) !== 0 || file.pages.isDirty(index);
+    if (busy || frames.mapCount.read(frame) !== 0 || frames.refs.read(frame) !== 1) return true;
+    dropPage(kernel, file, index, frame);
+    dropped++;
+    return true;
+  });
+  return dropped;
+}
+
+const lengthOf = (bytes: Uint8Array | number): number => (typeof bytes === "number" ? bytes : bytes.length);
+
+/** @models linux-6.1 fs/open.c vfs_fallocate */
+function refusedMode(mode: number, offset: number, lengthBytes: number): number {
+  if (offset < 0 || lengthBytes <= 0) return -EINVAL;
+  if ((mode & ~FALLOC_SUPPORTED) !== 0) return -EOPNOTSUPP;
+  if ((mode & FALLOC_PUNCH_HOLE) !== 0 && (mode & FALLOC_ZERO_RANGE) !== 0) return -EOPNOTSUPP;
+  if ((mode & FALLOC_PUNCH_HOLE) !== 0 && (mode & FALLOC_KEEP_SIZE) === 0) return -EOPNOTSUPP;
+  if ((mode & FALLOC_COLLAPSE_RANGE) !== 0 && mode !== FALLOC_COLLAPSE_RANGE) return -EINVAL;
+  if ((mode & FALLOC_INSERT_RANGE) !== 0 && mode !== FALLOC_INSERT_RANGE) return -EINVAL;
+  if ((mode & FALLOC_UNSHARE_RANGE) !== 0 && (mode & ~(FALLOC_UNSHARE_RANGE | FALLOC_KEEP_SIZE)) !== 0) return -EINVAL;
+  return 0;
+}
+
+/** The frame to read page `index` from, NOT_CACHED for a hole that reads as zeros, or -ENOMEM. */
+function* pageForRead(kernel: Kernel, file: FileObject, index: FileIndex, end: FileIndex): Path<number> {
+  const { frames } = kernel;
+  for (;;) {
+    const frame = file.pages.find(index);
+    if (frame !== NOT_CACHED) {
+      if (!frames.has(frame, PG_LOCKED)) return frames.has(frame, PG_UPTODATE) ? frame : NOT_CACHED;
+      yield { on: `PG_locked of frame ${frame}`, ready: () => !frames.has(frame, PG_LOCKED) };
+      continue;
+    }
+    if (file.kind === "shmem") return NOT_CACHED;
+    const window = readWindow(kernel.tunables, file.readahead, index, Math.max(end, index + 1));
+    const result = yield* readPages(kernel, file, index, window.first, window.end);
+    if (result < 0) return result;
+  }
+}
+
+/** Writes within one page: 0 or -ENOMEM. `part` is null if nobody knows the bytes. */
+function* writePage(
+  kernel: Kernel,
+  file: FileObject,
+  at: number,
+  count: number,
+  part: Uint8Array | null,
+): Path<number> {
+  const index = Math.floor(at / PAGE_SIZE);
+  const inPage = at - index * PAGE_SIZE;
+  let frame = file.pages.find(index);
+  while (frame === NOT_CACHED) {
+    // What a regular file has on disk around these bytes must be read first; whole pages and new ones need no read.
+    const fromDisk = file.kind === "regular" && count < PAGE_SIZE && index < file.endIndex && file.disk.has(index);
+    const result = fromDisk
+      ? yield* readPages(kernel, file, index, index, index + 1)
+      : yield* addPage(kernel, file, index, PG_UPTODATE);
+    if (result < 0) return result;
+    frame = file.pages.find(index);
+  }
+  makeUptodate(kernel, frame);
+  if (part !== null) writeBytes(kernel.memory, frame, inPage, part);
+  setDirty(kernel, file, index, frame);
+  if (at + count > file.sizeBytes) file.sizeBytes = at + count;
+  return 0;
+}
+
+/** Every page of a range of a shmem file exists from now on; a failure takes back those that were added. */
+function* reservePages(kernel: Kernel, file: FileObject, from: number, to: number): Path<number> {
+  const first = Math.floor(from / PAGE_SIZE);
+  const end = Math.ceil(to / PAGE_SIZE);
+  for (let index = first; index < end; index++) {
+    const frame = file.pages.find(index);
+    if (frame !== NOT_CACHED) {
+      makeUptodate(kernel, frame);
+      continue;
+    }
+    const result = yield* addPage(kernel, file, index, 0);
+    if (result < 0) {
+      forgetReserved(kernel, file, first, index);
+      return result;
+    }
+  }
+  return 0;
+}
+
+/** Pages that hold nothing yet were reserved by the call that fails. */
+function forgetReserved(kernel: Kernel, file: FileObject, first: FileIndex, end: FileIndex): void {
+  file.pages.forEach(first, end, (index, frame) => {
+    if (!kernel.frames.has(frame, PG_UPTODATE)) dropPage(kernel, file, index, frame);
+    return true;
+  });
+}

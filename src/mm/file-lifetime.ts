@@ -1,0 +1,49 @@
+/** How files come and go: shared memory is made by the call that maps it, and a nameless file goes with its last user. */
+import { bug } from "../base/errors.ts";
+import { PAGE_SIZE } from "../base/units.ts";
+import type { FileObject } from "./file.ts";
+import { dropPages } from "./file-pages.ts";
+import type { Kernel } from "./kernel.ts";
+
+/**
+ * A nameless shmem file behind shared anonymous memory, with no reference yet. Null, and nothing promised, if so much
+ * memory may not be promised.
+ *
+ * @models linux-6.1 mm/shmem.c shmem_zero_setup, shmem_acct_size
+ */
+export function createSharedMemory(
+  kernel: Kernel,
+  name: string,
+  pages: number,
+  promise: "size" | "pages",
+): FileObject | null {
+  if (promise === "size" && kernel.commitment.charge(pages, null) < 0) return null;
+  const file = kernel.files.create({ name, kind: "shmem", sizeBytes: pages * PAGE_SIZE, promise });
+  file.named = false;
+  return file;
+}
+
+/** One more area or open keeps the file. */
+export function holdFile(file: FileObject): void {
+  file.references++;
+}
+
+/** One area or open less. The last one takes a nameless file with it. */
+export function releaseFile(kernel: Kernel, file: FileObject): void {
+  if (file.references <= 0) bug(`${file.name} is released more often than held`);
+  file.references--;
+  if (file.references === 0 && !file.named) destroy(kernel, file);
+}
+
+/** The file loses its name, and goes if nobody keeps it. */
+export function unlinkFile(kernel: Kernel, file: FileObject): void {
+  file.named = false;
+  if (file.references === 0) destroy(kernel, file);
+}
+
+function destroy(kernel: Kernel, file: FileObject): void {
+  if (file.mappings.count !== 0) bug(`${file.name} is freed while ${file.mappings.count} areas map it`);
+  dropPages(kernel, file, 0, Number.POSITIVE_INFINITY);
+  if (file.promise === "size") kernel.commitment.uncharge(file.endIndex);
+  kernel.files.forget(file);
+}

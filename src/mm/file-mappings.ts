@@ -1,0 +1,178 @@
+/**
+ * Who maps which pages of a file (i_mmap): a search tree of index ranges, each with every area that maps exactly that
+ * range. Thousands of processes that map one segment alike share one node, so that linking the next costs the same as
+ * linking the first; each node knows the greatest end below it, so that finding the m areas that overlap a range among
+ * n distinct ranges takes O(log n + m).
+ *
+ *             [16,32) end 64
+ *            /              \            the areas over page 40: the root ends too early itself,
+ *      [0,16) end 16    [20,64) end 64   its left subtree ends by 16, its right child holds 40
+ *
+ * The tree is a treap: ordered by range, heaped by a hash of the range, so its shape depends on its contents alone.
+ *
+ * An area is linked under the range that it has at that time: it must be unlinked before its range changes.
+ *
+ * @models linux-6.1 mm/interval_tree.c vma_interval_tree_insert, vma_interval_tree_remove
+ * @differs a treap with one node a range; Linux has a red-black tree with one node an area
+ */
+import { bug } from "../base/errors.ts";
+import type { FileIndex } from "../base/units.ts";
+import type { Vma } from "./vma.ts";
+
+interface Range {
+  readonly first: FileIndex;
+  readonly end: FileIndex;
+  /** The heap's order: the root of each subtree has its greatest. */
+  readonly priority: number;
+  readonly areas: Set<Vma>;
+  /** The greatest end in the subtree. */
+  greatestEnd: FileIndex;
+  left: Range | null;
+  right: Range | null;
+}
+
+export class FileMappings {
+  private root: Range | null = null;
+  private areas = 0;
+
+  /** How many areas are linked. */
+  get count(): number {
+    return this.areas;
+  }
+
+  insert(vma: Vma): void {
+    const first = vma.fileIndex;
+    const end = first + vma.pages;
+    const known = find(this.root, first, end);
+    if (known !== null) {
+      if (known.areas.has(vma)) bug(`area ${vma.start}..${vma.end} is linked twice`);
+      known.areas.add(vma);
+    } else {
+      const range = {
+        first,
+        end,
+        priority: mix(first, end),
+        areas: new Set([vma]),
+        greatestEnd: end,
+        left: null,
+        right: null,
+      };
+      this.root = inserted(this.root, range);
+    }
+    this.areas++;
+  }
+
+  /** Requires: the area's range is what it was when it was linked. */
+  remove(vma: Vma): void {
+    const first = vma.fileIndex;
+    const end = first + vma.pages;
+    const range = find(this.root, first, end);
+    if (range === null || !range.areas.delete(vma))
+      bug(`area ${vma.start}..${vma.end} is not linked as ${first}..${end}`);
+    if (range.areas.size === 0) this.root = removed(this.root, range);
+    this.areas--;
+  }
+
+  has(vma: Vma): boolean {
+    return find(this.root, vma.fileIndex, vma.fileIndex + vma.pages)?.areas.has(vma) ?? false;
+  }
+
+  /** Visits each area that maps a page of `[first, end)`, by range, until `visit` returns false. */
+  forEach(first: FileIndex, end: FileIndex, visit: (vma: Vma) => boolean): void {
+    visitOverlapping(this.root, first, end, visit);
+  }
+
+  /** The areas that map a page of `[first, end)`. */
+  overlapping(first: FileIndex, end: FileIndex): Vma[] {
+    const found: Vma[] = [];
+    this.forEach(first, end, (vma) => {
+      found.push(vma);
+      return true;
+    });
+    return found;
+  }
+}
+
+const precedes = (first: FileIndex, end: FileIndex, range: Range): boolean =>
+  first < range.first || (first === range.first && end < range.end);
+
+function find(root: Range | null, first: FileIndex, end: FileIndex): Range | null {
+  let at = root;
+  while (at !== null && (at.first !== first || at.end !== end)) at = precedes(first, end, at) ? at.left : at.right;
+  return at;
+}
+
+function inserted(root: Range | null, range: Range): Range {
+  if (root === null) return range;
+  if (range.priority > root.priority) {
+    range.left = before(root, range);
+    range.right = after(root, range);
+    return measured(range);
+  }
+  if (precedes(range.first, range.end, root)) root.left = inserted(root.left, range);
+  else root.right = inserted(root.right, range);
+  return measured(root);
+}
+
+function removed(root: Range | null, range: Range): Range | null {
+  if (root === null) return null;
+  if (root === range) return joined(range.left, range.right);
+  if (precedes(range.first, range.end, root)) root.left = removed(root.left, range);
+  else root.right = removed(root.right, range);
+  return measured(root);
+}
+
+/** The part of the subtree that precedes `range`. */
+function before(root: Range | null, range: Range): Range | null {
+  if (root === null) return null;
+  if (precedes(range.first, range.end, root)) return before(root.left, range);
+  root.right = before(root.right, range);
+  return measured(root);
+}
+
+/** The part of the subtree that follows `range`. */
+function after(root: Range | null, range: Range): Range | null {
+  if (root === null) return null;
+  if (!precedes(range.first, range.end, root)) return after(root.right, range);
+  root.left = after(root.left, range);
+  return measured(root);
+}
+
+/** One subtree of two, where all of `left` precedes all of `right`. */
+function joined(left: Range | null, right: Range | null): Range | null {
+  if (left === null) return right;
+  if (right === null) return left;
+  if (left.priority > right.priority) {
+    left.right = joined(left.right, right);
+    return measured(left);
+  }
+  right.left = joined(left, right.left);
+  return measured(right);
+}
+
+function measured(range: Range): Range {
+  const left = range.left === null ? 0 : range.left.greatestEnd;
+  const right = range.right === null ? 0 : range.right.greatestEnd;
+  range.greatestEnd = Math.max(range.end, left, right);
+  return range;
+}
+
+function visitOverlapping(at: Range | null, first: FileIndex, end: FileIndex, visit: (vma: Vma) => boolean): boolean {
+  if (at === null || at.greatestEnd <= first) return true;
+  if (!visitOverlapping(at.left, first, end, visit)) return false;
+  if (at.first >= end) return true;
+  if (at.end > first) {
+    for (const vma of at.areas) if (!visit(vma)) return false;
+  }
+  return visitOverlapping(at.right, first, end, visit);
+}
+
+/** A hash of a range: spreads neighbours over all 32 bits. */
+function mix(first: FileIndex, end: FileIndex): number {
+  let hash =
+    Math.imul(first % 0x1_0000_0000, 0x9e37_79b1) ^ Math.imul(Math.floor(first / 0x1_0000_0000) + 1, 0x85eb_ca6b);
+  hash ^= Math.imul(end % 0x1_0000_0000, 0xc2b2_ae35) ^ Math.floor(end / 0x1_0000_0000);
+  hash = Math.imul(hash ^ (hash >>> 16), 0x7feb_352d);
+  hash = Math.imul(hash ^ (hash >>> 15), 0x846c_a68b);
+  return (hash ^ (hash >>> 16)) >>> 0;
+}

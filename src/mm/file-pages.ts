@@ -1,0 +1,190 @@
+/**
+ * Pages of files on their way in and out of the page cache. A hole of a shmem file becomes a zeroed page when somebody
+ * needs one; a page of a regular file is read from the model disk, with as many neighbours as the readahead policy says.
+ *
+ * The cache holds one reference to each of its frames. What these paths return is held by that reference alone: whoever
+ * wants to keep a frame takes a reference of its own before waiting for anything.
+ */
+import { EINVAL, ENOMEM } from "../base/errno.ts";
+import { bug } from "../base/errors.ts";
+import { type FileIndex, PAGE_SIZE, type Pfn } from "../base/units.ts";
+import type { Path, Wait } from "../sync/path.ts";
+import { WANT_USER } from "./allocator.ts";
+import type { FileObject } from "./file.ts";
+import { zeroBytes } from "./frame-bytes.ts";
+import { NO_FRAME, PG_DIRTY, PG_LOCKED, PG_SWAPBACKED, PG_UPTODATE } from "./frames.ts";
+import type { Kernel } from "./kernel.ts";
+import { NOT_CACHED, type PageVisitor } from "./page-cache.ts";
+import { faultWindow } from "./readahead.ts";
+import { VM_RAND_READ, VM_SEQ_READ } from "./vma.ts";
+import { OWNER_PAGE_CACHE } from "./zone.ts";
+
+/** Who asks for a page, and what the answer took. */
+export interface PageRequest {
+  /** VM_* bits of the area that asks: VM_SEQ_READ and VM_RAND_READ steer readahead. */
+  readonly areaFlags: number;
+  /** Set when the page had to be read from disk. */
+  major: boolean;
+}
+
+/**
+ * The frame of page `index` for a fault: the cached one, or one brought in. -EINVAL beyond the end of the file (a bus
+ * error), or -ENOMEM.
+ *
+ * @models linux-6.1 mm/filemap.c filemap_fault; mm/shmem.c shmem_fault, shmem_get_folio_gfp
+ * @differs the mmap_miss heuristic that turns read-around off, and asynchronous readahead, are not modelled
+ */
+export function* filePage(kernel: Kernel, file: FileObject, index: FileIndex, request: PageRequest): Path<number> {
+  for (;;) {
+    if (index >= file.endIndex) return -EINVAL;
+    const frame = file.pages.find(index);
+    if (frame !== NOT_CACHED) {
+      if (kernel.frames.has(frame, PG_LOCKED)) {
+        yield pageLock(kernel, frame);
+        continue;
+      }
+      makeUptodate(kernel, frame);
+      return frame;
+    }
+    let result: number;
+    if (file.kind === "shmem") result = yield* addPage(kernel, file, index, PG_UPTODATE);
+    else {
+      request.major = true;
+      const window = faultWindow(kernel.tunables, index, request.areaFlags & (VM_SEQ_READ | VM_RAND_READ));
+      result = yield* readPages(kernel, file, index, window.first, window.end);
+    }
+    if (result < 0) return result;
+  }
+}
+
+/**
+ * Visits the pages of `[first, end)` that are cached, up to date and not beyond the end: those that may be mapped
+ * without waiting (fault-around, mincore).
+ *
+ * @models linux-6.1 mm/filemap.c next_uptodate_page
+ */
+export function cachedPages(
+  kernel: Kernel,
+  file: FileObject,
+  first: FileIndex,
+  end: FileIndex,
+  visit: PageVisitor,
+): void {
+  const { flags } = kernel.frames;
+  file.pages.forEach(first, Math.min(end, file.endIndex), (index, frame) => {
+    if ((flags.read(frame) & (PG_UPTODATE | PG_LOCKED)) !== PG_UPTODATE) return true;
+    return visit(index, frame);
+  });
+}
+
+/** A frame that fallocate reserved holds nothing yet: gives it the zeros that it stands for. */
+export function makeUptodate(kernel: Kernel, frame: Pfn): void {
+  if (kernel.frames.has(frame, PG_UPTODATE)) return;
+  kernel.memory.zero(frame);
+  kernel.frames.setFlag(frame, PG_UPTODATE);
+}
+
+/**
+ * Adds a zeroed page to the cache of a file. 0, or -ENOMEM with nothing changed; 0 too if somebody else added it
+ * meanwhile. `state`: PG_UPTODATE, or PG_LOCKED for a page that the caller will fill, or 0.
+ */
+export function* addPage(kernel: Kernel, file: FileObject, index: FileIndex, state: number): Path<number> {
+  const { allocator, frames, memory, commitment } = kernel;
+  const charged = file.promise === "pages" ? 1 : 0;
+  if (charged > 0 && commitment.charge(charged, null) < 0) return -ENOMEM;
+  let frame = allocator.tryAllocate(0, WANT_USER, OWNER_PAGE_CACHE);
+  if (frame === NO_FRAME) frame = yield* allocator.allocate(0, WANT_USER, OWNER_PAGE_CACHE);
+  const there = file.pages.find(index) !== NOT_CACHED;
+  if (frame < 0 || there || file.pages.insert(index, frame) < 0) {
+    if (frame >= 0) allocator.free(frame, 0);
+    commitment.uncharge(charged);
+    return there ? 0 : -ENOMEM;
+  }
+  frames.mapping.write(frame, file.id);
+  frames.index.write(frame, index);
+  frames.setFlag(frame, file.kind === "shmem" ? PG_SWAPBACKED | state : state);
+  memory.zero(frame);
+  // A page of shmem has no other place: as long as it exists it is newer than anything on disk.
+  if (file.kind === "shmem") setDirty(kernel, file, index, frame);
+  return 0;
+}
+
+/** The page is newer than what its file has on disk. Requires: it is cached. */
+export function setDirty(kernel: Kernel, file: FileObject, index: FileIndex, frame: Pfn): void {
+  kernel.frames.setFlag(frame, PG_DIRTY);
+  file.pages.markDirty(index);
+}
+
+/** The same, for a frame that a page-table entry says was written. Anonymous frames, and frames off the cache, too. */
+export function setFrameDirty(kernel: Kernel, file: FileObject | null, frame: Pfn): void {
+  const { frames } = kernel;
+  frames.setFlag(frame, PG_DIRTY);
+  if (file === null || frames.mapping.read(frame) !== file.id) return;
+  const index = frames.index.read(frame);
+  if (file.pages.find(index) === frame) file.pages.markDirty(index);
+}
+
+/**
+ * Reads the pages of `[first, end)` that are not cached, in one go; `index` is the one that must come, the others come
+ * if memory allows. 0 or -ENOMEM.
+ */
+export function* readPages(
+  kernel: Kernel,
+  file: FileObject,
+  index: FileIndex,
+  first: FileIndex,
+  end: FileIndex,
+): Path<number> {
+  const { costs } = kernel.files;
+  const reading: Pfn[] = [];
+  let result = 0;
+  const last = Math.min(end, file.endIndex);
+  for (let at = Math.max(first, 0); at < last; at++) {
+    if (file.pages.find(at) !== NOT_CACHED) continue;
+    const added = yield* addPage(kernel, file, at, PG_LOCKED);
+    if (added < 0 && at === index) result = added;
+    if (added === 0) reading.push(file.pages.find(at));
+  }
+  if (reading.length > 0) {
+    costs.diskReads++;
+    costs.pagesRead += reading.length;
+    yield diskDone(file);
+  }
+  for (const frame of reading) {
+    const at = kernel.frames.index.read(frame);
+    file.disk.load(kernel.memory, frame, at);
+    if (at === file.endIndex - 1) zeroBytes(kernel.memory, frame, file.sizeBytes - at * PAGE_SIZE, PAGE_SIZE);
+    kernel.frames.clearFlag(frame, PG_LOCKED);
+    kernel.frames.setFlag(frame, PG_UPTODATE);
+  }
+  return result;
+}
+
+/** Takes the pages of `[first, end)` out of the cache. Requires: nobody maps them. */
+export function dropPages(kernel: Kernel, file: FileObject, first: FileIndex, end: FileIndex): void {
+  file.pages.forEach(first, end, (index, frame) => {
+    dropPage(kernel, file, index, frame);
+    return true;
+  });
+}
+
+/** Takes one page out of the cache, whatever it holds; its frame goes with its last reference. */
+export function dropPage(kernel: Kernel, file: FileObject, index: FileIndex, frame: Pfn): void {
+  const { frames, commitment, files } = kernel;
+  if (frames.mapCount.read(frame) !== 0) bug(`page ${index} of ${file.name} is dropped while frame ${frame} is mapped`);
+  file.pages.remove(index);
+  frames.mapping.write(frame, 0);
+  frames.clearFlag(frame, PG_DIRTY);
+  if (file.promise === "pages") commitment.uncharge(1);
+  files.costs.pagesDropped++;
+  kernel.allocator.release(frame);
+}
+
+/** Waits until whoever reads or writes the frame is done. */
+const pageLock = (kernel: Kernel, frame: Pfn): Wait => ({
+  on: `PG_locked of frame ${frame}`,
+  ready: () => !kernel.frames.has(frame, PG_LOCKED),
+});
+
+/** The model disk answers at once: what it costs is counted, not waited for. */
+export const diskDone = (file: FileObject): Wait => ({ on: `the disk, for ${file.name}`, ready: () => true });

@@ -1,0 +1,157 @@
+/**
+ * Files as the memory manager sees them: a size, a page cache, and the areas that map it. Two kinds exist. A `shmem`
+ * file lives in memory alone (tmpfs, System V segments, shared anonymous memory): its cache is its contents, and a page
+ * that is not there is a hole. A `regular` file lives on the model disk: its cache holds copies, and a page that is not
+ * there costs a read.
+ *
+ * A file is kept by its name, by those who have it open and by the areas that map it; with the last of these it and its
+ * pages go.
+ */
+import { bug } from "../base/errors.ts";
+import { type FileIndex, type Pfn, pagesFor } from "../base/units.ts";
+import type { PhysicalMemory } from "../hw/physical-memory.ts";
+import { Mutex, RwSemaphore } from "../sync/lock.ts";
+import { DiskContents } from "./disk-contents.ts";
+import { FileMappings } from "./file-mappings.ts";
+import { PageCache } from "./page-cache.ts";
+import type { Slab } from "./slab.ts";
+import { VM_SHARED, type Vma } from "./vma.ts";
+
+export type FileKind = "shmem" | "regular";
+
+/**
+ * How a shmem file's memory is promised: its whole size when it is made (shared anonymous memory), page by page as they
+ * appear (tmpfs, and shared memory made with MAP_NORESERVE), or not at all (regular files, whose pages can be dropped).
+ */
+export type Promise = "size" | "pages" | "none";
+
+/** Writes what page `index` of a file holds on disk, before anyone wrote it, to `frame`, which is zero. */
+export type ContentSource = (memory: PhysicalMemory, frame: Pfn, index: FileIndex) => void;
+
+export interface FileSpec {
+  readonly name: string;
+  readonly kind: FileKind;
+  readonly sizeBytes: number;
+  readonly promise?: Promise;
+  /** A regular file's first contents; without it they are zero. */
+  readonly content?: ContentSource;
+}
+
+export class FileObject {
+  /** What a frame's `mapping` holds; never 0. */
+  readonly id: number;
+  readonly name: string;
+  readonly kind: FileKind;
+  readonly promise: Promise;
+  sizeBytes: number;
+  readonly pages: PageCache;
+  /** A regular file's contents while they are not cached. */
+  readonly disk: DiskContents;
+
+  /** The areas that map it, by index (i_mmap). */
+  readonly mappings = new FileMappings();
+  /** How many of these are VM_SHARED (i_mmap_writable). */
+  writableMappings = 0;
+
+  /** Who keeps it: areas and opens. */
+  references = 0;
+  /** Whether it has a name, which keeps it too. */
+  named = true;
+
+  /** Where a sequential reader is expected next, for readahead. */
+  readonly readahead = { next: -1, window: 0 };
+
+  /** i_rwsem: held to write, truncate, punch. */
+  readonly lock: Mutex;
+  /** i_mmap_rwsem: protects `mappings`. */
+  readonly mappingsLock: RwSemaphore;
+
+  constructor(id: number, spec: FileSpec, nodes: Slab) {
+    this.id = id;
+    this.name = spec.name;
+    this.kind = spec.kind;
+    this.promise = spec.promise ?? (spec.kind === "shmem" ? "pages" : "none");
+    this.sizeBytes = spec.sizeBytes;
+    this.pages = new PageCache(nodes);
+    this.disk = new DiskContents(spec.content, pagesFor(spec.sizeBytes));
+    this.lock = new Mutex(`i_rwsem of ${spec.name}`);
+    this.mappingsLock = new RwSemaphore(`i_mmap of ${spec.name}`);
+  }
+
+  /** Its size in pages: the first index that is beyond the end. */
+  get endIndex(): FileIndex {
+    return pagesFor(this.sizeBytes);
+  }
+}
+
+/** A file that a process has open (struct file). */
+export class OpenFile {
+  readonly file: FileObject;
+  readonly readable: boolean;
+  readonly writable: boolean;
+
+  constructor(file: FileObject, access: "read" | "write" | "read-write") {
+    this.file = file;
+    this.readable = access !== "write";
+    this.writable = access !== "read";
+  }
+}
+
+/** Every file there is. */
+export class Files {
+  private readonly byNumber = new Map<number, FileObject>();
+  private readonly nodes: Slab;
+  private lastId = 0;
+
+  /** What reading and writing files has cost so far. */
+  readonly costs = { diskReads: 0, pagesRead: 0, diskWrites: 0, pagesWritten: 0, pagesDropped: 0 };
+
+  /** `nodes`: the slab of the page cache's tree nodes. */
+  constructor(nodes: Slab) {
+    this.nodes = nodes;
+  }
+
+  get count(): number {
+    return this.byNumber.size;
+  }
+
+  all(): IterableIterator<FileObject> {
+    return this.byNumber.values();
+  }
+
+  /** The file that a frame's `mapping` names. */
+  byId(id: number): FileObject {
+    return this.byNumber.get(id) ?? bug(`no file ${id}`);
+  }
+
+  /** A new file with a name. Promise "size" is charged by `createSharedMemory` alone. */
+  create(spec: FileSpec): FileObject {
+    const file = new FileObject(++this.lastId, spec, this.nodes);
+    this.byNumber.set(file.id, file);
+    return file;
+  }
+
+  forget(file: FileObject): void {
+    if (!this.byNumber.delete(file.id)) bug(`${file.name} is freed twice`);
+  }
+}
+
+/**
+ * `vma` maps its file from now on. Call it again after each change of the area's range, and `unlinkMapping` before.
+ *
+ * @models linux-6.1 mm/mmap.c __vma_link_file
+ */
+export function linkMapping(vma: Vma): void {
+  const { file } = vma;
+  if (file === null) return;
+  file.mappings.insert(vma);
+  if ((vma.flags & VM_SHARED) !== 0) file.writableMappings++;
+}
+
+/** @models linux-6.1 mm/mmap.c __remove_shared_vm_struct */
+export function unlinkMapping(vma: Vma): void {
+  const { file } = vma;
+  if (file === null) return;
+  file.mappings.remove(vma);
+  if ((vma.flags & VM_SHARED) !== 0) file.writableMappings--;
+}

@@ -1,0 +1,306 @@
+/**
+ * The cached pages of one file, by index: a radix tree of nodes with 64 slots each. A node is a kernel object that costs
+ * lowmem, so each is counted in a slab; the tree is as high as its greatest index needs and loses empty nodes at once.
+ *
+ *     index 5000 = 1:14:8                     height 1: 64 pages, 2: 4096, 3: 262,144 (1 GiB) ...
+ *       root[1] -> node[14] -> leaf[8] = frame
+ *
+ * Every node carries one dirty bit a slot, set if that page or a page below that slot is dirty, so that writeback finds
+ * dirty pages without visiting clean ones.
+ *
+ * @models linux-6.1 lib/xarray.c xas_store, xas_set_mark; linux-2.6.11 lib/radix-tree.c
+ * @differs a file of one page keeps one node; since 2.6.18 Linux keeps such a page in the root itself
+ */
+import { ENOMEM } from "../base/errno.ts";
+import { bug } from "../base/errors.ts";
+import type { FileIndex, Pfn } from "../base/units.ts";
+import type { Slab } from "./slab.ts";
+
+const SLOTS = 64;
+export const NOT_CACHED = -1;
+
+interface Node {
+  /** Children that are there: pages of a leaf, nodes elsewhere. */
+  count: number;
+  /** One bit a slot: slots 0 to 31 and 32 to 63. */
+  dirtyLow: number;
+  dirtyHigh: number;
+  /** A leaf's frames, NOT_CACHED where empty. */
+  readonly frames: Int32Array;
+  /** The nodes below one that is no leaf. */
+  readonly children: (Node | null)[];
+}
+
+const noFrames = new Int32Array(0);
+
+/** What a visitor of cached pages is told; return false to stop. */
+export type PageVisitor = (index: FileIndex, frame: Pfn) => boolean;
+
+export class PageCache {
+  private readonly slab: Slab;
+  private root: Node | null = null;
+  private height = 0;
+  private pages = 0;
+  private dirty = 0;
+  private treeNodes = 0;
+
+  constructor(slab: Slab) {
+    this.slab = slab;
+  }
+
+  /** Cached pages (nrpages). */
+  get count(): number {
+    return this.pages;
+  }
+
+  get dirtyCount(): number {
+    return this.dirty;
+  }
+
+  /** Nodes of the tree, each an object of the slab. */
+  get nodes(): number {
+    return this.treeNodes;
+  }
+
+  /** The frame that caches page `index`, or NOT_CACHED. */
+  find(index: FileIndex): Pfn {
+    const leaf = this.leaf(index);
+    return leaf === null ? NOT_CACHED : leaf.frames[index % SLOTS];
+  }
+
+  /** Page `index`, not cached so far, is now in `frame`. 0, or -ENOMEM with nothing changed. */
+  insert(index: FileIndex, frame: Pfn): number {
+    if (this.reserve(index) !== 0) return -ENOMEM;
+    while (index >= capacity(this.height)) this.grow();
+    this.root ??= this.node(this.height);
+    let at = this.root;
+    for (let level = this.height; level > 1; level--) {
+      const slot = slotOf(index, level);
+      let child = at.children[slot];
+      if (child === null) {
+        child = this.node(level - 1);
+        at.children[slot] = child;
+        at.count++;
+      }
+      at = child;
+    }
+    if (at.frames[index % SLOTS] !== NOT_CACHED) bug(`page ${index} is cached twice`);
+    at.frames[index % SLOTS] = frame;
+    at.count++;
+    this.pages++;
+    return 0;
+  }
+
+  /** Page `index` is cached no more; returns the frame that it was in. */
+  remove(index: FileIndex): Pfn {
+    const frame = this.find(index);
+    if (frame === NOT_CACHED) bug(`page ${index} is not cached`);
+    this.clearDirty(index);
+    this.root = this.without(this.root!, this.height, index);
+    this.pages--;
+    this.shrink();
+    return frame;
+  }
+
+  isDirty(index: FileIndex): boolean {
+    const leaf = this.leaf(index);
+    return leaf !== null && isMarked(leaf, index % SLOTS);
+  }
+
+  /** Returns whether the page was clean. Requires: it is cached. */
+  markDirty(index: FileIndex): boolean {
+    if (this.isDirty(index)) return false;
+    let at = this.root;
+    for (let level = this.height; at !== null; level--) {
+      const slot = slotOf(index, level);
+      mark(at, slot);
+      at = level === 1 ? null : at.children[slot];
+    }
+    this.dirty++;
+    return true;
+  }
+
+  /** Returns whether the page was dirty. */
+  clearDirty(index: FileIndex): boolean {
+    if (!this.isDirty(index)) return false;
+    this.clearMark(this.root!, this.height, index);
+    this.dirty--;
+    return true;
+  }
+
+  /** Visits the cached pages of `[first, end)` in order. The visitor may remove the page that it is shown. */
+  forEach(first: FileIndex, end: FileIndex, visit: PageVisitor): void {
+    if (this.root !== null) visitPages(this.root, this.height, 0, first, end, visit);
+  }
+
+  /** Visits the dirty pages of `[first, end)` in order. The visitor may clean the page that it is shown. */
+  forEachDirty(first: FileIndex, end: FileIndex, visit: PageVisitor): void {
+    if (this.root !== null) visitDirty(this.root, this.height, 0, first, end, visit);
+  }
+
+  private leaf(index: FileIndex): Node | null {
+    if (index >= capacity(this.height)) return null;
+    let at = this.root;
+    for (let level = this.height; level > 1 && at !== null; level--) at = at.children[slotOf(index, level)];
+    return at;
+  }
+
+  /** Draws from the slab every node that caching page `index` needs. */
+  private reserve(index: FileIndex): number {
+    const needed = this.missingNodes(index);
+    for (let drawn = 0; drawn < needed; drawn++) {
+      if (this.slab.allocate() === 0) continue;
+      for (; drawn > 0; drawn--) this.slab.free();
+      return -ENOMEM;
+    }
+    return 0;
+  }
+
+  private missingNodes(index: FileIndex): number {
+    if (this.root === null) return Math.max(heightFor(index), this.height);
+    const height = Math.max(heightFor(index), this.height);
+    // A taller tree has one new node above each old level, and a whole new path beside the old root.
+    if (height > this.height) return height - this.height + (height - 1);
+    let present = 0;
+    let at: Node | null = this.root;
+    for (let level = height; at !== null; level--) {
+      present++;
+      at = level === 1 ? null : at.children[slotOf(index, level)];
+    }
+    return height - present;
+  }
+
+  /** One level more. The old root keeps index 0. */
+  private grow(): void {
+    this.height++;
+    const old = this.root;
+    if (old === null) return;
+    this.root = this.node(this.height);
+    this.root.children[0] = old;
+    this.root.count = 1;
+    if (hasMarks(old)) mark(this.root, 0);
+  }
+
+  private node(level: number): Node {
+    this.treeNodes++;
+    const frames = level === 1 ? new Int32Array(SLOTS).fill(NOT_CACHED) : noFrames;
+    const children = level === 1 ? [] : new Array<Node | null>(SLOTS).fill(null);
+    return { count: 0, dirtyLow: 0, dirtyHigh: 0, frames, children };
+  }
+
+  private release(): void {
+    this.treeNodes--;
+    this.slab.free();
+  }
+
+  /** The subtree without page `index`: null, and its node freed, once nothing is left. */
+  private without(node: Node, level: number, index: FileIndex): Node | null {
+    const slot = slotOf(index, level);
+    if (level === 1) {
+      node.frames[slot] = NOT_CACHED;
+      node.count--;
+    } else {
+      const child = this.without(node.children[slot] as Node, level - 1, index);
+      node.children[slot] = child;
+      if (child === null) node.count--;
+    }
+    if (node.count > 0) return node;
+    this.release();
+    return null;
+  }
+
+  private clearMark(node: Node, level: number, index: FileIndex): void {
+    const slot = slotOf(index, level);
+    if (level > 1) {
+      const child = node.children[slot] as Node;
+      this.clearMark(child, level - 1, index);
+      if (hasMarks(child)) return;
+    }
+    unmark(node, slot);
+  }
+
+  /** Drops levels whose only child holds index 0. */
+  private shrink(): void {
+    if (this.root === null) {
+      this.height = 0;
+      return;
+    }
+    while (this.height > 1 && this.root.count === 1 && this.root.children[0] !== null) {
+      this.root = this.root.children[0];
+      this.height--;
+      this.release();
+    }
+  }
+}
+
+/** How many indices a tree of this height covers. */
+const capacity = (height: number): number => (height === 0 ? 0 : SLOTS ** height);
+
+function heightFor(index: FileIndex): number {
+  let height = 1;
+  while (index >= capacity(height)) height++;
+  return height;
+}
+
+const slotOf = (index: FileIndex, level: number): number => Math.floor(index / SLOTS ** (level - 1)) % SLOTS;
+
+const hasMarks = (node: Node): boolean => (node.dirtyLow | node.dirtyHigh) !== 0;
+const isMarked = (node: Node, slot: number): boolean =>
+  ((slot < 32 ? node.dirtyLow : node.dirtyHigh) & (1 << (slot % 32))) !== 0;
+
+function mark(node: Node, slot: number): void {
+  if (slot < 32) node.dirtyLow |= 1 << slot;
+  else node.dirtyHigh |= 1 << (slot - 32);
+}
+
+function unmark(node: Node, slot: number): void {
+  if (slot < 32) node.dirtyLow &= ~(1 << slot);
+  else node.dirtyHigh &= ~(1 << (slot - 32));
+}
+
+/** `base` is the index of the subtree's first page. */
+function visitPages(
+  node: Node,
+  level: number,
+  base: FileIndex,
+  first: FileIndex,
+  end: FileIndex,
+  visit: PageVisitor,
+): boolean {
+  const span = SLOTS ** (level - 1);
+  for (let slot = firstSlot(base, span, first); slot < SLOTS; slot++) {
+    const index = base + slot * span;
+    if (index >= end) return true;
+    if (level === 1) {
+      const frame = node.frames[slot];
+      if (frame !== NOT_CACHED && !visit(index, frame)) return false;
+    } else {
+      const child = node.children[slot];
+      if (child !== null && !visitPages(child, level - 1, index, first, end, visit)) return false;
+    }
+  }
+  return true;
+}
+
+function visitDirty(
+  node: Node,
+  level: number,
+  base: FileIndex,
+  first: FileIndex,
+  end: FileIndex,
+  visit: PageVisitor,
+): boolean {
+  const span = SLOTS ** (level - 1);
+  for (let slot = firstSlot(base, span, first); slot < SLOTS; slot++) {
+    const index = base + slot * span;
+    if (index >= end) return true;
+    if (!isMarked(node, slot)) continue;
+    if (level === 1) {
+      if (!visit(index, node.frames[slot])) return false;
+    } else if (!visitDirty(node.children[slot] as Node, level - 1, index, first, end, visit)) return false;
+  }
+  return true;
+}
+
+const firstSlot = (base: FileIndex, span: number, first: FileIndex): number =>
+  first <= base ? 0 : Math.floor((first - base) / span);

@@ -1,0 +1,58 @@
+/**
+ * Which neighbours of a page are read with it from disk.
+ *
+ *     read-around, at a fault on page p            ....[p-16 .. p .. p+15]....
+ *     sequential area (MADV_SEQUENTIAL)            ............[p .. p+31]....
+ *     random area (MADV_RANDOM)                    ............[p]............
+ *
+ * @models linux-6.1 mm/filemap.c do_sync_mmap_readahead; mm/readahead.c ondemand_readahead
+ */
+import type { FileIndex } from "../base/units.ts";
+import { VM_RAND_READ, VM_SEQ_READ } from "./vma.ts";
+
+/** The policy's constants. */
+export interface ReadaheadTunables {
+  /** The most pages of one read (read_ahead_kb / 4); 0 or 1 turns readahead off. */
+  readonly readaheadPages: number;
+}
+
+/** A reader's habit: where the next sequential read would start, and how much was read at once last. */
+export interface ReadaheadState {
+  next: FileIndex;
+  window: number;
+}
+
+export interface Window {
+  readonly first: FileIndex;
+  readonly end: FileIndex;
+}
+
+/** What a fault on page `index` reads. */
+export function faultWindow(tunables: ReadaheadTunables, index: FileIndex, advice: number): Window {
+  const most = Math.max(1, tunables.readaheadPages);
+  if ((advice & VM_RAND_READ) !== 0) return { first: index, end: index + 1 };
+  if ((advice & VM_SEQ_READ) !== 0) return { first: index, end: index + most };
+  const first = Math.max(0, index - Math.floor(most / 2));
+  return { first, end: Math.max(first + most, index + 1) };
+}
+
+/**
+ * What a read call on pages `[index, end)` reads when page `index` is not cached: just these for a random reader; for a
+ * sequential one a window that starts at four times the request and doubles up to the most.
+ */
+export function readWindow(
+  tunables: ReadaheadTunables,
+  state: ReadaheadState,
+  index: FileIndex,
+  end: FileIndex,
+): Window {
+  const most = Math.max(1, tunables.readaheadPages);
+  const wanted = end - index;
+  let pages = wanted;
+  if (index === state.next && state.window > 0) pages = Math.min(most, state.window * 2);
+  else if (index === 0 || index === state.next) pages = Math.min(most, wanted * 4);
+  pages = Math.max(pages, Math.min(wanted, most), 1);
+  state.next = index + pages;
+  state.window = pages;
+  return { first: index, end: index + pages };
+}

@@ -1,0 +1,88 @@
+/**
+ * Shrinking files: truncation takes everything from an offset on, a punched hole takes a range. Either way the entries
+ * that map the pages go first and the pages from the cache second, so that nobody can map a page that has left it; what
+ * remains of a page that is cut is filled with zeros.
+ *
+ *     truncate to b      | page | page |..b    |  gone |  gone |      copies that private areas made go too (SIGBUS)
+ *     punch [a, b)       | ..a  | gone | gone  |  b..  |              copies stay
+ *
+ * @models linux-6.1 mm/shmem.c shmem_setattr, shmem_undo_range; mm/truncate.c truncate_pagecache
+ */
+import { ENOMEM } from "../base/errno.ts";
+import { type FileIndex, PAGE_SIZE } from "../base/units.ts";
+import type { Path } from "../sync/path.ts";
+import type { FileObject } from "./file.ts";
+import { dropPages, readPages, setDirty } from "./file-pages.ts";
+import { zeroBytes } from "./frame-bytes.ts";
+import { PG_UPTODATE } from "./frames.ts";
+import type { Kernel } from "./kernel.ts";
+import { NOT_CACHED } from "./page-cache.ts";
+import { unmapFileRange } from "./zap.ts";
+
+const TO_THE_END = Number.POSITIVE_INFINITY;
+
+/** 0, or -ENOMEM if a greater size may not be promised. Requires: the file's lock is held. */
+export function* truncateFile(kernel: Kernel, file: FileObject, sizeBytes: number): Path<number> {
+  const oldBytes = file.sizeBytes;
+  const oldEnd = file.endIndex;
+  const end = Math.ceil(sizeBytes / PAGE_SIZE);
+  if (file.promise === "size") {
+    if (end > oldEnd && kernel.commitment.charge(end - oldEnd, null) < 0) return -ENOMEM;
+    if (end < oldEnd) kernel.commitment.uncharge(oldEnd - end);
+  }
+  file.sizeBytes = sizeBytes;
+  if (sizeBytes > oldBytes) return 0;
+  const shorter = oldBytes > end * PAGE_SIZE;
+  if (shorter) yield* unmapFileRange(kernel, file, end, TO_THE_END, "all");
+  yield* cutPages(kernel, file, sizeBytes, TO_THE_END);
+  // Copies that private areas made while the pages were leaving.
+  if (shorter) yield* unmapFileRange(kernel, file, end, TO_THE_END, "all");
+  return 0;
+}
+
+/**
+ * Bytes `[from, to)` read as zero from now on, and whole pages among them are freed. 0 or -ENOMEM. Requires: the file's
+ * lock is held.
+ *
+ * A hole that ends inside the file's first page unmaps all that follows: Linux computes its last byte as -1.
+ *
+ * @models linux-6.1 mm/shmem.c shmem_fallocate
+ */
+export function* punchFile(kernel: Kernel, file: FileObject, from: number, to: number): Path<number> {
+  const first = Math.ceil(from / PAGE_SIZE);
+  const end = Math.floor(to / PAGE_SIZE);
+  const unmapEnd = end === 0 ? TO_THE_END : end;
+  if (unmapEnd > first) yield* unmapFileRange(kernel, file, first, unmapEnd, "shared");
+  return yield* cutPages(kernel, file, from, to);
+}
+
+/** Drops the whole pages of `[from, to)` and zeroes what it holds of others. */
+function* cutPages(kernel: Kernel, file: FileObject, from: number, to: number): Path<number> {
+  const first = Math.ceil(from / PAGE_SIZE);
+  const end = Math.floor(to / PAGE_SIZE);
+  if (end > first) {
+    dropPages(kernel, file, first, end);
+    file.disk.punch(first, end);
+  }
+  let result = 0;
+  if (from % PAGE_SIZE !== 0) result = yield* zeroPart(kernel, file, Math.floor(from / PAGE_SIZE), from, to);
+  if (to !== TO_THE_END && to % PAGE_SIZE !== 0 && end >= first) {
+    const tail = yield* zeroPart(kernel, file, end, from, to);
+    if (tail < 0) result = tail;
+  }
+  return result;
+}
+
+/** Zeroes what page `index` holds of the bytes `[from, to)`, reading it from disk first if it is there. */
+function* zeroPart(kernel: Kernel, file: FileObject, index: FileIndex, from: number, to: number): Path<number> {
+  if (file.pages.find(index) === NOT_CACHED && file.kind === "regular" && file.disk.has(index)) {
+    const result = yield* readPages(kernel, file, index, index, index + 1);
+    if (result < 0) return result;
+  }
+  const frame = file.pages.find(index);
+  if (frame === NOT_CACHED || !kernel.frames.has(frame, PG_UPTODATE)) return 0;
+  const start = index * PAGE_SIZE;
+  zeroBytes(kernel.memory, frame, Math.max(0, from - start), Math.min(PAGE_SIZE, to - start));
+  setDirty(kernel, file, index, frame);
+  return 0;
+}
