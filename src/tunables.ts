@@ -4,13 +4,12 @@
  */
 import { z } from "zod";
 import { PAGE_SIZE } from "./base/units.ts";
-import { MAX_ORDERS } from "./mm/buddy.ts";
-import { watermarkPolicies } from "./mm/watermarks.ts";
 import { sizeSchema } from "./size-schema.ts";
 
 const MIB = 2 ** 20;
 
-const policyNames = Object.keys(watermarkPolicies) as [keyof typeof watermarkPolicies];
+/** MAX_ORDER since hugetlb pages; kernels before had 10. */
+const MAX_ORDERS = 11;
 
 /** A limit of setrlimit: bytes, or null for none. */
 const limit = () => sizeSchema.nullable();
@@ -30,7 +29,10 @@ export const tunablesSchema = z.strictObject({
     .describe("fault_around_bytes: the window of cached pages that a read fault maps"),
   readaheadPages: z.int().min(0).default(32).describe("read_ahead_kb, in pages: what a file read brings in at once"),
   minFreeKiB: z.int().min(0).nullable().default(null).describe("vm.min_free_kbytes; null: from the formula"),
-  watermarks: z.enum(policyNames).default("linux-6.1").describe("the formula of the zones' watermarks"),
+  watermarks: z
+    .enum(["linux-2.4", "linux-2.6", "linux-6.1"])
+    .default("linux-6.1")
+    .describe("the formula of the zones' watermarks"),
   buddyOrders: z
     .int()
     .min(1)

@@ -2,6 +2,7 @@
  * Watermarks: how many frames a zone keeps back, and from whom. A request that hopes for a high zone must leave more
  * in the low ones than a request that can only use those. Three formulas, each as its kernels had it.
  */
+import type { Tunables } from "../tunables.ts";
 import type { Zone } from "./zone.ts";
 import { ZONE_DMA, ZONE_DMA32, ZONE_HIGHMEM, ZONE_KINDS } from "./zone.ts";
 
@@ -147,5 +148,8 @@ const linux61: WatermarkPolicy = {
   leavesBlocks: (zone, order) => zone.buddy.holds(order),
 };
 
-export const watermarkPolicies = { "linux-2.4": linux24, "linux-2.6": linux26, "linux-6.1": linux61 } as const;
-export type WatermarkPolicyName = keyof typeof watermarkPolicies;
+export const watermarkPolicies: Readonly<Record<Tunables["watermarks"], WatermarkPolicy>> = {
+  "linux-2.4": linux24,
+  "linux-2.6": linux26,
+  "linux-6.1": linux61,
+};

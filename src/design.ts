@@ -1,0 +1,150 @@
+/**
+ * Every way this kernel can be built, and nothing else: each axis is a question, each option one sentence that says
+ * which kernel did so. Machine's constructor is the only reader; the command line, the documentation and the test
+ * matrix are made from this table.
+ */
+import { z } from "zod";
+import { UsageError } from "./base/errors.ts";
+import { didYouMean } from "./base/nearest.ts";
+
+interface Axis {
+  readonly question: string;
+  readonly options: Readonly<Record<string, string>>;
+}
+
+export const designSpace = {
+  reverseMap: {
+    question: "Given a frame, how are the page-table entries that map it found?",
+    options: {
+      none: "They are not: every address space is scanned, as in 2.4.",
+      "pte-chain-e": "A chain of entries for each frame, packed by cache lines, as in 2.6.0.",
+      "object-anon":
+        "Through the areas that may map it: the file's, or those of an anon_vma, as in 2.6.7 and ever since.",
+    },
+  },
+  tlbFlush: {
+    question: "What is flushed when entries of a range of pages have changed?",
+    options: {
+      "per-page": "Each page, one by one, however many there are.",
+      "per-range": "Each page of a short range, the whole address space for a long one, as in 3.5 and ever since.",
+      "whole-mm": "The whole address space, whatever the range, as in 2.4 and 2.6 on i386.",
+    },
+  },
+  nonlinear: {
+    question: "What does remap_file_pages do, which maps a file's pages in any order within one area?",
+    options: {
+      unsupported: "It fails with ENOSYS, as a kernel without the call, such as 2.4.",
+      emulated: "It makes an area of each piece, as in 4.0 and ever since.",
+    },
+  },
+} as const satisfies Readonly<Record<string, Axis>>;
+
+type Space = typeof designSpace;
+export type AxisName = keyof Space;
+export type Design = { readonly [A in AxisName]: keyof Space[A]["options"] };
+
+export const axisNames = Object.keys(designSpace) as readonly AxisName[];
+
+/** The options of an axis, in the table's order. */
+export const optionsOf = (axis: AxisName): readonly string[] => Object.keys(designSpace[axis].options);
+
+/** A combination that cannot be built. */
+export interface Rule {
+  /** The combination: these options of these axes. */
+  readonly when: Partial<Design>;
+  readonly reason: string;
+  /** Options to move to, of axes that nobody has asked for by name, to make it legal again. */
+  readonly instead?: Partial<Design>;
+}
+
+/** Every illegal combination. The axes that exist so far are independent of one another. */
+export const designRules: readonly Rule[] = [];
+
+/** An option that a rule moved. */
+export interface Move {
+  readonly axis: AxisName;
+  readonly from: string;
+  readonly to: string;
+  readonly reason: string;
+}
+
+/** A design that can be built, with what had to be moved for it; or why there is none. */
+export type Settled =
+  | { readonly design: Design; readonly moves: readonly Move[]; readonly illegal?: never }
+  | { readonly illegal: string };
+
+/**
+ * Applies the rules to a design in which the axes of `asked` were asked for by name: those never move, the others
+ * follow where a rule couples them.
+ */
+export function settleDesign(design: Design, asked: ReadonlySet<AxisName>, rules = designRules): Settled {
+  const moves: Move[] = [];
+  let settled = design;
+  for (;;) {
+    const broken = rules.find((rule) => holds(rule.when, settled));
+    if (broken === undefined) return { design: settled, moves };
+    const coupled = entriesOf(broken.instead ?? {}).filter(([axis, to]) => settled[axis] !== to);
+    const movable = coupled.every(([axis]) => !asked.has(axis) && moves.every((move) => move.axis !== axis));
+    if (coupled.length === 0 || !movable) return { illegal: `${describeCell(broken.when)}: ${broken.reason}` };
+    for (const [axis, to] of coupled) moves.push({ axis, from: settled[axis], to, reason: broken.reason });
+    settled = { ...settled, ...broken.instead };
+  }
+}
+
+/** The options that a person named, over those of `base`. An unknown word or an illegal combination is a UsageError. */
+export function parseDesign(chosen: Readonly<Record<string, unknown>>, base: Design): Design {
+  const asked = new Set<AxisName>();
+  const design: Record<AxisName, string> = { ...base };
+  for (const [axis, option] of Object.entries(chosen)) {
+    requireAxis(axis);
+    design[axis] = requireOption(axis, option);
+    asked.add(axis);
+  }
+  const settled = settleDesign(design as Design, asked);
+  if (settled.illegal !== undefined) throw new UsageError(`illegal design: ${settled.illegal}`);
+  return settled.design;
+}
+
+/** Throws unless the word names an axis. */
+export function requireAxis(word: string): asserts word is AxisName {
+  if (Object.hasOwn(designSpace, word)) return;
+  throw new UsageError(
+    `there is no axis "${word}"${didYouMean(word, axisNames)}; the axes are ${axisNames.join(", ")}`,
+  );
+}
+
+/** The word, if it names an option of the axis. */
+export function requireOption(axis: AxisName, word: unknown): string {
+  const options = optionsOf(axis);
+  if (typeof word === "string" && options.includes(word)) return word;
+  const found = String(word);
+  throw new UsageError(
+    `${axis} has no option "${found}"${didYouMean(found, options)}; its options are ${options.join(", ")}`,
+  );
+}
+
+/** The axis in words: its question, and a line for each option. */
+export function describeAxis(word: string): string {
+  requireAxis(word);
+  const { question, options } = designSpace[word];
+  const width = Math.max(...Object.keys(options).map((name) => name.length));
+  const lines = Object.entries(options).map(([name, sentence]) => `  ${name.padEnd(width)}  ${sentence}`);
+  return [`${word}: ${question}`, ...lines].join("\n");
+}
+
+/** The form of a design in a file; its options are strings of the table. */
+export const designSchema = z.strictObject(
+  Object.fromEntries(
+    axisNames.map((axis) => [axis, z.enum(optionsOf(axis) as [string]).describe(designSpace[axis].question)]),
+  ),
+);
+
+const entriesOf = (part: Partial<Design>): [AxisName, string][] => Object.entries(part) as [AxisName, string][];
+
+const holds = (cell: Partial<Design>, design: Design): boolean =>
+  entriesOf(cell).every(([axis, option]) => design[axis] === option);
+
+const describeCell = (cell: Partial<Design>): string =>
+  entriesOf(cell)
+    .map(([axis, option]) => `${axis}=${option}`)
+    .join(" with ");
