@@ -50,6 +50,7 @@ interface FormatRecord {
 /** The page number's bits that the three lowest levels of 9 bits use: what an int32 holds comfortably. */
 const LOW_BITS = 27;
 const LOW_PAGES = 2 ** LOW_BITS;
+const LOW_MASK = LOW_PAGES - 1;
 const LOW_LEVELS = 3;
 
 export class PagingFormat {
@@ -113,9 +114,9 @@ export class PagingFormat {
     return this.entrySpan(level) * this.entriesPerTable(level);
   }
 
-  /** The entry for `vpn` in a table of that level. */
+  /** The entry for `vpn` in a table of that level. (`&` takes a double modulo 2^32: the low bits are exact.) */
   indexAt(vpn: Vpn, level: number): number {
-    if (level <= LOW_LEVELS) return ((vpn % LOW_PAGES) >>> ((level - 1) * this.indexBits)) & this.indexMask;
+    if (level <= LOW_LEVELS) return ((vpn & LOW_MASK) >>> ((level - 1) * this.indexBits)) & this.indexMask;
     return (Math.floor(vpn / LOW_PAGES) >>> ((level - 1 - LOW_LEVELS) * this.indexBits)) & this.indexMask;
   }
 

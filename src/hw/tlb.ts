@@ -1,0 +1,256 @@
+/**
+ * A translation lookaside buffer, built from a datasheet: arrays for instructions, for loads and for stores, each for
+ * some page sizes; behind them a second level. It remembers; filling it and judging rights is the MMU's business.
+ *
+ * A tag is the number of a page of its size, plus 2^46 times the size: 4 KiB pages are tagged with their own number, so
+ * the access path compares page numbers and never asks about large pages unless the TLB holds one.
+ *
+ * @models x86 TLBs that are filled at both levels from a walk and at the first level from the second
+ * @differs the second levels of K7 and K8 hold only what the first level lost
+ */
+import { bug, UsageError } from "../base/errors.ts";
+import type { Pfn, Vpn } from "../base/units.ts";
+import type { Access } from "./access.ts";
+import type { WalkCacheShape } from "./page-walker.ts";
+import type { PagingFormat } from "./paging-format.ts";
+import { entryFrame, entryRights, MISS, makeEntry, type Replacement, TlbArray, waysOf } from "./tlb-array.ts";
+
+/** `2M` stands for i386's pages of 4 MiB too. */
+export type PageSize = "4K" | "2M" | "1G";
+
+export interface ArrayShape {
+  /** The sizes that it holds. */
+  readonly pages: readonly PageSize[];
+  /** Larger sizes that it holds in pieces of the largest size of `pages`. A first level does so with what it lacks. */
+  readonly splits?: readonly PageSize[];
+  readonly entries: number;
+  readonly ways: number | "full";
+  /** How many of the ways may hold large pages; all if absent. Only with LRU. */
+  readonly largeWays?: number;
+}
+
+export interface TlbShape {
+  readonly name: string;
+  /** What the figures rest on. */
+  readonly rests: string;
+  readonly replacement: Replacement;
+  readonly instruction: readonly ArrayShape[];
+  /** Loads, and stores too unless these have arrays of their own. */
+  readonly load: readonly ArrayShape[];
+  readonly store?: readonly ArrayShape[];
+  /** Second level, for fetches and for data: the same list if it is unified. */
+  readonly secondInstruction?: readonly ArrayShape[];
+  readonly secondData?: readonly ArrayShape[];
+  /** The walker's cache of entries that point to leaf tables. */
+  readonly walkCache?: WalkCacheShape;
+}
+
+/** By index: a page size; the entry that maps it is at level index + 1. */
+const SIZES: readonly PageSize[] = ["4K", "2M", "1G"];
+const SIZE_TAG = 2 ** 46;
+/** Above so many pages, a flush looks at every entry instead of looking for every page. */
+const PAGES_WORTH_LOOKING_FOR = 64;
+
+/** Where pages of one size go in one level of the TLB. */
+interface Place {
+  readonly array: TlbArray;
+  /** Index of the size that the array holds them as. */
+  readonly size: number;
+  readonly ways: number;
+}
+
+/** By kind of access, by size: the place, if there is one. */
+type Level = readonly (readonly (Place | undefined)[])[];
+
+/** An entry as an auditor sees it: the range of pages that it translates, and to which frames. */
+export interface Translation {
+  readonly firstPage: Vpn;
+  readonly pages: number;
+  readonly frame: Pfn;
+  readonly rights: number;
+}
+
+export class Tlb {
+  readonly shape: TlbShape;
+  /** By kind of access: the first-level array of 4 KiB pages. */
+  readonly small: readonly TlbArray[];
+  /** Index of the size of the entry found last. */
+  private foundSize = 0;
+  /** By size: its pages of 4 KiB. */
+  private readonly pagesOf: readonly number[];
+  private readonly first: Level;
+  private readonly second: Level;
+  private readonly arrays: readonly TlbArray[];
+  /** Index of the largest size entered since the TLB was last empty. */
+  private largestHeld = 0;
+  /** Some entry may be a piece of a larger page. */
+  private holdsPieces = false;
+
+  constructor(shape: TlbShape, format: PagingFormat) {
+    this.shape = shape;
+    const sizes = SIZES.filter((_, size) => size < format.levels && format.mayMap(size + 1));
+    this.pagesOf = sizes.map((_, size) => format.entrySpan(size + 1));
+    const built = new Map<ArrayShape, TlbArray>();
+    const arrayOf = (array: ArrayShape): TlbArray => {
+      const known = built.get(array) ?? new TlbArray(array.entries, waysOf(array), shape.replacement);
+      built.set(array, known);
+      return known;
+    };
+    const level = (lists: readonly (readonly ArrayShape[])[], splits: readonly PageSize[]): Level =>
+      lists.map((list) => sizes.map((_, size) => placeOf(size, list, splits, arrayOf)));
+    this.first = level([shape.instruction, shape.load, shape.store ?? shape.load], SIZES);
+    const secondData = shape.secondData ?? [];
+    this.second = level([shape.secondInstruction ?? [], secondData, secondData], []);
+    this.small = this.first.map((places) => places[0]?.array ?? lacksSmall(shape));
+    this.arrays = [...built.values()];
+  }
+
+  /** The first level's entry for a large page that holds `page`, as the last one used; or MISS. */
+  findLarge(page: Vpn, kind: Access): number {
+    return this.largestHeld === 0 ? MISS : this.find(this.first[kind]!, page, 1);
+  }
+
+  /** The second level's entry, as the last one used; or MISS. */
+  findSecond(page: Vpn, kind: Access): number {
+    return this.find(this.second[kind]!, page, 0);
+  }
+
+  /** Copies the entry that `findSecond` has just found to the first level. */
+  promote(page: Vpn, kind: Access, entry: number): void {
+    this.enter(this.first[kind]![this.foundSize], page, this.foundSize, entry);
+  }
+
+  /** Enters what a walk found: the entry of the page of that size which holds `page`. The TLB must not hold it. */
+  fill(page: Vpn, kind: Access, size: number, entry: number): void {
+    this.enter(this.first[kind]![size], page, size, entry);
+    this.enter(this.second[kind]![size], page, size, entry);
+  }
+
+  /** Forgets `page` for one kind of access, at both levels. */
+  forget(page: Vpn, kind: Access): void {
+    this.forgetAt(this.first[kind]!, page);
+    this.forgetAt(this.second[kind]!, page);
+  }
+
+  /** The frame that the first level has for `page`; it must hold it. */
+  frameOf(page: Vpn, kind: Access): Pfn {
+    const places = this.first[kind]!;
+    for (let size = 0; size <= this.largestHeld; size++) {
+      const { array } = places[size]!;
+      const slot = array.peek(this.tagOf(page, size));
+      if (slot !== MISS) return entryFrame(array.entries[slot]!) + (page % this.pagesOf[size]!);
+    }
+    return bug(`the TLB does not hold page ${page}`);
+  }
+
+  /** Drops the translation of one page, for every kind of access, global or not; a large page is dropped as a whole. */
+  flushPage(page: Vpn): void {
+    if (this.holdsPieces) {
+      this.flushAll();
+      return;
+    }
+    for (const array of this.arrays) {
+      for (let size = 0; size <= this.largestHeld; size++) array.removeTag(this.tagOf(page, size));
+    }
+  }
+
+  flushRange(first: Vpn, end: Vpn): void {
+    if (end - first <= PAGES_WORTH_LOOKING_FOR || this.holdsPieces) {
+      for (let page = first; page < end; page++) this.flushPage(page);
+      return;
+    }
+    for (const array of this.arrays) {
+      for (let slot = array.tags.length - 1; slot >= 0; slot--) {
+        if (array.isEmpty(slot)) continue;
+        const { firstPage, pages } = this.translation(array, slot);
+        if (firstPage < end && first < firstPage + pages) array.remove(slot);
+      }
+    }
+  }
+
+  /** Drops everything but global entries. */
+  flushUser(): void {
+    for (const array of this.arrays) array.clearLocal();
+  }
+
+  /** Drops everything. */
+  flushAll(): void {
+    for (const array of this.arrays) array.clear();
+    this.largestHeld = 0;
+    this.holdsPieces = false;
+  }
+
+  /** Every translation that the TLB holds at either level. */
+  *translations(): Generator<Translation> {
+    for (const array of this.arrays) {
+      for (let slot = 0; slot < array.tags.length; slot++) {
+        if (!array.isEmpty(slot)) yield this.translation(array, slot);
+      }
+    }
+  }
+
+  private translation(array: TlbArray, slot: number): Translation {
+    const tag = array.tags[slot]!;
+    const size = Math.floor(tag / SIZE_TAG);
+    const pages = this.pagesOf[size]!;
+    const entry = array.entries[slot]!;
+    return { firstPage: (tag % SIZE_TAG) * pages, pages, frame: entryFrame(entry), rights: entryRights(entry) };
+  }
+
+  private find(places: readonly (Place | undefined)[], page: Vpn, smallest: number): number {
+    for (let size = smallest; size <= this.largestHeld; size++) {
+      const place = places[size];
+      if (place === undefined) continue;
+      const slot = place.array.find(this.tagOf(page, size));
+      if (slot === MISS) continue;
+      this.foundSize = size;
+      return place.array.entries[slot]!;
+    }
+    return MISS;
+  }
+
+  private enter(place: Place | undefined, page: Vpn, size: number, entry: number): void {
+    if (place === undefined) return;
+    const held = place.size === size ? entry : this.pieceOf(page, size, place.size, entry);
+    if (place.size > this.largestHeld) this.largestHeld = place.size;
+    place.array.insert(this.tagOf(page, place.size), held, place.ways);
+  }
+
+  /** The entry of the smaller page around `page`, of the entry of a larger one. */
+  private pieceOf(page: Vpn, size: number, pieceSize: number, entry: number): number {
+    const within = page % this.pagesOf[size]!;
+    const pieceFrame = entryFrame(entry) + within - (within % this.pagesOf[pieceSize]!);
+    this.holdsPieces = true;
+    return makeEntry(pieceFrame, entryRights(entry));
+  }
+
+  private forgetAt(places: readonly (Place | undefined)[], page: Vpn): void {
+    for (let size = 0; size <= this.largestHeld; size++) places[size]?.array.removeTag(this.tagOf(page, size));
+  }
+
+  private tagOf(page: Vpn, size: number): number {
+    return size === 0 ? page : Math.floor(page / this.pagesOf[size]!) + size * SIZE_TAG;
+  }
+}
+
+/** Where a list of arrays holds pages of a size: as such, or else in pieces of the largest size that may be. */
+function placeOf(
+  size: number,
+  list: readonly ArrayShape[],
+  splits: readonly PageSize[],
+  arrayOf: (array: ArrayShape) => TlbArray,
+): Place | undefined {
+  for (let held = size; held >= 0; held--) {
+    for (const shape of list) {
+      const holdsIt = held === size || [...splits, ...(shape.splits ?? [])].includes(SIZES[size]!);
+      if (!shape.pages.includes(SIZES[held]!) || !holdsIt) continue;
+      const array = arrayOf(shape);
+      return { array, size: held, ways: held === 0 ? array.ways : (shape.largeWays ?? array.ways) };
+    }
+  }
+  return undefined;
+}
+
+function lacksSmall(shape: TlbShape): never {
+  throw new UsageError(`TLB ${shape.name}: a first level lacks an array for pages of 4 KiB`);
+}
