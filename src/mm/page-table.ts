@@ -18,33 +18,20 @@ import { bug } from "../base/errors.ts";
 import type { Pfn, Vpn } from "../base/units.ts";
 import type { PagingFormat } from "../hw/paging-format.ts";
 import type { PhysicalMemory } from "../hw/physical-memory.ts";
-import {
-  type Entries,
-  type OpenTable,
-  PTE_ACCESSED,
-  PTE_DIRTY,
-  PTE_PRESENT,
-  PTE_USER,
-  PTE_WRITE,
-} from "../hw/pte.ts";
+import { type Entries, linkFlags, type OpenTable, PTE_PRESENT } from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
-import type { Allocator } from "./allocator.ts";
+import type { AddressSpace } from "./address-space.ts";
+import { type Allocator, WANT_KERNEL } from "./allocator.ts";
 import type { Counters } from "./counters.ts";
 import { EVENT_TABLE, EVENT_TABLE_FREED, type Events } from "./events.ts";
 import { type Frames, PG_TABLE } from "./frames.ts";
+import type { TlbFlush } from "./tlb-flush.ts";
+import { OWNER_PAGE_TABLES } from "./zone.ts";
 
 /** No table there: the answer of a walk that does not allocate. */
 export const NO_TABLE = -1;
 /** The level of the tables whose entries map pages. */
 export const LEAF = 1;
-
-/** What an address space owns of its tables: AddressSpace, seen from here. */
-export interface TableOwner {
-  readonly id: number;
-  root: Pfn;
-  /** [1] leaf tables, up to the top. */
-  readonly tablesByLevel: number[];
-}
 
 export interface TableParts {
   readonly memory: PhysicalMemory;
@@ -54,14 +41,10 @@ export interface TableParts {
   readonly allocator: Allocator;
   readonly counters: Counters;
   readonly events: Events;
-  /** Reloads the root on the CPUs that run `owner`: a cached top-level entry has changed. */
-  readonly topLevelChanged: (owner: TableOwner) => void;
+  readonly tlbFlush: TlbFlush;
   /** How many top-level entries lie below the kernel's half. */
   readonly userTopEntries: number;
 }
-
-/** What Linux puts in an entry that points to a table (_PAGE_TABLE). */
-const TABLE_FLAGS = PTE_PRESENT | PTE_WRITE | PTE_USER | PTE_ACCESSED | PTE_DIRTY;
 
 export class PageTables {
   readonly format: PagingFormat;
@@ -114,8 +97,8 @@ export class PageTables {
   // Walking.
 
   /** The frame of the table of `level` that covers `page`, or NO_TABLE. */
-  tableAt(owner: TableOwner, page: Vpn, level: number): Pfn {
-    let frame = owner.root;
+  tableAt(mm: AddressSpace, page: Vpn, level: number): Pfn {
+    let frame = mm.root;
     for (let at = this.levels; at > level; at--) {
       frame = this.below(frame, this.indexAt(page, at));
       if (frame === NO_TABLE) return NO_TABLE;
@@ -124,16 +107,16 @@ export class PageTables {
   }
 
   /** The leaf table of `page`, opened, or NO_TABLE. */
-  openLeaf(owner: TableOwner, page: Vpn): OpenTable | typeof NO_TABLE {
-    const frame = this.tableAt(owner, page, LEAF);
+  openLeaf(mm: AddressSpace, page: Vpn): OpenTable | typeof NO_TABLE {
+    const frame = this.tableAt(mm, page, LEAF);
     return frame === NO_TABLE ? NO_TABLE : this.open(frame);
   }
 
   /** The first page at or after `page` that has a leaf table, or `end`: skips whole missing subtrees. */
-  nextLeaf(owner: TableOwner, page: Vpn, end: Vpn): Vpn {
+  nextLeaf(mm: AddressSpace, page: Vpn, end: Vpn): Vpn {
     let at = page;
     while (at < end) {
-      const level = this.missingBelow(owner, at);
+      const level = this.missingBelow(mm, at);
       if (level === 0) return at;
       at = this.endOf(at, level - 1, end);
     }
@@ -143,20 +126,20 @@ export class PageTables {
   // Growing.
 
   /** The frame of the leaf table of `page`, or NO_TABLE if it is missing and memory is short. */
-  tryEnsureLeaf(owner: TableOwner, page: Vpn): Pfn {
-    return this.tryEnsure(owner, page, LEAF);
+  tryEnsureLeaf(mm: AddressSpace, page: Vpn): Pfn {
+    return this.tryEnsure(mm, page, LEAF);
   }
 
   /** The frame of the table of `level` that covers `page`, or NO_TABLE if one is missing and memory is short. */
-  tryEnsure(owner: TableOwner, page: Vpn, level: number): Pfn {
-    let frame = owner.root;
+  tryEnsure(mm: AddressSpace, page: Vpn, level: number): Pfn {
+    let frame = mm.root;
     for (let at = this.levels; at > level; at--) {
       const index = this.indexAt(page, at);
       let next = this.below(frame, index);
       if (next === NO_TABLE) {
-        next = this.tryAllocate(owner, page, at - 1);
+        next = this.tryAllocate(mm, page, at - 1);
         if (next === NO_TABLE) return NO_TABLE;
-        this.hang(owner, frame, at, index, next);
+        this.hang(mm, frame, at, index, next);
       }
       frame = next;
     }
@@ -164,12 +147,12 @@ export class PageTables {
   }
 
   /** The frame of the table of `level` that covers `page`, waiting for memory if need be; or -ENOMEM. */
-  *ensure(owner: TableOwner, page: Vpn, level: number): Path<Pfn> {
+  *ensure(mm: AddressSpace, page: Vpn, level: number): Path<Pfn> {
     for (;;) {
-      const frame = this.tryEnsure(owner, page, level);
+      const frame = this.tryEnsure(mm, page, level);
       if (frame !== NO_TABLE) return frame;
       // Make room, then start over: another task may have hung the missing table meanwhile.
-      const room = yield* this.parts.allocator.allocate(0, "kernel");
+      const room = yield* this.parts.allocator.allocate(0, WANT_KERNEL, OWNER_PAGE_TABLES);
       if (room < 0) return -ENOMEM;
       this.parts.allocator.free(room, 0);
     }
@@ -181,16 +164,16 @@ export class PageTables {
    * Gives a new address space its top table; where the CPU caches the top level (PAE), also the tables below it, since
    * each later change would cost a reload. 0, or -ENOMEM with nothing changed.
    */
-  createRoot(owner: TableOwner): number {
-    const root = this.tryAllocate(owner, 0, this.levels);
+  createRoot(mm: AddressSpace): number {
+    const root = this.tryAllocate(mm, 0, this.levels);
     if (root === NO_TABLE) return -ENOMEM;
-    owner.root = root;
+    mm.root = root;
     if (!this.format.cachesTopLevel) return 0;
     const span = this.spans[this.levels - 1]!;
     for (let index = 0; index < this.parts.userTopEntries; index++) {
-      const table = this.tryAllocate(owner, index * span, this.levels - 1);
+      const table = this.tryAllocate(mm, index * span, this.levels - 1);
       if (table === NO_TABLE) {
-        this.destroyRoot(owner);
+        this.destroyRoot(mm);
         return -ENOMEM;
       }
       this.link(root, this.levels, index, table);
@@ -199,35 +182,35 @@ export class PageTables {
   }
 
   /** Frees the top table, and the tables right below it that it was born with. Requires: nothing else is left. */
-  destroyRoot(owner: TableOwner): void {
+  destroyRoot(mm: AddressSpace): void {
     if (this.format.cachesTopLevel) {
       for (let index = 0; index < this.parts.userTopEntries; index++) {
-        const table = this.below(owner.root, index);
-        if (table !== NO_TABLE) this.release(owner, table, this.levels - 1);
+        const table = this.below(mm.root, index);
+        if (table !== NO_TABLE) this.release(mm, table, this.levels - 1);
       }
     }
-    this.release(owner, owner.root, this.levels);
-    const left = owner.tablesByLevel.findIndex((count) => count !== 0);
-    if (left >= 0) bug(`address space ${owner.id} dies with ${owner.tablesByLevel[left]} tables of level ${left}`);
+    this.release(mm, mm.root, this.levels);
+    const left = mm.tablesByLevel.findIndex((count) => count !== 0);
+    if (left >= 0) bug(`address space ${mm.id} dies with ${mm.tablesByLevel[left]} tables of level ${left}`);
   }
 
   /**
    * Takes the table at `level - 1` off entry `index` of the table `frame` of `level`. The caller flushes, and only then
    * releases the table.
    */
-  unhang(owner: TableOwner, frame: Pfn, level: number, index: number): Pfn {
+  unhang(mm: AddressSpace, frame: Pfn, level: number, index: number): Pfn {
     const table = this.below(frame, index);
     const open = this.open(frame);
     this.entries.clear(open, index);
     this.close(open);
-    if (this.topLevelIsCached(level)) this.parts.topLevelChanged(owner);
+    if (this.topLevelIsCached(level)) this.parts.tlbFlush.all(mm);
     return table;
   }
 
   /** Hangs the table `table` of `level - 1` under entry `index` of the table `frame` of `level`. */
-  hang(owner: TableOwner, frame: Pfn, level: number, index: number, table: Pfn): void {
+  hang(mm: AddressSpace, frame: Pfn, level: number, index: number, table: Pfn): void {
     this.link(frame, level, index, table);
-    if (this.topLevelIsCached(level)) this.parts.topLevelChanged(owner);
+    if (this.topLevelIsCached(level)) this.parts.tlbFlush.all(mm);
   }
 
   /** The table that entry `index` of the table `frame` points to, or NO_TABLE. */
@@ -239,44 +222,38 @@ export class PageTables {
     return next;
   }
 
-  /** A table leaves the owner's count: it is off its tree, and freed once TLBs are flushed (`releaseFrame`). */
-  uncount(owner: TableOwner, frame: Pfn, level: number): void {
-    owner.tablesByLevel[level]!--;
+  /** A table leaves its address space's count: it is off its tree, and freed once TLBs are flushed (`releaseFrame`). */
+  uncount(mm: AddressSpace, frame: Pfn, level: number): void {
+    mm.tablesByLevel[level]!--;
     this.parts.counters.tablesFreed++;
-    this.parts.events.record(EVENT_TABLE_FREED, owner.id, 0, 1, frame, 0, level);
+    this.parts.events.record(EVENT_TABLE_FREED, mm.id, 0, 1, frame, 0, level);
   }
 
   /** Gives back the frame of a table that no CPU can reach any more. */
   releaseFrame(frame: Pfn): void {
-    const { frames, allocator, memory } = this.parts;
-    frames.clearFlag(frame, PG_TABLE);
-    frames.refs.write(frame, 0);
-    memory.forget(frame);
-    allocator.free(frame, 0);
+    this.parts.allocator.free(frame, 0);
   }
 
-  private release(owner: TableOwner, frame: Pfn, level: number): void {
-    this.uncount(owner, frame, level);
+  private release(mm: AddressSpace, frame: Pfn, level: number): void {
+    this.uncount(mm, frame, level);
     this.releaseFrame(frame);
   }
 
-  private tryAllocate(owner: TableOwner, page: Vpn, level: number): Pfn {
+  private tryAllocate(mm: AddressSpace, page: Vpn, level: number): Pfn {
     const { frames, allocator, memory, counters, events } = this.parts;
-    const frame = allocator.tryAllocate(0, "kernel");
+    const frame = allocator.tryAllocate(0, WANT_KERNEL, OWNER_PAGE_TABLES);
     if (frame < 0) return NO_TABLE;
     memory.zero(frame);
     frames.setFlag(frame, PG_TABLE);
-    frames.refs.write(frame, 1);
-    owner.tablesByLevel[level]!++;
+    mm.tablesByLevel[level]!++;
     counters.tablesAllocated++;
-    events.record(EVENT_TABLE, owner.id, page, 1, frame, 0, level);
+    events.record(EVENT_TABLE, mm.id, page, 1, frame, 0, level);
     return frame;
   }
 
   private link(frame: Pfn, level: number, index: number, table: Pfn): void {
     const open = this.open(frame);
-    // A PDPTE has no rights of its own: those bits are reserved.
-    this.entries.set(open, index, table, this.topLevelIsCached(level) ? PTE_PRESENT : TABLE_FLAGS);
+    this.entries.set(open, index, table, linkFlags(this.format, level));
     this.close(open);
   }
 
@@ -285,8 +262,8 @@ export class PageTables {
   }
 
   /** 0 if `page` has a leaf table; otherwise the level of the lowest table on the way, whose entry is missing. */
-  private missingBelow(owner: TableOwner, page: Vpn): number {
-    let frame = owner.root;
+  private missingBelow(mm: AddressSpace, page: Vpn): number {
+    let frame = mm.root;
     for (let level = this.levels; level > LEAF; level--) {
       frame = this.below(frame, this.indexAt(page, level));
       if (frame === NO_TABLE) return level;

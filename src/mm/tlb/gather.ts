@@ -9,12 +9,15 @@
  * @differs one batch of fixed size; Linux chains batches and falls back to a small one inside the gather
  */
 import type { Pfn, Vpn } from "../../base/units.ts";
+import type { Path, Wait } from "../../sync/path.ts";
 import type { AddressSpace } from "../address-space.ts";
 import type { Kernel } from "../kernel.ts";
-import { dropFrame } from "../mapped-frame.ts";
 
 /** Frames that one flush frees at most. */
 const BATCH = 506;
+
+/** The window between clearing entries and flushing them: others may run here, and see both. */
+const beforeFlush: Wait = { on: "TLBs to be flushed", ready: () => true };
 
 /** One per unmapping: of one range, or of a whole address space that nobody runs any more. */
 export class Gather {
@@ -36,9 +39,14 @@ export class Gather {
     if (end > this.end) this.end = end;
   }
 
-  /** `frame` has lost an entry that mapped it, and with it a reference. True if the gather is full: flush it. */
-  add(frame: Pfn): boolean {
-    return this.frames.push(frame) >= BATCH;
+  /** `frame` has lost an entry that mapped it, and will lose that entry's reference. Requires: the gather has room. */
+  add(frame: Pfn): void {
+    this.frames.push(frame);
+  }
+
+  /** Whether it must be flushed before more is added. */
+  get isFull(): boolean {
+    return this.frames.length >= BATCH;
   }
 
   /** `table` has been unhung; it covered `[first, end)`. */
@@ -47,18 +55,20 @@ export class Gather {
     this.tables.push(table);
   }
 
-  /** Flushes what has been gathered, and frees it. */
-  flush(): void {
-    const { kernel, mm, frames, tables } = this;
-    if (this.end > 0) this.flushTlb();
+  /** Flushes what has been gathered, and frees it. Until then other CPUs may go on using it. */
+  *flush(): Path<void> {
+    const { kernel, frames, tables } = this;
+    if (this.end > 0) {
+      yield beforeFlush;
+      this.flushTlb();
+    }
     if (frames.length + tables.length > 0) kernel.counters.gatherFlushes++;
-    for (const frame of frames) dropFrame(kernel, frame);
+    for (const frame of frames) kernel.allocator.release(frame);
     for (const table of tables) kernel.tables.releaseFrame(table);
     frames.length = 0;
     tables.length = 0;
     this.first = Number.POSITIVE_INFINITY;
     this.end = 0;
-    mm.notePeaks();
   }
 
   private flushTlb(): void {

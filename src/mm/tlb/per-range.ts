@@ -6,15 +6,20 @@
  */
 import type { Vpn } from "../../base/units.ts";
 import type { AddressSpace } from "../address-space.ts";
-import { Shootdown } from "../tlb-flush.ts";
-
-/** tlb_single_page_flush_ceiling. */
-const CEILING_PAGES = 33;
+import { type FlushParts, Shootdown } from "../tlb-flush.ts";
 
 export class PerRange extends Shootdown {
+  /** tlb_single_page_flush_ceiling: the largest range that is dropped page by page. */
+  private readonly ceilingPages: number;
+
+  constructor(parts: FlushParts, ceilingPages: number) {
+    super(parts);
+    this.ceilingPages = ceilingPages;
+  }
+
   range(mm: AddressSpace, first: Vpn, end: Vpn): void {
     this.parts.counters.tlbFlushesRange++;
-    if (end - first > CEILING_PAGES) this.reach(mm, first, end, (cpu) => this.reload(cpu));
+    if (end - first > this.ceilingPages) this.reach(mm, first, end, (cpu) => this.reload(cpu, mm));
     else this.reach(mm, first, end, (cpu) => this.invalidate(cpu, first, end));
   }
 }

@@ -10,6 +10,6 @@ import { Shootdown } from "../tlb-flush.ts";
 export class WholeMm extends Shootdown {
   range(mm: AddressSpace, first: Vpn, end: Vpn): void {
     this.parts.counters.tlbFlushesRange++;
-    this.reach(mm, first, end, (cpu) => this.reload(cpu));
+    this.reach(mm, first, end, (cpu) => this.reload(cpu, mm));
   }
 }

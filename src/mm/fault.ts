@@ -1,0 +1,138 @@
+/**
+ * Page faults: what the kernel does when the MMU could not translate. A fault finds the area, checks its rights, makes
+ * the page present, and the access is tried again; or it ends in a signal, which is a verdict, not an error of ours.
+ *
+ *     no area                               SEGV_MAPERR
+ *     no right                              SEGV_ACCERR
+ *     entry none      anonymous area        anonymous-fault.ts
+ *                     file                  file-fault.ts
+ *     entry present   write, read-only      write-fault.ts
+ *                     anything else         already repaired: nothing to do but set A and D
+ *
+ * @models linux-6.1 mm/memory.c handle_mm_fault, handle_pte_fault; arch/x86/mm/fault.c do_user_addr_fault
+ * @differs a stack may grow down by any distance: 2.6.11 wants the access near the stack pointer
+ */
+import { bug } from "../base/errors.ts";
+import { pageOf, type Vaddr, type Vpn } from "../base/units.ts";
+import { PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_PROT_NONE, PTE_WRITE } from "../hw/pte.ts";
+import type { Path } from "../sync/path.ts";
+import { anonymousFault } from "./anonymous-fault.ts";
+import { EVENT_FAULT } from "./events.ts";
+import { fileFault } from "./file-fault.ts";
+import type { Kernel } from "./kernel.ts";
+import { LEAF, NO_TABLE } from "./page-table.ts";
+import { pagePolicy } from "./page-policy.ts";
+import type { Process, Thread } from "./process.ts";
+import { expandStack } from "./stack.ts";
+import {
+  ERROR_PRESENT,
+  ERROR_WRITE,
+  FAULT_MAJOR,
+  FAULT_MINOR,
+  FAULT_OOM,
+  type Intent,
+  SEGV_ACCERR,
+  SEGV_MAPERR,
+  type Verdict,
+} from "./verdict.ts";
+import { VM_GROWSDOWN, VM_WRITE, type Vma } from "./vma.ts";
+import { writeProtectedPage } from "./write-fault.ts";
+
+export * from "./verdict.ts";
+
+/** Handles a fault of `thread` at `address`; `error` is the MMU's error code. Requires: mmap_sem is not held. */
+export function* handleFault(kernel: Kernel, thread: Thread, address: Vaddr, error: number): Path<Verdict> {
+  const page = pageOf(address);
+  const { mm } = thread;
+  if (page >= kernel.layout.taskEnd) return signal(kernel, SEGV_MAPERR);
+  if (!mm.mmapSem.tryRead(thread)) yield* mm.mmapSem.read(thread);
+  const verdict = yield* faultWithin(kernel, thread, page, error);
+  mm.mmapSem.releaseRead(thread);
+  return verdict;
+}
+
+function* faultWithin(kernel: Kernel, thread: Thread, page: Vpn, error: number): Path<Verdict> {
+  const vma = thread.mm.vmas.find(page);
+  if (vma === null) return signal(kernel, SEGV_MAPERR);
+  if (vma.start > page) {
+    if ((vma.flags & VM_GROWSDOWN) === 0) return signal(kernel, SEGV_MAPERR);
+    if ((yield* expandStack(kernel, vma, page)) < 0) return signal(kernel, SEGV_MAPERR);
+    kernel.counters.stackExpansions++;
+  }
+  if (!permits(kernel, vma, error)) return signal(kernel, SEGV_ACCERR);
+  const intent = (error & ERROR_WRITE) !== 0 ? "write" : "read";
+  return yield* makePresent(kernel, thread.process, vma, page, intent);
+}
+
+/** @models linux-6.1 arch/x86/mm/fault.c access_error */
+function permits(kernel: Kernel, vma: Vma, error: number): boolean {
+  if ((error & ERROR_WRITE) !== 0) return (vma.flags & VM_WRITE) !== 0;
+  // A read of a present page fails for what no fault repairs: no right to execute, or the kernel's own page.
+  if ((error & ERROR_PRESENT) !== 0) return false;
+  return (vma.flags & pagePolicy(kernel).readRights) !== 0;
+}
+
+function signal(kernel: Kernel, verdict: Verdict): Verdict {
+  kernel.counters.signalFaults++;
+  return verdict;
+}
+
+/**
+ * Makes `page` of `vma` present for `intent`, and charges the fault to `payer`: the process that runs, even when it
+ * touches another's memory. Requires: mmap_sem is held, the area allows it or is being forced.
+ */
+export function* makePresent(
+  kernel: Kernel,
+  payer: Process,
+  vma: Vma,
+  page: Vpn,
+  intent: Intent,
+): Path<Verdict> {
+  const { counters } = kernel;
+  const verdict = yield* repair(kernel, vma, page, intent);
+  if (verdict === FAULT_MINOR) {
+    counters.minorFaults++;
+    payer.minorFaults++;
+  } else if (verdict === FAULT_MAJOR) {
+    counters.majorFaults++;
+    payer.majorFaults++;
+  } else if (verdict === FAULT_OOM) counters.outOfMemoryFaults++;
+  else counters.signalFaults++;
+  kernel.events.record(EVENT_FAULT, vma.mm.id, page, 1, -1, verdict, intent === "write" ? 1 : 0);
+  return verdict;
+}
+
+function* repair(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Path<Verdict> {
+  const { tables, entries } = kernel;
+  const frame = tables.tableAt(vma.mm, page, LEAF);
+  if (frame === NO_TABLE) return yield* missingPage(kernel, vma, page, intent);
+  const index = tables.indexAt(page, LEAF);
+  const table = tables.open(frame);
+  const flags = entries.flags(table, index);
+  tables.close(table);
+  if (flags === 0) return yield* missingPage(kernel, vma, page, intent);
+  if ((flags & (PTE_PRESENT | PTE_PROT_NONE)) === 0) bug(`page ${page} of ${vma.mm.id}: no one wrote entry ${flags}`);
+  if (intent === "write" && (flags & PTE_WRITE) === 0) {
+    return yield* writeProtectedPage(kernel, vma, page, entries.slotOf(table, index));
+  }
+  return alreadyPresent(kernel, vma, page, intent);
+}
+
+function missingPage(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Path<Verdict> {
+  return vma.file === null ? anonymousFault(kernel, vma, page, intent) : fileFault(kernel, vma, page, intent);
+}
+
+/** Somebody else repaired it, or a TLB kept a translation too long: notes the access, as the MMU would have. */
+function alreadyPresent(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Verdict {
+  const { tables, entries, counters } = kernel;
+  const index = tables.indexAt(page, LEAF);
+  const table = tables.openLeaf(vma.mm, page);
+  if (table !== NO_TABLE) {
+    const used = intent === "write" ? PTE_ACCESSED | PTE_DIRTY : PTE_ACCESSED;
+    const flags = entries.flags(table, index);
+    if ((flags & used) !== used) entries.setFlags(table, index, flags | used);
+    tables.close(table);
+  }
+  counters.spuriousFaults++;
+  return FAULT_MINOR;
+}

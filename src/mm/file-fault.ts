@@ -1,0 +1,165 @@
+/**
+ * First touch of a page of a mapped file. A read maps the cached page, and with it those around it that are cached too;
+ * a write through a shared mapping maps it writable; a write through a private one copies it at once, so that no second
+ * fault is needed.
+ *
+ * @models linux-6.1 mm/memory.c do_read_fault, do_cow_fault, do_shared_fault, do_fault_around; mm/filemap.c filemap_map_pages
+ * @models linux-2.6.11 mm/memory.c do_no_page
+ */
+import { ENOMEM } from "../base/errno.ts";
+import type { Pfn, Vpn } from "../base/units.ts";
+import { type OpenTable, PTE_DIRTY, PTE_WRITE } from "../hw/pte.ts";
+import type { Path } from "../sync/path.ts";
+import { anonVmaPrepare } from "./anon-vma.ts";
+import { writtenEntry } from "./anonymous-fault.ts";
+import type { FileObject } from "./file.ts";
+import { cachedPages, filePage, type PageRequest, setFrameDirty } from "./file-pages.ts";
+import type { Kernel } from "./kernel.ts";
+import { entryFlags, mapNewAnonymous, mapShared, userFrame } from "./mapped-frame.ts";
+import { pagePolicy } from "./page-policy.ts";
+import { LEAF, NO_TABLE } from "./page-table.ts";
+import { BUS_ADRERR, FAULT_MAJOR, FAULT_MINOR, FAULT_OOM, type Intent, type Verdict } from "./verdict.ts";
+import { VM_SHARED, type Vma } from "./vma.ts";
+
+/** Requires: the entry of `page` is none, or its leaf table is missing; the area maps a file. */
+export function* fileFault(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Path<Verdict> {
+  const { tables } = kernel;
+  const level = pagePolicy(kernel).firstTables;
+  if (tables.tryEnsure(vma.mm, page, level) === NO_TABLE && (yield* tables.ensure(vma.mm, page, level)) < 0) {
+    return FAULT_OOM;
+  }
+  const file = vma.file!;
+  if (intent === "read") return yield* readFault(kernel, vma, file, page);
+  return (vma.flags & VM_SHARED) !== 0
+    ? yield* sharedWriteFault(kernel, vma, file, page)
+    : yield* privateWriteFault(kernel, vma, file, page);
+}
+
+function* readFault(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn): Path<Verdict> {
+  kernel.counters.fileReadFaults++;
+  if (mapAround(kernel, vma, file, page)) return FAULT_MINOR;
+  const request: PageRequest = { areaFlags: vma.flags, major: false };
+  const frame = yield* pageAndLeaf(kernel, vma, file, page, request);
+  if (frame < 0) return failure(frame);
+  return mapPage(kernel, vma, page, frame, entryFlags(kernel, vma), request);
+}
+
+function* sharedWriteFault(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn): Path<Verdict> {
+  kernel.counters.sharedWriteFaults++;
+  const request: PageRequest = { areaFlags: vma.flags, major: false };
+  const frame = yield* pageAndLeaf(kernel, vma, file, page, request);
+  if (frame < 0) return failure(frame);
+  const verdict = mapPage(kernel, vma, page, frame, entryFlags(kernel, vma) | PTE_DIRTY | PTE_WRITE, request);
+  if (verdict !== FAULT_OOM) setFrameDirty(kernel, file, frame);
+  return verdict;
+}
+
+function* privateWriteFault(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn): Path<Verdict> {
+  const { counters, allocator, memory } = kernel;
+  if (anonVmaPrepare(kernel, vma) < 0) return FAULT_OOM;
+  const copy = yield* userFrame(kernel);
+  if (copy < 0) return FAULT_OOM;
+  const request: PageRequest = { areaFlags: vma.flags, major: false };
+  const frame = yield* pageAndLeaf(kernel, vma, file, page, request);
+  if (frame < 0) {
+    allocator.release(copy);
+    return failure(frame);
+  }
+  memory.copy(frame, copy);
+  const verdict = mapCopy(kernel, vma, page, copy);
+  if (verdict !== FAULT_MINOR) return verdict;
+  counters.pagesCopied++;
+  counters.privateFileFaults++;
+  return request.major ? FAULT_MAJOR : FAULT_MINOR;
+}
+
+/**
+ * The frame of the file's page, with a leaf table to map it in; or -EINVAL beyond the end, or -ENOMEM. The table comes
+ * last: a fault that fails leaves none behind.
+ */
+function* pageAndLeaf(
+  kernel: Kernel,
+  vma: Vma,
+  file: FileObject,
+  page: Vpn,
+  request: PageRequest,
+): Path<number> {
+  for (;;) {
+    const frame = yield* filePage(kernel, file, vma.indexAt(page), request);
+    if (frame < 0 || kernel.tables.tryEnsureLeaf(vma.mm, page) !== NO_TABLE) return frame;
+    if ((yield* kernel.tables.ensure(vma.mm, page, LEAF)) < 0) return -ENOMEM;
+    // The page may have gone while we waited for the table.
+  }
+}
+
+const failure = (result: number): Verdict => (result === -ENOMEM ? FAULT_OOM : BUS_ADRERR);
+
+/** Maps a page of the file, unless somebody else has meanwhile. Requires: the leaf table is there. */
+function mapPage(
+  kernel: Kernel,
+  vma: Vma,
+  page: Vpn,
+  frame: Pfn,
+  flags: number,
+  request: PageRequest,
+): Verdict {
+  const { tables, entries } = kernel;
+  const index = tables.indexAt(page, LEAF);
+  const table = tables.openLeaf(vma.mm, page) as OpenTable;
+  let verdict = request.major ? FAULT_MAJOR : FAULT_MINOR;
+  if (entries.flags(table, index) === 0) {
+    if (mapShared(kernel, vma, frame, entries.slotOf(table, index)) < 0) verdict = FAULT_OOM;
+    else entries.set(table, index, frame, flags);
+  }
+  tables.close(table);
+  return verdict;
+}
+
+/** Maps a private copy, or gives it back if somebody else has repaired the page. Requires: the leaf table is there. */
+function mapCopy(kernel: Kernel, vma: Vma, page: Vpn, copy: Pfn): Verdict {
+  const { tables, entries } = kernel;
+  const index = tables.indexAt(page, LEAF);
+  const table = tables.openLeaf(vma.mm, page) as OpenTable;
+  let verdict = FAULT_MINOR;
+  if (entries.flags(table, index) !== 0) kernel.allocator.release(copy);
+  else if (mapNewAnonymous(kernel, pagePolicy(kernel), vma, page, copy, entries.slotOf(table, index)) < 0) {
+    kernel.allocator.release(copy);
+    verdict = FAULT_OOM;
+  } else entries.set(table, index, copy, writtenEntry(kernel, vma));
+  tables.close(table);
+  return verdict;
+}
+
+/**
+ * Maps the cached pages of the aligned window around `page`, as far as they lie in the area, in the leaf table and in
+ * the file. True if `page` was among them.
+ */
+function mapAround(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn): boolean {
+  const { tables, entries, counters } = kernel;
+  const window = pagePolicy(kernel).faultAroundPages(kernel.tunables);
+  if (window <= 1) return false;
+  const leafSpan = tables.span(LEAF);
+  const leafStart = page - (page % leafSpan);
+  const first = Math.max(page - (page % window), leafStart, vma.start);
+  const end = Math.min(first + window, leafStart + leafSpan, vma.end);
+
+  const flags = entryFlags(kernel, vma);
+  let table: OpenTable | typeof NO_TABLE = NO_TABLE;
+  let mapped = false;
+  cachedPages(kernel, file, vma.indexAt(first), vma.indexAt(end), (fileIndex, frame) => {
+    if (table === NO_TABLE) {
+      if (tables.tryEnsureLeaf(vma.mm, page) === NO_TABLE) return false;
+      table = tables.openLeaf(vma.mm, page) as OpenTable;
+    }
+    const at = vma.start + (fileIndex - vma.fileIndex);
+    const index = tables.indexAt(at, LEAF);
+    if (entries.flags(table, index) !== 0) return true;
+    if (mapShared(kernel, vma, frame, entries.slotOf(table, index)) < 0) return false;
+    entries.set(table, index, frame, flags);
+    if (at === page) mapped = true;
+    else counters.faultAroundPages++;
+    return true;
+  });
+  if (table !== NO_TABLE) tables.close(table);
+  return mapped;
+}

@@ -1,0 +1,86 @@
+/**
+ * What it means for a page-table entry to map a frame: the rights that an area gives its entries, and the counts that
+ * change with each entry (references, the reverse map, what is resident).
+ */
+import { ENOMEM } from "../base/errno.ts";
+import type { Pfn, PteSlot, Vpn } from "../base/units.ts";
+import { PTE_ACCESSED, PTE_NO_EXECUTE, PTE_PRESENT, PTE_PROT_NONE, PTE_USER, PTE_WRITE } from "../hw/pte.ts";
+import type { Path } from "../sync/path.ts";
+import type { AddressSpace } from "./address-space.ts";
+import { WANT_USER } from "./allocator.ts";
+import { NO_FRAME, PG_ANON, PG_LRU, PG_SWAPBACKED, PG_UPTODATE } from "./frames.ts";
+import type { Kernel } from "./kernel.ts";
+import { type PagePolicy, pagePolicy } from "./page-policy.ts";
+import { VM_ACCESS, VM_EXEC, VM_SHARED, VM_WRITE, type Vma } from "./vma.ts";
+import { OWNER_USER } from "./zone.ts";
+
+/**
+ * The flags of a new entry of `vma` (vm_page_prot). Private areas map their pages read-only until a write has made them
+ * their own. Entries are born young, as x86 has them.
+ *
+ * @models linux-6.1 mm/mmap.c protection_map, vma_set_page_prot
+ */
+export function entryFlags(kernel: Kernel, vma: Vma): number {
+  const { flags } = vma;
+  if ((flags & VM_ACCESS) === 0) return PTE_PROT_NONE | PTE_USER | PTE_ACCESSED | PTE_NO_EXECUTE;
+  let entry = PTE_PRESENT | PTE_USER | PTE_ACCESSED;
+  if ((flags & VM_EXEC) === 0) entry |= PTE_NO_EXECUTE;
+  const isSharedWritable = (flags & (VM_SHARED | VM_WRITE)) === (VM_SHARED | VM_WRITE);
+  return isSharedWritable && !pagePolicy(kernel).noticesWrites(vma) ? entry | PTE_WRITE : entry;
+}
+
+/** Counts a frame in (`+1`) or out (`-1`) of what is resident, by what it is. */
+export function countResident(kernel: Kernel, mm: AddressSpace, frame: Pfn, change: 1 | -1): void {
+  const flags = kernel.frames.flags.read(frame);
+  const { resident } = mm;
+  if ((flags & PG_ANON) !== 0) resident.anon += change;
+  else if ((flags & PG_SWAPBACKED) !== 0) resident.shmem += change;
+  else resident.file += change;
+}
+
+/** A frame for a user page, contents unknown, waiting for memory if need be; or -ENOMEM. */
+export function* userFrame(kernel: Kernel): Path<Pfn> {
+  const frame = kernel.allocator.tryAllocate(0, WANT_USER, OWNER_USER);
+  return frame !== NO_FRAME ? frame : yield* kernel.allocator.allocate(0, WANT_USER, OWNER_USER);
+}
+
+/**
+ * A new frame becomes an anonymous page of `vma`, mapped by the entry at `slot`. Its one reference is the entry's. 0,
+ * or -ENOMEM with nothing changed. Requires: the area has an anon_vma.
+ *
+ * @models linux-6.1 mm/rmap.c page_add_new_anon_rmap
+ */
+export function mapNewAnonymous(
+  kernel: Kernel,
+  policy: PagePolicy,
+  vma: Vma,
+  page: Vpn,
+  frame: Pfn,
+  slot: PteSlot,
+): number {
+  const { frames } = kernel;
+  frames.mapping.write(frame, vma.anonVma!.id);
+  frames.index.write(frame, vma.indexAt(page));
+  frames.flags.write(frame, PG_ANON | PG_SWAPBACKED | PG_UPTODATE | PG_LRU | policy.newAnonymousFlags);
+  if (kernel.reverseMap.add(frame, slot, vma) < 0) {
+    frames.mapping.write(frame, 0);
+    frames.flags.write(frame, 0);
+    return -ENOMEM;
+  }
+  vma.mm.resident.anon++;
+  return 0;
+}
+
+/** One more entry, at `slot`, maps a frame that exists: it takes a reference. 0, or -ENOMEM with nothing changed. */
+export function mapShared(kernel: Kernel, vma: Vma, frame: Pfn, slot: PteSlot): number {
+  if (kernel.reverseMap.add(frame, slot, vma) < 0) return -ENOMEM;
+  kernel.frames.addReference(frame);
+  countResident(kernel, vma.mm, frame, 1);
+  return 0;
+}
+
+/** An entry, already cleared, maps `frame` no longer. The reference stays: it goes once TLBs are flushed. */
+export function unmapFrame(kernel: Kernel, vma: Vma, frame: Pfn, slot: PteSlot): void {
+  countResident(kernel, vma.mm, frame, -1);
+  kernel.reverseMap.remove(frame, slot, vma);
+}

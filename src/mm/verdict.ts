@@ -1,0 +1,29 @@
+/** How faults end, and what they are asked for: the words that the fault handlers share. */
+
+/** What became of a fault. */
+export type Verdict = number;
+/** Repaired without a disk. */
+export const FAULT_MINOR = 0;
+/** Repaired, and a page had to be read. */
+export const FAULT_MAJOR = 1;
+/** Not repaired: no memory. */
+export const FAULT_OOM = 2;
+/** SIGSEGV: no area there. */
+export const SEGV_MAPERR = 3;
+/** SIGSEGV: the area does not allow it. */
+export const SEGV_ACCERR = 4;
+/** SIGBUS: beyond the end of the file. */
+export const BUS_ADRERR = 5;
+
+/** Whether the verdict says that the access may be tried again. */
+export const isRepaired = (verdict: Verdict): boolean => verdict <= FAULT_MAJOR;
+
+/** What an access wants of a page. */
+export type Intent = "read" | "write";
+
+// The error code that the MMU leaves.
+export const ERROR_PRESENT = 1 << 0;
+export const ERROR_WRITE = 1 << 1;
+export const ERROR_USER = 1 << 2;
+export const ERROR_RESERVED = 1 << 3;
+export const ERROR_FETCH = 1 << 4;

@@ -1,0 +1,112 @@
+/**
+ * Writes to pages that are mapped read-only. Either the page is nobody else's and becomes writable in place, or the
+ * file is told that its page is being written, or the writer gets a copy of its own.
+ *
+ * @models linux-6.1 mm/memory.c do_wp_page, wp_page_copy, wp_page_reuse, wp_page_shared
+ * @models linux-2.6.11 mm/memory.c do_wp_page
+ */
+import type { Pfn, PteSlot, Vpn } from "../base/units.ts";
+import { type OpenTable, PTE_ACCESSED, PTE_DIRTY, PTE_WRITE } from "../hw/pte.ts";
+import type { Path } from "../sync/path.ts";
+import { anonVmaPrepare } from "./anon-vma.ts";
+import { writtenEntry } from "./anonymous-fault.ts";
+import { setFrameDirty } from "./file-pages.ts";
+import { PG_ANON } from "./frames.ts";
+import type { Kernel } from "./kernel.ts";
+import { mapNewAnonymous, unmapFrame, userFrame } from "./mapped-frame.ts";
+import { pagePolicy } from "./page-policy.ts";
+import { FAULT_MINOR, FAULT_OOM, type Verdict } from "./verdict.ts";
+import { VM_SHARED, VM_WRITE, type Vma } from "./vma.ts";
+
+/** Requires: the entry at `slot`, that of `page`, maps a frame and forbids writes. */
+export function* writeProtectedPage(kernel: Kernel, vma: Vma, page: Vpn, slot: PteSlot): Path<Verdict> {
+  const { frames, entries, zeroFrame } = kernel;
+  const frame = frameAt(kernel, slot);
+  if (frame !== zeroFrame) {
+    if (frames.has(frame, PG_ANON)) {
+      if (pagePolicy(kernel).mayReuse(frames, frame)) return reuse(kernel, vma, page, frame, slot);
+    } else if ((vma.flags & (VM_SHARED | VM_WRITE)) === (VM_SHARED | VM_WRITE)) {
+      return noticeWrite(kernel, vma, frame, slot);
+    }
+  }
+  if (anonVmaPrepare(kernel, vma) < 0) return FAULT_OOM;
+  const before = entries.flags(entries.tableOf(slot) as OpenTable, entries.indexOf(slot));
+  const copy = yield* userFrame(kernel);
+  if (copy < 0) return FAULT_OOM;
+  return replace(kernel, vma, page, copy, { slot, frame, flags: before });
+}
+
+/** The page belongs to this area alone from now on, and may be written. */
+function reuse(kernel: Kernel, vma: Vma, page: Vpn, frame: Pfn, slot: PteSlot): Verdict {
+  const { frames, counters } = kernel;
+  frames.mapping.write(frame, vma.anonVma!.id);
+  frames.index.write(frame, vma.indexAt(page));
+  frames.setFlag(frame, pagePolicy(kernel).newAnonymousFlags);
+  widen(kernel, vma, slot);
+  counters.reusedPages++;
+  return FAULT_MINOR;
+}
+
+/** The file has a page that is newer than its disk from now on. */
+function noticeWrite(kernel: Kernel, vma: Vma, frame: Pfn, slot: PteSlot): Verdict {
+  widen(kernel, vma, slot);
+  setFrameDirty(kernel, vma.file, frame);
+  kernel.counters.writeNotifyFaults++;
+  return FAULT_MINOR;
+}
+
+/** Makes the entry writable. No flush: a CPU that still holds the old rights faults once more and walks again. */
+function widen(kernel: Kernel, vma: Vma, slot: PteSlot): void {
+  const { tables, entries } = kernel;
+  const table = tables.open(entries.tableOf(slot));
+  const index = entries.indexOf(slot);
+  const rights = (vma.flags & VM_WRITE) !== 0 ? PTE_WRITE : 0;
+  entries.setFlags(table, index, entries.flags(table, index) | PTE_ACCESSED | PTE_DIRTY | rights);
+  tables.close(table);
+}
+
+interface Old {
+  readonly slot: PteSlot;
+  readonly frame: Pfn;
+  readonly flags: number;
+}
+
+/** Puts `copy` in the place of the old page, if that is still what is mapped. */
+function replace(kernel: Kernel, vma: Vma, page: Vpn, copy: Pfn, old: Old): Verdict {
+  const { tables, entries, memory, counters, allocator } = kernel;
+  const isZero = old.frame === kernel.zeroFrame;
+  if (isZero) memory.zero(copy);
+  else memory.copy(old.frame, copy);
+
+  const table = tables.open(entries.tableOf(old.slot));
+  const index = entries.indexOf(old.slot);
+  const same = entries.flags(table, index) === old.flags && entries.frame(table, index) === old.frame;
+  let verdict = FAULT_MINOR;
+  if (same && mapNewAnonymous(kernel, pagePolicy(kernel), vma, page, copy, old.slot) < 0) verdict = FAULT_OOM;
+  if (!same || verdict === FAULT_OOM) {
+    tables.close(table);
+    allocator.release(copy);
+    return verdict;
+  }
+  // No CPU may see the new page while another still reads the old one: clear, flush, and only then set.
+  entries.clear(table, index);
+  kernel.tlbFlush.page(vma.mm, page);
+  entries.set(table, index, copy, writtenEntry(kernel, vma));
+  tables.close(table);
+  if (isZero) counters.pagesZeroed++;
+  else {
+    counters.pagesCopied++;
+    unmapFrame(kernel, vma, old.frame, old.slot);
+    allocator.release(old.frame);
+  }
+  counters.copyOnWriteFaults++;
+  return FAULT_MINOR;
+}
+
+function frameAt(kernel: Kernel, slot: PteSlot): Pfn {
+  const { tables, entries } = kernel;
+  const table = tables.open(entries.tableOf(slot));
+  const frame = entries.frame(table, entries.indexOf(slot));
+  tables.close(table);
+  return frame;
+}

@@ -1,0 +1,142 @@
+/**
+ * Taking pages out of page tables: the common end of munmap, exit, truncation and MADV_DONTNEED. Entries are cleared
+ * one leaf table at a time; what they mapped goes through a gather, so that no frame is freed while a TLB still holds
+ * it.
+ *
+ * @models linux-6.1 mm/memory.c unmap_vmas, zap_pte_range, zap_page_range_single, unmap_mapping_pages
+ */
+import type { FileIndex, Vpn } from "../base/units.ts";
+import { type OpenTable, PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_PROT_NONE } from "../hw/pte.ts";
+import type { Path } from "../sync/path.ts";
+import type { AddressSpace } from "./address-space.ts";
+import { EVENT_ZAP } from "./events.ts";
+import type { FileObject } from "./file.ts";
+import { setFrameDirty } from "./file-pages.ts";
+import { PG_ANON, PG_REFERENCED } from "./frames.ts";
+import type { Kernel } from "./kernel.ts";
+import { unmapFrame } from "./mapped-frame.ts";
+import { pagePolicy } from "./page-policy.ts";
+import { LEAF, NO_TABLE } from "./page-table.ts";
+import { Gather } from "./tlb/gather.ts";
+import { VM_SEQ_READ, type Vma } from "./vma.ts";
+
+/** Which pages go: all, or only those that are still the file's own (private copies stay). */
+export type Cows = "all" | "shared";
+
+/**
+ * Unmaps areas that are off the set already, and frees the page tables that no neighbour uses: those between `floor`,
+ * where the area below ends, and `ceiling`, where the area above starts.
+ */
+export function* unmapRegion(
+  kernel: Kernel,
+  mm: AddressSpace,
+  vmas: readonly Vma[],
+  floor: Vpn,
+  ceiling: Vpn,
+): Path<void> {
+  const gather = new Gather(kernel, mm);
+  mm.notePeaks();
+  for (const vma of vmas) yield* zapPages(kernel, gather, vma, vma.start, vma.end, "all");
+  const top = ceiling === 0 || ceiling >= kernel.layout.taskEnd ? Number.POSITIVE_INFINITY : ceiling;
+  pagePolicy(kernel).freeTables(kernel, gather, mm, vmas, { floor, ceiling: top });
+  yield* gather.flush();
+}
+
+/** Takes the pages of `[first, end)`, all within `vma`, out of its page tables, which stay. */
+export function* zapRange(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn): Path<void> {
+  const gather = new Gather(kernel, vma.mm);
+  vma.mm.notePeaks();
+  yield* zapPages(kernel, gather, vma, first, end, "all");
+  yield* gather.flush();
+}
+
+/** Unmaps pages `[firstIndex, endIndex)` of a file wherever they are mapped. */
+export function* unmapFileRange(
+  kernel: Kernel,
+  file: FileObject,
+  firstIndex: FileIndex,
+  endIndex: FileIndex,
+  evenCows: Cows,
+): Path<void> {
+  for (const vma of file.mappings.overlapping(firstIndex, endIndex)) {
+    const first = vma.start + Math.max(firstIndex - vma.fileIndex, 0);
+    const end = Math.min(vma.start + (endIndex - vma.fileIndex), vma.end);
+    const gather = new Gather(kernel, vma.mm);
+    vma.mm.notePeaks();
+    yield* zapPages(kernel, gather, vma, first, end, evenCows);
+    yield* gather.flush();
+  }
+}
+
+/** Clears the entries of `[first, end)`, leaf table by leaf table, into `gather`. */
+export function* zapPages(
+  kernel: Kernel,
+  gather: Gather,
+  vma: Vma,
+  first: Vpn,
+  end: Vpn,
+  cows: Cows,
+): Path<void> {
+  const { tables } = kernel;
+  const { mm } = vma;
+  let page = tables.nextLeaf(mm, first, end);
+  while (page < end) {
+    const stop = tables.endOf(page, LEAF, end);
+    const table = tables.openLeaf(mm, page);
+    if (table === NO_TABLE) break;
+    const done = zapLeaf(kernel, gather, vma, table, { first: page, end: stop, cows });
+    tables.close(table);
+    if (gather.isFull) yield* gather.flush();
+    page = done < stop ? done : tables.nextLeaf(mm, stop, end);
+  }
+}
+
+interface LeafRange {
+  /** Pages of one leaf table. */
+  readonly first: Vpn;
+  readonly end: Vpn;
+  readonly cows: Cows;
+}
+
+/** Clears entries of one leaf table until the range or the gather's room ends; returns the page after the last. */
+function zapLeaf(kernel: Kernel, gather: Gather, vma: Vma, table: OpenTable, range: LeafRange): Vpn {
+  const { entries, frames, zeroFrame, counters } = kernel;
+  const { end } = range;
+  const sparesCows = range.cows === "shared";
+  const firstSlot = entries.slotOf(table, 0);
+  let index = kernel.tables.indexAt(range.first, LEAF);
+  let page = range.first;
+  let zapped = 0;
+  for (; page < end; page++, index++) {
+    const flags = entries.flags(table, index);
+    if (flags === 0) continue;
+    if ((flags & (PTE_PRESENT | PTE_PROT_NONE)) === 0) {
+      if (!sparesCows) entries.clear(table, index);
+      continue;
+    }
+    const frame = entries.frame(table, index);
+    if (frame !== zeroFrame) {
+      const isAnon = (frames.flags.read(frame) & PG_ANON) !== 0;
+      if (isAnon && sparesCows) continue;
+      if (!isAnon) passOn(kernel, vma, frame, flags);
+      unmapFrame(kernel, vma, frame, firstSlot + index);
+      gather.add(frame);
+    }
+    entries.clear(table, index);
+    gather.cover(page, page + 1);
+    zapped++;
+    if (gather.isFull) {
+      page++;
+      break;
+    }
+  }
+  counters.ptesZapped += zapped;
+  if (zapped > 0) kernel.events.record(EVENT_ZAP, vma.mm.id, range.first, zapped, -1, 0, 0);
+  return page;
+}
+
+/** A page of a file keeps what its entry knew of it. */
+function passOn(kernel: Kernel, vma: Vma, frame: number, flags: number): void {
+  if ((flags & PTE_DIRTY) !== 0) setFrameDirty(kernel, vma.file, frame);
+  if ((flags & PTE_ACCESSED) !== 0 && (vma.flags & VM_SEQ_READ) === 0) kernel.frames.setFlag(frame, PG_REFERENCED);
+}
