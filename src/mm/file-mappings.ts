@@ -105,8 +105,7 @@ function find(root: Range | null, first: FileIndex, end: FileIndex): Range | nul
 function inserted(root: Range | null, range: Range): Range {
   if (root === null) return range;
   if (range.priority > root.priority) {
-    range.left = before(root, range);
-    range.right = after(root, range);
+    split(root, range);
     return measured(range);
   }
   if (precedes(range.first, range.end, root)) root.left = inserted(root.left, range);
@@ -122,20 +121,20 @@ function removed(root: Range | null, range: Range): Range | null {
   return measured(root);
 }
 
-/** The part of the subtree that precedes `range`. */
-function before(root: Range | null, range: Range): Range | null {
-  if (root === null) return null;
-  if (precedes(range.first, range.end, root)) return before(root.left, range);
-  root.right = before(root.right, range);
-  return measured(root);
-}
-
-/** The part of the subtree that follows `range`. */
-function after(root: Range | null, range: Range): Range | null {
-  if (root === null) return null;
-  if (!precedes(range.first, range.end, root)) return after(root.right, range);
-  root.left = after(root.left, range);
-  return measured(root);
+/** Hangs what precedes `range` under its left, and what follows it under its right. */
+function split(root: Range | null, range: Range): void {
+  if (root === null) {
+    range.left = null;
+    range.right = null;
+  } else if (precedes(range.first, range.end, root)) {
+    split(root.left, range);
+    root.left = range.right;
+    range.right = measured(root);
+  } else {
+    split(root.right, range);
+    root.right = range.left;
+    range.left = measured(root);
+  }
 }
 
 /** One subtree of two, where all of `left` precedes all of `right`. */
