@@ -16,7 +16,7 @@ const limit = () => sizeSchema.nullable();
 
 export const tunablesSchema = z.strictObject({
   overcommitMode: z
-    .union([z.literal(0), z.literal(1), z.literal(2)])
+    .literal([0, 1, 2])
     .default(0)
     .describe("vm.overcommit_memory: 0 refuses what is obviously too much, 1 nothing, 2 all beyond CommitLimit"),
   overcommitRatio: z.int().min(0).max(1000).default(50).describe("vm.overcommit_ratio, per cent of memory"),

@@ -13,7 +13,7 @@ import type { Pfn } from "../base/units.ts";
 import type { Path } from "../sync/path.ts";
 import type { Frames } from "./frames.ts";
 import { NO_FRAME } from "./frames.ts";
-import type { WatermarkPolicy } from "./watermarks.ts";
+import type { Mark, WatermarkPolicy } from "./watermarks.ts";
 import type { Owner, Zone } from "./zone.ts";
 import { ZONE_DMA, ZONE_DMA32, ZONE_HIGHMEM, ZONE_KINDS, ZONE_NORMAL } from "./zone.ts";
 
@@ -57,6 +57,8 @@ export class Allocator {
   private routes: readonly Route[] = [];
   private nextFailure = Number.POSITIVE_INFINITY;
   private failurePeriod = Number.POSITIVE_INFINITY;
+  /** The latest attempt was made to fail: a slow path that takes over must fail too. */
+  private failing = false;
 
   constructor(frames: Frames, zones: readonly Zone[], policy: WatermarkPolicy, contents: FrameContents) {
     this.frames = frames;
@@ -75,33 +77,28 @@ export class Allocator {
   /** 2^order frames for `owner`, with one reference, contents unknown; or NO_FRAME. */
   tryAllocate(order: number, want: Want, owner: Owner): Pfn {
     if (++this.attempts >= this.nextFailure) return this.injectFailure();
+    this.failing = false;
     const { zones, lowFloors, minFloors } = this.routes[want];
-    for (let at = 0; at < zones.length; at++) {
-      const zone = zones[at];
-      if (zone.buddy.freePages - (1 << order) < lowFloors[at]) continue;
-      if (order > 0 && !this.policy.leavesBlocks(zone, order, "low")) continue;
-      const block = zone.buddy.take(order);
-      if (block !== NO_FRAME) return this.handOut(zone, block, order, owner);
-    }
-    for (let at = 0; at < zones.length; at++) {
-      const zone = zones[at];
-      if (zone.buddy.freePages - (1 << order) < minFloors[at]) continue;
-      if (order > 0 && !this.policy.leavesBlocks(zone, order, "min")) continue;
-      const block = zone.buddy.take(order);
-      if (block !== NO_FRAME) return this.handOut(zone, block, order, owner);
-    }
-    this.failures++;
-    return NO_FRAME;
+    let frame = this.take(zones, lowFloors, "low", order, owner);
+    if (frame === NO_FRAME) frame = this.take(zones, minFloors, "min", order, owner);
+    if (frame === NO_FRAME) this.failures++;
+    return frame;
   }
 
-  /** As `tryAllocate`, and reclaims when memory is short: the frame, or -ENOMEM. */
+  /**
+   * As `tryAllocate`, and reclaims when memory is short: the frame, or -ENOMEM. Hot paths try first, and come here when
+   * that failed.
+   */
   *allocate(order: number, want: Want, owner: Owner): Path<Pfn> {
-    for (;;) {
+    while (!this.failing) {
       const frame = this.tryAllocate(order, want, owner);
       if (frame !== NO_FRAME) return frame;
+      if (this.failing) break;
       if (this.reclaimer === undefined) return -ENOMEM;
       if ((yield* this.reclaimer.reclaim(order, want)) === 0) return -ENOMEM;
     }
+    this.failing = false;
+    return -ENOMEM;
   }
 
   /** Takes back 2^order frames that one `tryAllocate` gave; at most one reference may be left. */
@@ -165,21 +162,31 @@ export class Allocator {
     for (const zone of this.zones) zone.check();
   }
 
-  private handOut(zone: Zone, block: Pfn, order: number, owner: Owner): Pfn {
-    zone.account(owner, 1 << order);
-    this.frames.owner.write(block, owner);
-    this.frames.refs.write(block, 1);
-    return block;
+  /** 2^order frames of the first zone that can spare them. */
+  private take(zones: readonly Zone[], floors: Int32Array, mark: Mark, order: number, owner: Owner): Pfn {
+    for (let at = 0; at < zones.length; at++) {
+      const zone = zones[at];
+      if (zone.buddy.freePages - (1 << order) < floors[at]) continue;
+      if (order > 0 && !this.policy.leavesBlocks(zone, order, mark)) continue;
+      const block = zone.buddy.take(order);
+      if (block === NO_FRAME) continue;
+      zone.account(owner, 1 << order);
+      this.frames.owner.write(block, owner);
+      this.frames.refs.write(block, 1);
+      return block;
+    }
+    return NO_FRAME;
   }
 
   private routeFor(want: Want): Route {
     const zones = this.zones.filter((zone) => zone.kind <= want && zone.managed > 0).reverse();
-    const floors = (mark: "low" | "min") => Int32Array.from(zones, (_, at) => this.policy.floor(zones, at, mark));
+    const floors = (mark: Mark) => Int32Array.from(zones, (_, at) => this.policy.floor(zones, at, mark));
     return { zones, lowFloors: floors("low"), minFloors: floors("min") };
   }
 
   private injectFailure(): Pfn {
     this.nextFailure += this.failurePeriod;
+    this.failing = true;
     this.failures++;
     return NO_FRAME;
   }

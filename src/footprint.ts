@@ -1,0 +1,117 @@
+/**
+ * What a kernel takes for itself before the first program runs, and how large its objects are: data about builds of
+ * kernels. The sizes of 6.1 were fitted to what real kernels (Debian's amd64, 686-pae and 686 builds) say at boot with
+ * 512 MiB to 16 GiB; those of 2.6.11 are typical of kernels of that year, except struct page and the vma, which are
+ * counted from the source.
+ */
+import type { PagingFormatName } from "./hw/paging-format.ts";
+import type { PersonalityName } from "./mm/personality.ts";
+import type { ObjectSizes } from "./mm/slab.ts";
+
+const KIB = 2 ** 10;
+const MIB = 2 ** 20;
+
+export interface Footprint {
+  readonly pageStructBytes: number;
+  /** Where the kernel is loaded, and what its text, data and bss take. */
+  readonly imageAt: number;
+  readonly imageBytes: number;
+  /** What else boot takes for ever: per-CPU areas, direct-map tables, and so on. */
+  readonly bootBytes: number;
+  /** Whether the first MiB is left alone, or given to programs as far as it is memory. */
+  readonly firstMiB: "reserved" | "used";
+  /** swiotlb's buffers, on machines with memory above 4 GiB. */
+  readonly bounceBytes: number;
+  /** How much memory the kernel always has mapped with a 3:1 split; the rest of the fourth GiB is for its windows. */
+  readonly lowmemBytes: number;
+  /** Whether memory from 16 MiB to 4 GiB is a zone of its own. */
+  readonly hasDma32: boolean;
+  /** mem_map covers whole sections of this size that hold memory; 0: everything up to the last frame, holes too. */
+  readonly sectionBytes: number;
+  readonly wordBytes: 4 | 8;
+  readonly slabs: "slab" | "slub";
+  /** Frames of a kernel stack: two to the power of this. */
+  readonly stackOrder: number;
+  readonly objects: ObjectSizes;
+}
+
+const objects32 = { vma: 76, mm: 640, anonVma: 56, anonVmaChain: 32, task: 8_600, treeNode: 304 } as const;
+
+const linux61pae: Footprint = {
+  pageStructBytes: 40,
+  imageAt: 16 * MIB,
+  imageBytes: 12 * MIB,
+  bootBytes: 3_132 * KIB,
+  firstMiB: "reserved",
+  bounceBytes: 64 * MIB,
+  lowmemBytes: 0x36ffd * 4 * KIB,
+  hasDma32: false,
+  sectionBytes: 0,
+  wordBytes: 4,
+  slabs: "slub",
+  stackOrder: 1,
+  objects: objects32,
+};
+
+const linux61i386: Footprint = {
+  ...linux61pae,
+  bootBytes: 2_506 * KIB,
+  lowmemBytes: 0x36bfd * 4 * KIB,
+  objects: { ...objects32, vma: 72 },
+};
+
+const linux61wide: Footprint = {
+  ...linux61pae,
+  pageStructBytes: 64,
+  imageBytes: 43 * MIB,
+  bootBytes: 3_732 * KIB,
+  hasDma32: true,
+  sectionBytes: 128 * MIB,
+  wordBytes: 8,
+  stackOrder: 2,
+  objects: { vma: 152, mm: 1_152, anonVma: 104, anonVmaChain: 64, task: 16_000, treeNode: 576 },
+};
+
+const linux2611narrow: Footprint = {
+  pageStructBytes: 32,
+  imageAt: 1 * MIB,
+  imageBytes: 3 * MIB,
+  bootBytes: 2 * MIB,
+  firstMiB: "used",
+  bounceBytes: 0,
+  lowmemBytes: 896 * MIB,
+  hasDma32: false,
+  sectionBytes: 0,
+  wordBytes: 4,
+  slabs: "slab",
+  stackOrder: 1,
+  objects: { vma: 88, mm: 580, anonVma: 12, anonVmaChain: 32, task: 4_400, treeNode: 276 },
+};
+
+const linux2611wide: Footprint = {
+  ...linux2611narrow,
+  pageStructBytes: 56,
+  imageBytes: 5 * MIB,
+  bootBytes: 4 * MIB,
+  bounceBytes: 64 * MIB,
+  wordBytes: 8,
+  objects: { vma: 176, mm: 900, anonVma: 24, anonVmaChain: 64, task: 7_000, treeNode: 536 },
+};
+
+const footprints: Readonly<Record<PersonalityName, Readonly<Record<PagingFormatName, Footprint>>>> = {
+  "linux-2.6.11": {
+    i386: linux2611narrow,
+    pae: linux2611narrow,
+    "x86-64": linux2611wide,
+    "x86-64-la57": linux2611wide,
+  },
+  "linux-6.1": {
+    i386: linux61i386,
+    pae: linux61pae,
+    "x86-64": linux61wide,
+    "x86-64-la57": linux61wide,
+  },
+};
+
+/** What that kernel takes when built for that paging format. */
+export const footprintOf = (kernel: PersonalityName, paging: PagingFormatName): Footprint => footprints[kernel][paging];

@@ -1,0 +1,205 @@
+/**
+ * The sizes of a machine: memory, CPUs, paging format, TLBs, disk, and where its zones end. Parsing checks that such a
+ * machine can exist; what is left out has a default, and `null` stands for "what the kernel does by itself".
+ */
+import { z } from "zod";
+import { UsageError } from "./base/errors.ts";
+import { formatSize } from "./base/size-text.ts";
+import { PAGE_SIZE } from "./base/units.ts";
+import { type PagingFormat, pagingFormats } from "./hw/paging-format.ts";
+import type { TlbShape } from "./hw/tlb.ts";
+import { tlbPresets } from "./hw/tlb-presets.ts";
+import { parseRecord, presetOr, sizeSchema } from "./size-schema.ts";
+
+const GIB = 2 ** 30;
+
+const namesOf = <T extends object>(table: T) => Object.keys(table) as [Extract<keyof T, string>];
+
+const pageNames = z.array(z.enum(["4K", "2M", "1G"])).min(1);
+const ways = z.union([z.int().min(1), z.literal("full")]);
+
+const arrayShapeSchema = z.strictObject({
+  pages: pageNames,
+  splits: pageNames.exactOptional(),
+  entries: z.int().min(1).max(65_536),
+  ways,
+  largeWays: z.int().min(0).exactOptional(),
+});
+
+/** A TLB as its data sheet says (hw/tlb.ts). */
+const tlbShapeSchema = z.strictObject({
+  name: z.string(),
+  rests: z.string(),
+  replacement: z.enum(["lru", "tree-plru"]),
+  instruction: z.array(arrayShapeSchema).min(1),
+  load: z.array(arrayShapeSchema).min(1),
+  store: z.array(arrayShapeSchema).min(1).exactOptional(),
+  secondInstruction: z.array(arrayShapeSchema).exactOptional(),
+  secondData: z.array(arrayShapeSchema).exactOptional(),
+  walkCache: z.strictObject({ entries: z.int().min(1), ways }).exactOptional(),
+});
+
+/** The user's share of a 32-bit address space, and the kernel's. */
+export type Split = "3:1" | "2:2" | "1:3";
+const userGib: Readonly<Record<Split, number>> = { "3:1": 3, "2:2": 2, "1:3": 1 };
+
+export const geometrySchema = z.strictObject({
+  memoryBytes: sizeSchema.describe("physical memory; also written memory, as in memory=64G"),
+  cpus: z.int().min(1).max(8192).default(1).describe("logical CPUs"),
+  paging: z.enum(namesOf(pagingFormats)).describe("the paging format: how the MMU walks page tables"),
+  split: z
+    .enum(["3:1", "2:2", "1:3"])
+    .nullable()
+    .default(null)
+    .describe("user to kernel share of a 32-bit address space; null: 3:1, or not applicable"),
+  tlb: presetOr(namesOf(tlbPresets), tlbShapeSchema).describe("a TLB preset, or a TLB as its data sheet says"),
+  largePages: z
+    .array(z.enum(["2M", "4M", "1G"]))
+    .nullable()
+    .default(null)
+    .describe("sizes of large pages that the CPU offers; null: all that the paging format has"),
+  firmware: z
+    .enum(["flat", "pc"])
+    .default("flat")
+    .describe("flat: memory is one range; pc: with the holes below 1 MiB and below 4 GiB that a PC has"),
+  bootMemory: z
+    .enum(["kernel", "none"])
+    .default("kernel")
+    .describe("kernel: its image, struct pages and tables take memory at boot; none: all memory is free"),
+  pageStructBytes: z
+    .int()
+    .min(1)
+    .max(4096)
+    .nullable()
+    .default(null)
+    .describe("bytes of struct page for each frame; null: the kernel's own"),
+  lowmemBytes: sizeSchema
+    .nullable()
+    .default(null)
+    .describe(
+      "memory that a 32-bit kernel always has mapped, with its split; null: as its address map leaves room for",
+    ),
+  dmaBytes: sizeSchema.default(16 * 2 ** 20).describe("where ZONE_DMA ends"),
+});
+
+export type Geometry = z.output<typeof geometrySchema>;
+/** A geometry as a person writes it. */
+export type GeometryInput = z.input<typeof geometrySchema>;
+
+/** A geometry from a file or the command line. What is impossible is a UsageError that says why. */
+export function parseGeometry(input: unknown): Geometry {
+  const geometry = parseRecord(geometrySchema, "geometry", withFullNames(input));
+  for (const check of checks) check(geometry, pagingFormats[geometry.paging]);
+  return geometry;
+}
+
+/** `memory` is short for `memoryBytes`. */
+function withFullNames(input: unknown): unknown {
+  if (typeof input !== "object" || input === null || !("memory" in input)) return input;
+  const { memory, ...rest } = input;
+  return { ...rest, memoryBytes: memory };
+}
+
+/** Whether the kernel cannot have all memory mapped at once. */
+export const isNarrow = (format: PagingFormat): boolean => format.vaddrBits === 32;
+
+/** Bytes of the address space that are a program's. */
+export function userBytes(geometry: Geometry): number {
+  const format = pagingFormats[geometry.paging];
+  return isNarrow(format) ? userGib[geometry.split ?? "3:1"] * GIB : 2 ** (format.vaddrBits - 1);
+}
+
+/**
+ * Memory that the kernel always has mapped at most, where it could map `mappable` with a 3:1 split. Another split
+ * moves the border; the windows above (vmalloc, kmap, fixmap) stay as large as they are.
+ */
+export function lowmemLimit(geometry: Geometry, mappable: number): number {
+  if (!isNarrow(pagingFormats[geometry.paging])) return Number.POSITIVE_INFINITY;
+  return geometry.lowmemBytes ?? mappable + 3 * GIB - userBytes(geometry);
+}
+
+/** The TLB that the geometry names or spells out. */
+export const tlbShapeOf = ({ tlb }: Geometry): TlbShape => (typeof tlb === "string" ? tlbPresets[tlb] : tlb);
+
+type Check = (geometry: Geometry, format: PagingFormat) => void;
+
+function refuse(key: string, why: string): never {
+  throw new UsageError(`geometry.${key}: ${why}`);
+}
+
+/** Bytes of the format's large pages, as people call them. */
+const largePageBytes = { "2M": 2 ** 21, "4M": 2 ** 22, "1G": 2 ** 30 } as const;
+
+const checks: readonly Check[] = [
+  function memoryIsThere({ memoryBytes }) {
+    if (memoryBytes < PAGE_SIZE || memoryBytes % PAGE_SIZE !== 0) {
+      refuse("memoryBytes", `${memoryBytes} bytes are not a whole number of pages of ${PAGE_SIZE} bytes, at least one`);
+    }
+  },
+
+  function memoryCanBeAddressed({ memoryBytes }, format) {
+    const most = format.maxFrames * PAGE_SIZE;
+    if (memoryBytes <= most) return;
+    const wider = Object.values(pagingFormats).find(({ maxFrames }) => maxFrames * PAGE_SIZE >= memoryBytes);
+    const remedy = wider === undefined ? "" : `; use paging=${wider.name}, or less memory`;
+    refuse(
+      "memoryBytes",
+      `${formatSize(memoryBytes)} are more than the ${formatSize(most)} that ${format.name} paging can address${remedy}`,
+    );
+  },
+
+  function splitIsOf32Bits({ split }, format) {
+    if (split === null || isNarrow(format)) return;
+    refuse("split", `${format.name} paging has no ${split} split: its kernel has half of the address space; use null`);
+  },
+
+  function lowmemIsOf32Bits({ lowmemBytes }, format) {
+    if (lowmemBytes === null || isNarrow(format)) return;
+    refuse("lowmemBytes", `with ${format.name} paging the kernel has all memory mapped: there is no lowmem; use null`);
+  },
+
+  function lowmemFits(geometry) {
+    const { lowmemBytes, memoryBytes } = geometry;
+    if (lowmemBytes === null) return;
+    if (lowmemBytes > memoryBytes) {
+      refuse(
+        "lowmemBytes",
+        `${formatSize(lowmemBytes)} of lowmem are more than the ${formatSize(memoryBytes)} of memory`,
+      );
+    }
+    const kernelBytes = 4 * GIB - userBytes(geometry);
+    if (lowmemBytes >= kernelBytes) {
+      const split = geometry.split ?? "3:1";
+      refuse("lowmemBytes", `a ${split} split leaves the kernel ${formatSize(kernelBytes)}, windows included`);
+    }
+    if (lowmemBytes < PAGE_SIZE || lowmemBytes % PAGE_SIZE !== 0) {
+      refuse("lowmemBytes", `${lowmemBytes} bytes are not a whole number of pages, at least one`);
+    }
+  },
+
+  function dmaIsWholePages({ dmaBytes }) {
+    if (dmaBytes % PAGE_SIZE !== 0) refuse("dmaBytes", `${dmaBytes} bytes are not a whole number of pages`);
+  },
+
+  function pagesExist({ largePages }, format) {
+    const has = (name: keyof typeof largePageBytes) =>
+      format.largePages.some(({ pages }) => pages * PAGE_SIZE === largePageBytes[name]);
+    const names = Object.keys(largePageBytes) as (keyof typeof largePageBytes)[];
+    for (const name of largePages ?? []) {
+      if (has(name)) continue;
+      refuse(
+        "largePages",
+        `${format.name} paging has no ${name} pages; beside 4K it has ${names.filter(has).join(", ")}`,
+      );
+    }
+  },
+
+  function arraysAreWhole(geometry) {
+    const { name, instruction, load, store = [], secondInstruction = [], secondData = [] } = tlbShapeOf(geometry);
+    for (const { entries, ways } of [...instruction, ...load, ...store, ...secondInstruction, ...secondData]) {
+      if (ways !== "full" && entries % ways !== 0) {
+        refuse("tlb", `${name}: ${entries} entries are not a whole number of sets of ${ways}`);
+      }
+    }
+  },
+];

@@ -1,0 +1,250 @@
+/**
+ * Real points of the design space: kernels (how it behaves, what it is built of, its constants) and machines (how
+ * large it is), and the record that a run starts from, made of one of each and of what a person changed.
+ */
+import { z } from "zod";
+import { UsageError } from "./base/errors.ts";
+import { didYouMean } from "./base/nearest.ts";
+import { type AxisName, axisNames, type Design, designSchema, parseDesign } from "./design.ts";
+import { type Geometry, type GeometryInput, geometrySchema, parseGeometry } from "./geometry.ts";
+import { type PersonalityName, personalities } from "./mm/personality.ts";
+import { parseRecord } from "./size-schema.ts";
+import { type Tunables, type TunablesInput, tunablesSchema } from "./tunables.ts";
+
+/** Everything that a machine is made from; with a trace it determines a run. */
+export interface MachineSpec {
+  readonly geometry: Geometry;
+  readonly design: Design;
+  readonly tunables: Tunables;
+  readonly kernel: PersonalityName;
+  readonly seed: number;
+}
+
+export interface KernelPreset {
+  /** What it is, in a sentence. */
+  readonly summary: string;
+  readonly personality: PersonalityName;
+  readonly design: Design;
+  readonly tunables: TunablesInput;
+}
+
+export const kernelPresets = {
+  "linux-2.6.11": {
+    summary: "March 2005: anon_vmas, areas placed bottom-up, whole address spaces flushed; the end of the 32-bit era.",
+    personality: "linux-2.6.11",
+    design: { reverseMap: "object-anon", tlbFlush: "whole-mm", nonlinear: "unsupported" },
+    tunables: {
+      watermarks: "linux-2.6",
+      maxMapCount: 65_536,
+      faultAroundBytes: "4K",
+      lockedLimitBytes: "32K",
+      mmapMinAddr: 0,
+      adminReserveBytes: 0,
+      userReserveBytes: 0,
+    },
+  },
+  "linux-6.1": {
+    summary: 'December 2022, in wide use: what "today" means here.',
+    personality: "linux-6.1",
+    design: { reverseMap: "object-anon", tlbFlush: "per-range", nonlinear: "emulated" },
+    tunables: {},
+  },
+} as const satisfies Readonly<Record<string, KernelPreset>>;
+
+export type KernelName = keyof typeof kernelPresets;
+
+export interface MachinePreset {
+  readonly summary: string;
+  /** The kernel that it runs when nobody names one. */
+  readonly kernel: KernelName;
+  readonly geometry: GeometryInput;
+}
+
+/** A geometry that is first of all a size. */
+const sized = (memory: string, geometry: Omit<GeometryInput, "memoryBytes">) => ({ memoryBytes: memory, ...geometry });
+
+export const machinePresets = {
+  "piii-4g": {
+    summary: "A four-way Pentium III server with 4 GiB, of 2002.",
+    kernel: "linux-2.6.11",
+    geometry: sized("4G", { paging: "pae", cpus: 4, tlb: "p6" }),
+  },
+  "piii-xeon-64g": {
+    summary:
+      "An eight-way Pentium III Xeon with all the memory that PAE can address: the machine that lowmem was too small for.",
+    kernel: "linux-2.6.11",
+    geometry: sized("64G", { paging: "pae", cpus: 8, tlb: "p6" }),
+  },
+  "numaq-64g": {
+    summary: "The 32-way NUMA-Q with 64 GiB on which highmem was tried out, seen as one node.",
+    kernel: "linux-2.6.11",
+    geometry: sized("64G", { paging: "pae", cpus: 32, tlb: "p6" }),
+  },
+  "opteron-32g": {
+    summary: "A four-way Opteron with 32 GiB, of 2005: long mode, no highmem, a small TLB.",
+    kernel: "linux-2.6.11",
+    geometry: sized("32G", { paging: "x86-64", cpus: 4, tlb: "k8", largePages: ["2M"] }),
+  },
+  "skylake-256g": {
+    summary: "A two-socket Skylake-SP server with 256 GiB, of 2018.",
+    kernel: "linux-6.1",
+    geometry: sized("256G", { paging: "x86-64", cpus: 80, tlb: "skylake-sp", firmware: "pc" }),
+  },
+  "icelake-1t": {
+    summary: "A two-socket Ice Lake server with 1 TiB, of 2021.",
+    kernel: "linux-6.1",
+    geometry: sized("1T", { paging: "x86-64", cpus: 128, tlb: "icelake", firmware: "pc" }),
+  },
+  "nonpae-3g": {
+    summary: "An emulated PC with 3 GiB and two-level page tables, as Debian's 686 kernel of 2022 runs on.",
+    kernel: "linux-6.1",
+    geometry: sized("3G", { paging: "i386", tlb: "p4", firmware: "pc" }),
+  },
+  "pae-8g": {
+    summary: "An emulated PC with 8 GiB and PAE, as Debian's 686-pae kernel of 2022 runs on.",
+    kernel: "linux-6.1",
+    geometry: sized("8G", { paging: "pae", tlb: "p4", firmware: "pc" }),
+  },
+  "pae-64g": {
+    summary: "The same with 64 GiB, of which PAE can reach 63 around the hole for devices.",
+    kernel: "linux-6.1",
+    geometry: sized("64G", { paging: "pae", tlb: "p4", firmware: "pc" }),
+  },
+  "amd64-8g": {
+    summary: "An emulated PC with 8 GiB in long mode, as Debian's amd64 kernel of 2022 runs on.",
+    kernel: "linux-6.1",
+    geometry: sized("8G", { paging: "x86-64", tlb: "skylake-sp", firmware: "pc" }),
+  },
+} as const satisfies Readonly<Record<string, MachinePreset>>;
+
+export type MachineName = keyof typeof machinePresets;
+
+/** The kernel preset of that name. */
+export function kernelPreset(name: string): KernelPreset {
+  return presetOf("kernel", kernelPresets, name);
+}
+
+/** The machine preset of that name. */
+export function machinePreset(name: string): MachinePreset {
+  return presetOf("machine", machinePresets, name);
+}
+
+function presetOf<T>(kind: string, presets: Readonly<Record<string, T>>, name: string): T {
+  if (Object.hasOwn(presets, name)) return presets[name];
+  const names = Object.keys(presets);
+  throw new UsageError(`there is no ${kind} "${name}"${didYouMean(name, names)}; there are ${names.join(", ")}`);
+}
+
+/** The record of a preset machine under its own kernel or another, with a person's settings. */
+export function specOf(machine: string, kernel?: string, settings: readonly string[] = [], seed = 0): MachineSpec {
+  const preset = machinePreset(machine);
+  const { personality, design, tunables } = kernelPreset(kernel ?? preset.kernel);
+  const spec: MachineSpec = {
+    geometry: parseGeometry(preset.geometry),
+    design,
+    tunables: parseRecord(tunablesSchema, "tunables", tunables),
+    kernel: personality,
+    seed,
+  };
+  return settings.length === 0 ? spec : applySettings(spec, settings);
+}
+
+/** One setting: `geometry.memory=64G`, `reverseMap=none`, `tunables.overcommitMode=2`, `seed=7`. */
+export const applySetting = (spec: MachineSpec, setting: string): MachineSpec => applySettings(spec, [setting]);
+
+/** Several settings at once: only what they make together must be possible. Later ones win. */
+export function applySettings(spec: MachineSpec, settings: readonly string[]): MachineSpec {
+  const geometry: Record<string, unknown> = {};
+  const tunables: Record<string, unknown> = {};
+  const design: Record<string, unknown> = {};
+  let { seed } = spec;
+  for (const setting of settings) {
+    const { record, key, value } = splitSetting(setting);
+    if (record === "geometry") geometry[key === "memory" ? "memoryBytes" : key] = value;
+    else if (record === "tunables") tunables[key] = value;
+    else if (record === "" && key === "seed") seed = parseRecord(seedSchema, "setting", { seed: value }).seed;
+    else design[key] = value;
+  }
+  return {
+    geometry: parseGeometry({ ...spec.geometry, ...geometry }),
+    design: parseDesign(design, spec.design),
+    tunables: parseRecord(tunablesSchema, "tunables", { ...spec.tunables, ...tunables }),
+    kernel: spec.kernel,
+    seed,
+  };
+}
+
+const seedSchema = z.strictObject({ seed: z.int().min(0) });
+
+interface Setting {
+  /** `geometry`, `tunables`, or empty. */
+  readonly record: string;
+  readonly key: string;
+  readonly value: unknown;
+}
+
+const records = ["geometry", "tunables", "design"];
+
+function splitSetting(setting: string): Setting {
+  const [, path, text] = /^([^=]+)=(.*)$/s.exec(setting) ?? [];
+  if (path === undefined) {
+    throw new UsageError(`"${setting}" is not a setting; write axis=option, geometry.key=value or tunables.key=value`);
+  }
+  const dot = path.indexOf(".");
+  const record = dot < 0 ? "" : path.slice(0, dot);
+  const key = path.slice(dot + 1);
+  if (dot >= 0 && !records.includes(record)) {
+    throw new UsageError(
+      `"${setting}": there is no record "${record}"${didYouMean(record, records)}; use ${records.join(", ")}`,
+    );
+  }
+  if (dot < 0 && key !== "seed" && !(axisNames as readonly string[]).includes(key)) refuseKey(key);
+  return { record, key, value: parseValue(setting, text) };
+}
+
+/** A word without a record names an axis; perhaps the record was forgotten. */
+function refuseKey(key: string): never {
+  const inRecords = [
+    ...["memory", ...Object.keys(geometrySchema.shape)].map((name) => `geometry.${name}`),
+    ...Object.keys(tunablesSchema.shape).map((name) => `tunables.${name}`),
+  ];
+  const meant = inRecords.find((name) => name.endsWith(`.${key}`));
+  const hint = meant === undefined ? didYouMean(key, axisNames) : ` (did you mean "${meant}"?)`;
+  throw new UsageError(`there is no axis "${key}"${hint}; the axes are ${axisNames.join(", ")}`);
+}
+
+/** Numbers, null and JSON lists or records as such; everything else is text. */
+function parseValue(setting: string, text: string): unknown {
+  if (/^-?\d+(\.\d+)?$/.test(text)) return Number(text);
+  if (text === "null") return null;
+  if (!/^[[{]/.test(text)) return text;
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new UsageError(`"${setting}": the value is not JSON`);
+  }
+}
+
+const specSchema = z.strictObject({
+  geometry: geometrySchema,
+  design: designSchema,
+  tunables: tunablesSchema,
+  kernel: z.enum(Object.keys(personalities) as [PersonalityName]).describe("how calls and faults behave"),
+  seed: z.int().min(0),
+});
+
+/** A record from a file, such as a report carries. */
+export function parseSpec(input: unknown): MachineSpec {
+  const spec = parseRecord(specSchema, "spec", input);
+  const geometry = parseGeometry(spec.geometry);
+  const asked = spec.design as Record<AxisName, string>;
+  return { ...spec, geometry, design: parseDesign(asked, asked as unknown as Design) };
+}
+
+/** The JSON Schemas of the three records and of the whole, by name: what people may write. */
+export function publishedSchemas(): Readonly<Record<string, unknown>> {
+  const schemas = { geometry: geometrySchema, design: designSchema, tunables: tunablesSchema, spec: specSchema };
+  return Object.fromEntries(
+    Object.entries(schemas).map(([name, schema]) => [name, z.toJSONSchema(schema, { io: "input" })]),
+  );
+}
