@@ -1,0 +1,334 @@
+/**
+ * The measures that reports show: a name, a unit, what it says, and how it comes out of a run's numbers. Tables,
+ * documentation and comparisons derive from this list.
+ */
+import { formatSize } from "../base/size-text.ts";
+import type { CompletedRun } from "./report.ts";
+
+export type MeasureUnit = "bytes" | "count" | "per 1000" | "cycles";
+
+export interface Measure {
+  /** Its key, for options and CSV columns. */
+  readonly key: string;
+  readonly name: string;
+  readonly unit: MeasureUnit;
+  readonly group: "memory" | "lowmem" | "faults" | "tlb" | "work" | "estimates";
+  /** What it says and where it comes from. */
+  readonly how: string;
+  readonly of: (run: CompletedRun) => number | undefined;
+}
+
+const counter =
+  (name: string) =>
+  (run: CompletedRun): number | undefined =>
+    run.counters[name];
+const perThousand =
+  (...names: string[]) =>
+  (run: CompletedRun): number | undefined => {
+    const { accesses } = run.counters;
+    if (accesses === 0) return undefined;
+    return (names.reduce((sum, name) => sum + (run.counters[name] ?? 0), 0) * 1000) / accesses;
+  };
+const owner =
+  (name: string) =>
+  (run: CompletedRun): number | undefined =>
+    (run.memory.lowmemByOwnerBytes as Record<string, number>)[name];
+const level =
+  (index: number) =>
+  (run: CompletedRun): number | undefined =>
+    run.memory.pageTablesByLevelBytes[index];
+
+/** The default measures, in the order of a table. */
+export const measures: readonly Measure[] = [
+  {
+    key: "pageTablesBytes",
+    name: "PageTables",
+    unit: "bytes",
+    group: "memory",
+    how: "frames that are page tables of any level, at their peak",
+    of: (run) => run.memory.pageTablesBytes,
+  },
+  {
+    key: "leafTablesBytes",
+    name: "  leaf tables",
+    unit: "bytes",
+    group: "memory",
+    how: "those whose entries map 4 KiB pages",
+    of: level(0),
+  },
+  {
+    key: "secondTablesBytes",
+    name: "  second level",
+    unit: "bytes",
+    group: "memory",
+    how: "those that point to leaf tables",
+    of: level(1),
+  },
+  { key: "thirdTablesBytes", name: "  third level", unit: "bytes", group: "memory", how: "one level up", of: level(2) },
+  {
+    key: "fourthTablesBytes",
+    name: "  fourth level",
+    unit: "bytes",
+    group: "memory",
+    how: "one level up",
+    of: level(3),
+  },
+  {
+    key: "pageTablesLargestProcessBytes",
+    name: "VmPTE, largest process",
+    unit: "bytes",
+    group: "memory",
+    how: "page tables of the address space that has most",
+    of: (run) => run.memory.pageTablesLargestProcessBytes,
+  },
+  {
+    key: "memMapBytes",
+    name: "struct pages",
+    unit: "bytes",
+    group: "memory",
+    how: "mem_map: one struct page for each frame",
+    of: (run) => run.memory.memMapBytes,
+  },
+  {
+    key: "reverseMapBytes",
+    name: "reverse map",
+    unit: "bytes",
+    group: "memory",
+    how: "what finding a frame's entries keeps: chains, or nothing",
+    of: (run) => run.memory.reverseMapBytes,
+  },
+  {
+    key: "vmaBytes",
+    name: "vmas",
+    unit: "bytes",
+    group: "memory",
+    how: "slab pages of areas",
+    of: (run) => run.memory.vmaBytes,
+  },
+  {
+    key: "residentBytes",
+    name: "RSS, all processes",
+    unit: "bytes",
+    group: "memory",
+    how: "pages mapped, once for each process that maps them",
+    of: (run) => run.memory.residentBytes,
+  },
+  {
+    key: "pageCacheBytes",
+    name: "page cache",
+    unit: "bytes",
+    group: "memory",
+    how: "frames that hold files' pages",
+    of: (run) => run.memory.pageCacheBytes,
+  },
+  {
+    key: "lowmemFreeBytes",
+    name: "LowFree",
+    unit: "bytes",
+    group: "lowmem",
+    how: "free memory that the kernel always has mapped",
+    of: (run) => run.memory.lowmemFreeBytes,
+  },
+  {
+    key: "lowmemPageTablesBytes",
+    name: "lowmem: page tables",
+    unit: "bytes",
+    group: "lowmem",
+    how: "lowmem frames owned by page tables",
+    of: owner("page-tables"),
+  },
+  {
+    key: "lowmemMemMapBytes",
+    name: "lowmem: struct pages",
+    unit: "bytes",
+    group: "lowmem",
+    how: "lowmem frames owned by mem_map",
+    of: owner("mem-map"),
+  },
+  {
+    key: "lowmemReverseMapBytes",
+    name: "lowmem: reverse map",
+    unit: "bytes",
+    group: "lowmem",
+    how: "lowmem frames owned by the reverse map",
+    of: owner("reverse-map"),
+  },
+  {
+    key: "lowmemVmasBytes",
+    name: "lowmem: vmas",
+    unit: "bytes",
+    group: "lowmem",
+    how: "lowmem frames owned by areas",
+    of: owner("vmas"),
+  },
+  {
+    key: "accesses",
+    name: "accesses",
+    unit: "count",
+    group: "work",
+    how: "memory accesses that the trace stands for",
+    of: counter("accesses"),
+  },
+  {
+    key: "minorFaults",
+    name: "pgfault, minor",
+    unit: "count",
+    group: "faults",
+    how: "faults repaired without a disk",
+    of: counter("minorFaults"),
+  },
+  {
+    key: "majorFaults",
+    name: "pgmajfault",
+    unit: "count",
+    group: "faults",
+    how: "faults that read a page from disk",
+    of: counter("majorFaults"),
+  },
+  {
+    key: "copyOnWriteFaults",
+    name: "copy-on-write faults",
+    unit: "count",
+    group: "faults",
+    how: "first writes to pages shared since a fork or with a file",
+    of: counter("copyOnWriteFaults"),
+  },
+  {
+    key: "tlbMissesData",
+    name: "TLB misses, data",
+    unit: "count",
+    group: "tlb",
+    how: "loads and stores that the first level did not hold",
+    of: counter("tlbMissesData"),
+  },
+  {
+    key: "tlbMissesInstruction",
+    name: "TLB misses, instruction",
+    unit: "count",
+    group: "tlb",
+    how: "fetches that the first level did not hold",
+    of: counter("tlbMissesInstruction"),
+  },
+  {
+    key: "tlbMissesPerThousand",
+    name: "TLB misses",
+    unit: "per 1000",
+    group: "tlb",
+    how: "first-level misses, of both kinds, for each thousand accesses",
+    of: perThousand("tlbMissesData", "tlbMissesInstruction"),
+  },
+  {
+    key: "tlbSecondLevelHits",
+    name: "second-level TLB hits",
+    unit: "count",
+    group: "tlb",
+    how: "misses that the second level held",
+    of: counter("tlbSecondLevelHits"),
+  },
+  {
+    key: "walks",
+    name: "page walks",
+    unit: "count",
+    group: "tlb",
+    how: "misses that went to the page tables",
+    of: counter("walks"),
+  },
+  {
+    key: "walkSteps",
+    name: "walk steps",
+    unit: "count",
+    group: "tlb",
+    how: "page-table entries that walks read",
+    of: counter("walkSteps"),
+  },
+  {
+    key: "tlbInvalidations",
+    name: "TLB pages flushed",
+    unit: "count",
+    group: "tlb",
+    how: "INVLPG, on all CPUs",
+    of: counter("tlbInvalidations"),
+  },
+  {
+    key: "tlbReloads",
+    name: "TLBs flushed whole",
+    unit: "count",
+    group: "tlb",
+    how: "CR3 reloads for a flush, on all CPUs",
+    of: counter("tlbReloads"),
+  },
+  {
+    key: "tlbShootdowns",
+    name: "IPIs",
+    unit: "count",
+    group: "tlb",
+    how: "interrupts sent to flush other CPUs' TLBs",
+    of: counter("tlbShootdowns"),
+  },
+  { key: "forks", name: "forks", unit: "count", group: "work", how: "address spaces copied", of: counter("forks") },
+  {
+    key: "ptesCopied",
+    name: "PTEs copied by fork",
+    unit: "count",
+    group: "work",
+    how: "entries that fork copied into children",
+    of: counter("ptesCopied"),
+  },
+  {
+    key: "ptesZapped",
+    name: "PTEs cleared",
+    unit: "count",
+    group: "work",
+    how: "entries cleared by unmapping, truncation and exit",
+    of: counter("ptesZapped"),
+  },
+  {
+    key: "reverseMapAdds",
+    name: "reverse-map adds",
+    unit: "count",
+    group: "work",
+    how: "times the reverse map was told of a new entry",
+    of: counter("reverseMapAdds"),
+  },
+  {
+    key: "reverseMapLinksFollowed",
+    name: "reverse-map links",
+    unit: "count",
+    group: "work",
+    how: "links that keeping and asking the reverse map followed",
+    of: counter("reverseMapLinksFollowed"),
+  },
+  {
+    key: "estimatedCycles",
+    name: "cycles (estimated)",
+    unit: "cycles",
+    group: "estimates",
+    how: "events times the cost table; not measured, and no other sources of time",
+    of: (run) => run.estimated.cycles,
+  },
+];
+
+/** A measure's value for people: three significant digits and an explicit unit; with `exact`, the whole number. */
+export function formatMeasure(value: number | undefined, unit: MeasureUnit, style: "short" | "exact"): string {
+  if (value === undefined) return "-";
+  if (style === "exact") return Number.isInteger(value) ? String(value) : value.toFixed(6);
+  if (unit === "bytes") return formatSize(value);
+  if (unit === "per 1000") return value === 0 ? "0" : value.toPrecision(3);
+  return formatCount(value);
+}
+
+const SCALES = [
+  { from: 1e15, unit: "P" },
+  { from: 1e12, unit: "T" },
+  { from: 1e9, unit: "G" },
+  { from: 1e6, unit: "M" },
+];
+
+/** "1,234" as it is up to 99,999; above that "123 k", "1.23 M". */
+export function formatCount(value: number): string {
+  if (value < 100_000) return Math.round(value).toLocaleString("en-US");
+  for (const { from, unit } of SCALES) {
+    if (value >= from * 0.9995) return `${(value / from).toPrecision(3)} ${unit}`;
+  }
+  return `${(value / 1e3).toPrecision(3)} k`;
+}

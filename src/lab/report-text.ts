@@ -1,0 +1,139 @@
+/** A report as a table for people (designs in columns, measures in rows) and as CSV for machines (one row a run). */
+import { formatSize } from "../base/size-text.ts";
+import { formatMeasure, type Measure, measures } from "./measures.ts";
+import { type CompletedRun, isCompleted, type Report, type Run } from "./report.ts";
+
+export interface TableOptions {
+  /** "exact": whole numbers instead of three significant digits. */
+  readonly numbers: "short" | "exact";
+}
+
+/** The table, what it rests on, and what each run has to say beside its numbers. */
+export function reportTable(report: Report, options: TableOptions = { numbers: "short" }): string {
+  const { runs } = report;
+  const names = runs.map((run) => run.name.split(/, |\n/));
+  const rows = shownMeasures(runs).map((measure) => [
+    options.numbers === "exact" ? `${measure.name} (${measure.unit})` : measure.name,
+    ...runs.map((run) =>
+      isCompleted(run) ? formatMeasure(measure.of(run), measure.unit, options.numbers) : run.outcome.status,
+    ),
+  ]);
+  const heads = Array.from({ length: Math.max(...names.map((lines) => lines.length)) }, (_, line) => [
+    "",
+    ...names.map((lines) => lines[line] ?? ""),
+  ]);
+  const widths = [...heads, ...rows].reduce<number[]>(
+    (most, row) => row.map((cell, i) => Math.max(cell.length, most[i] ?? 0)),
+    [],
+  );
+  const line = (row: string[]): string =>
+    row
+      .map((cell, i) => (i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i])))
+      .join("  ")
+      .trimEnd();
+  const rule = widths.map((width) => "-".repeat(width)).join("  ");
+  return [...heads.map(line), rule, ...rows.map(line), "", ...remarks(report)].join("\n").concat("\n");
+}
+
+/** Measures that are known and not zero in some run. */
+function shownMeasures(runs: readonly Run[]): Measure[] {
+  const completed = runs.filter(isCompleted);
+  return measures.filter((measure) => completed.some((run) => (measure.of(run) ?? 0) !== 0));
+}
+
+function remarks(report: Report): string[] {
+  const lines: string[] = [];
+  const completed = report.runs.filter(isCompleted);
+  const first = completed[0];
+  if (first !== undefined) {
+    const { trace, bigmem, seed } = first.spec;
+    lines.push(`Trace ${trace.name} (${trace.hash}), bigmem ${bigmem}, seed ${seed}.`);
+    lines.push("Memory is at the peak of page-table bytes. Events are counted exactly.");
+    lines.push(`Cycles are estimated: ${first.estimated.restsOn}.`);
+  }
+  for (const run of report.runs) {
+    const sentences = isCompleted(run) ? runRemarks(run) : [`${run.outcome.status}: ${run.outcome.reason}`];
+    for (const sentence of sentences) {
+      const own = report.runs.length > 1 ? `${run.name}: ${sentence}` : sentence;
+      if (!lines.includes(own)) lines.push(own);
+    }
+  }
+  return lines;
+}
+
+const SHOWN = 3;
+
+/** What a reader must know of one run to trust its numbers. */
+export function runRemarks(run: CompletedRun): string[] {
+  const { outcome } = run;
+  const lines: string[] = [];
+  if (outcome.rebased !== null) lines.push(outcome.rebased.sentence);
+  if (!outcome.absorption.identical) lines.push(outcome.absorption.sentence);
+  for (const { signal, why, address, process, record } of outcome.signals.slice(0, SHOWN)) {
+    lines.push(`process ${process} got ${signal} (${why}) at 0x${address.toString(16)}, record ${record}`);
+  }
+  if (outcome.signalCount > SHOWN) lines.push(`${outcome.signalCount} signals in all`);
+  if (outcome.skippedAccesses > 0)
+    lines.push(`${outcome.skippedAccesses} accesses of tasks that had ended were left out`);
+  if (outcome.differenceCount > 0) {
+    lines.push(`${outcome.differenceCount} of ${outcome.calls} calls ended otherwise than in the recording`);
+    for (const { call, recorded, here, record } of outcome.differences.slice(0, SHOWN)) {
+      lines.push(`  record ${record}: ${call}: recorded ${recorded}, here ${here}`);
+    }
+  }
+  return lines;
+}
+
+/** What the runs took on the host, apart from everything simulated; "" where nobody measured. */
+export function hostText(report: Report): string {
+  return report.runs
+    .filter(isCompleted)
+    .flatMap(({ name, host }) =>
+      host === undefined
+        ? []
+        : [
+            `${name}: host ${host.seconds.toFixed(2)} s, ${(host.accessesPerSecond / 1e6).toPrecision(3)} M accesses/s, ` +
+              `${(host.recordsPerSecond / 1e6).toPrecision(3)} M records/s, ${formatSize(host.peakRssBytes)}\n`,
+          ],
+    )
+    .join("");
+}
+
+/** One row a run; the columns are the same for every report. */
+export function reportCsv(report: Report): string {
+  const heads = ["name", "status", "reason", "trace", "traceHash", "bigmem", "kernel", "paging", "memoryBytes", "seed"];
+  const keys = measures.map(({ key }) => key);
+  const hosts = ["hostSeconds", "hostPeakRssBytes"];
+  const rows = report.runs.map((run) => {
+    if (!isCompleted(run)) {
+      return [
+        run.name,
+        run.outcome.status,
+        run.outcome.reason,
+        ...new Array(heads.length - 3 + keys.length + 2).fill(""),
+      ];
+    }
+    const { spec, host } = run;
+    return [
+      run.name,
+      "done",
+      "",
+      spec.trace.name,
+      spec.trace.hash,
+      spec.bigmem,
+      spec.kernel,
+      spec.geometry.paging,
+      spec.geometry.memoryBytes,
+      spec.seed,
+      ...measures.map((measure) => measure.of(run) ?? ""),
+      host?.seconds ?? "",
+      host?.peakRssBytes ?? "",
+    ];
+  });
+  return [[...heads, ...keys, ...hosts], ...rows].map((row) => row.map(csvCell).join(",").concat("\n")).join("");
+}
+
+function csvCell(value: unknown): string {
+  const text = String(value);
+  return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}

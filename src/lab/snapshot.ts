@@ -1,0 +1,119 @@
+/** What a machine's memory is used for at one moment, and what it has counted so far: the numbers of a report. */
+import { z } from "zod";
+import { PAGE_SIZE } from "../base/units.ts";
+import type { Cpu } from "../hw/cpu.ts";
+import type { Kernel } from "../mm/kernel.ts";
+import {
+  OWNER_MEM_MAP,
+  OWNER_PAGE_CACHE,
+  OWNER_PAGE_TABLES,
+  OWNER_SLAB,
+  OWNER_STACKS,
+  OWNER_USER,
+  OWNER_VMAS,
+  ownerNames,
+  ZONE_HIGHMEM,
+} from "../mm/zone.ts";
+
+const bytes = z.int();
+
+export const memorySchema = z.strictObject({
+  /** Page tables of all levels. */
+  pageTablesBytes: bytes,
+  /** The same by level, leaf tables first. */
+  pageTablesByLevelBytes: z.array(bytes),
+  /** The same by address space, the largest first, at most ten. */
+  pageTablesByProcessBytes: z.array(z.strictObject({ space: z.int(), bytes })),
+  /** The page tables of the address space that has most. */
+  pageTablesLargestProcessBytes: bytes,
+  addressSpaces: z.int(),
+  vmas: z.int(),
+  /** struct pages. */
+  memMapBytes: bytes,
+  reverseMapBytes: bytes,
+  /** Pages of the caches of vmas. */
+  vmaBytes: bytes,
+  slabBytes: bytes,
+  stacksBytes: bytes,
+  userBytes: bytes,
+  pageCacheBytes: bytes,
+  /** Pages mapped, counted once for each process that maps them. */
+  residentBytes: bytes,
+  freeBytes: bytes,
+  lowmemBytes: bytes,
+  lowmemFreeBytes: bytes,
+  lowmemByOwnerBytes: z.record(z.enum(ownerNames), bytes),
+  highmemFreeBytes: bytes,
+  /** By order: free blocks of 2^order pages. */
+  freeBlocksByOrder: z.array(z.int()),
+});
+export type MemorySnapshot = z.infer<typeof memorySchema>;
+
+const LARGEST_SHOWN = 10;
+
+export const pageTablesBytes = (kernel: Kernel): number => kernel.allocator.ownedBy(OWNER_PAGE_TABLES) * PAGE_SIZE;
+
+export function memorySnapshot(kernel: Kernel): MemorySnapshot {
+  const { allocator } = kernel;
+  const owned = (owner: number): number => allocator.ownedBy(owner) * PAGE_SIZE;
+  const low = allocator.zones.filter((zone) => zone.kind !== ZONE_HIGHMEM);
+  const high = allocator.zones.filter((zone) => zone.kind === ZONE_HIGHMEM);
+  const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
+  const spaces = [...kernel.spaces];
+  const tables = spaces.map((space) => ({ space: space.id, bytes: sum(space.tablesByLevel) * PAGE_SIZE }));
+  tables.sort((a, b) => b.bytes - a.bytes || a.space - b.space);
+  const levels = Array.from({ length: kernel.format.levels }, (_, level) => level + 1);
+  const orders = Math.max(...allocator.zones.map((zone) => zone.buddy.orders));
+  return {
+    pageTablesBytes: pageTablesBytes(kernel),
+    pageTablesByLevelBytes: levels.map((level) => sum(spaces.map((space) => space.tablesByLevel[level])) * PAGE_SIZE),
+    pageTablesByProcessBytes: tables.slice(0, LARGEST_SHOWN),
+    pageTablesLargestProcessBytes: tables[0]?.bytes ?? 0,
+    addressSpaces: spaces.length,
+    vmas: kernel.slabs.vmas.objects,
+    memMapBytes: owned(OWNER_MEM_MAP),
+    reverseMapBytes: kernel.reverseMap.bytes,
+    vmaBytes: owned(OWNER_VMAS),
+    slabBytes: owned(OWNER_SLAB),
+    stacksBytes: owned(OWNER_STACKS),
+    userBytes: owned(OWNER_USER),
+    pageCacheBytes: owned(OWNER_PAGE_CACHE),
+    residentBytes: sum(spaces.map((space) => space.residentPages)) * PAGE_SIZE,
+    freeBytes: allocator.freePages * PAGE_SIZE,
+    lowmemBytes: sum(low.map((zone) => zone.present)) * PAGE_SIZE,
+    lowmemFreeBytes: sum(low.map((zone) => zone.free)) * PAGE_SIZE,
+    lowmemByOwnerBytes: Object.fromEntries(
+      ownerNames.map((name, owner) => [name, sum(low.map((zone) => zone.ownedBy(owner))) * PAGE_SIZE]),
+    ) as MemorySnapshot["lowmemByOwnerBytes"],
+    highmemFreeBytes: sum(high.map((zone) => zone.free)) * PAGE_SIZE,
+    freeBlocksByOrder: Array.from({ length: orders }, (_, order) =>
+      sum(allocator.zones.map((zone) => zone.buddy.freeBlocks(order))),
+    ),
+  };
+}
+
+/** Every counter of the kernel under its own name, those of the MMUs summed, and the reverse map's costs. */
+export function countersOf(kernel: Kernel, cpus: readonly Cpu[]): Record<string, number> {
+  const sum = (of: (cpu: Cpu) => number): number => cpus.reduce((total, cpu) => total + of(cpu), 0);
+  const { costs } = kernel.reverseMap;
+  return {
+    ...kernel.counters,
+    tlbMissesData: sum(({ mmu }) => mmu.missesData),
+    tlbMissesInstruction: sum(({ mmu }) => mmu.missesInstruction),
+    tlbSecondLevelHits: sum(({ mmu }) => mmu.secondLevelHits),
+    walks: sum(({ mmu }) => mmu.walks),
+    walkSteps: sum(({ mmu }) => mmu.walkSteps),
+    dirtyUpdates: sum(({ mmu }) => mmu.dirtyUpdates),
+    rootLoads: sum(({ mmu }) => mmu.rootLoads),
+    reverseMapAdds: costs.adds,
+    reverseMapRemoves: costs.removes,
+    reverseMapLinksFollowed: costs.linksFollowed,
+    reverseMapAreasVisited: costs.areasVisited,
+    reverseMapEntriesRead: costs.entriesRead,
+    allocationFailures: kernel.allocator.failures,
+  };
+}
+
+/** Changes of translations so far: what could make a stripped trace's replay differ from the whole trace's. */
+export const translationChanges = (cpus: readonly Cpu[]): number =>
+  cpus.reduce((total, { mmu }) => total + mmu.pageFlushes + mmu.userFlushes + mmu.fullFlushes + mmu.rootLoads, 0);
