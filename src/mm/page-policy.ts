@@ -12,6 +12,7 @@ import type { Kernel } from "./kernel.ts";
 import { freePmdRanges } from "./tables/pmd-ranges.ts";
 import { freeTablesPerArea } from "./tables/per-area.ts";
 import type { Gather } from "./tlb/gather.ts";
+import type { Intent } from "./verdict.ts";
 import { VM_ACCESS, VM_EXEC, VM_PFNMAP, VM_READ, VM_SHARED, VM_WRITE, type Vma } from "./vma.ts";
 
 /** Frees the tables that covered `vmas` and no neighbour: those lie outside `[floor, ceiling)`. */
@@ -34,6 +35,8 @@ export interface PagePolicy {
   readonly newAnonymousFlags: number;
   /** An area needs one of these VM_* bits to be read. */
   readonly readRights: number;
+  /** Whether the one who maps this anonymous page is the only one who ever will without a fork. */
+  isOwn(frames: Frames, frame: Pfn): boolean;
   /** Whether the one who writes to this anonymous page, mapped read-only, may keep it. */
   mayReuse(frames: Frames, frame: Pfn): boolean;
   /** Whether entries of a shared writable area stay read-only until written, so that the file learns of it. */
@@ -42,6 +45,10 @@ export interface PagePolicy {
   mayMakeWritable(frames: Frames, vma: Vma, frame: Pfn, flags: number): boolean;
   /** Whether fork copies the area's entries, rather than leave them to faults. */
   copiesOnFork(vma: Vma): boolean;
+  /** How mlock and MAP_POPULATE touch the area's pages. */
+  populateIntent(vma: Vma): Intent;
+  /** Whether populating for reading leaves untouched anonymous pages alone. */
+  readonly sparesZeroPages: boolean;
   /** Whether mremap moves whole tables where both ends are aligned, or each entry alone. */
   readonly moves: "tables" | "entries";
   readonly freeTables: TableFreeing;
@@ -57,6 +64,7 @@ const linux61: PagePolicy = {
   zeroPageFlags: PTE_SOFT1, // pte_special: no struct page is counted for it
   newAnonymousFlags: PG_EXCLUSIVE,
   readRights: VM_ACCESS,
+  isOwn: (frames, frame) => frames.has(frame, PG_EXCLUSIVE),
   mayReuse: (frames, frame) => frames.has(frame, PG_EXCLUSIVE) || frames.refs.read(frame) === 1,
   noticesWrites: (vma) => isSharedWritable(vma) && vma.file?.kind === "regular",
   mayMakeWritable(frames, vma, frame, flags) {
@@ -64,6 +72,8 @@ const linux61: PagePolicy = {
     return (vma.flags & VM_SHARED) !== 0 || frames.has(frame, PG_ANON | PG_EXCLUSIVE);
   },
   copiesOnFork: (vma) => vma.anonVma !== null || (vma.flags & VM_PFNMAP) !== 0,
+  populateIntent: (vma) => ((vma.flags & (VM_WRITE | VM_SHARED)) === VM_WRITE ? "write" : "read"),
+  sparesZeroPages: false,
   moves: "tables",
   freeTables: freeTablesPerArea,
 };
@@ -78,10 +88,13 @@ const linux2611: PagePolicy = {
   zeroPageFlags: 0,
   newAnonymousFlags: 0,
   readRights: VM_READ | VM_EXEC,
+  isOwn: (frames, frame) => frames.mapCount.read(frame) === 1,
   mayReuse: (frames, frame) => frames.mapCount.read(frame) === 1,
   noticesWrites: () => false,
   mayMakeWritable: () => false,
   copiesOnFork: () => true,
+  populateIntent: (vma) => ((vma.flags & VM_WRITE) !== 0 ? "write" : "read"),
+  sparesZeroPages: true,
   moves: "entries",
   freeTables: freePmdRanges,
 };

@@ -1,0 +1,108 @@
+/**
+ * Fork's copy of page tables: the child maps the same frames. Private pages become read-only on both sides and are no
+ * longer anybody's own, so that whoever writes first gets a copy.
+ *
+ * @models linux-6.1 mm/memory.c copy_page_range, copy_pte_range, copy_present_pte
+ * @models linux-2.6.11 mm/memory.c copy_page_range, copy_one_pte
+ */
+import { ENOMEM } from "../base/errno.ts";
+import { bug } from "../base/errors.ts";
+import type { Pfn, Vpn } from "../base/units.ts";
+import { PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_PROT_NONE, PTE_WRITE } from "../hw/pte.ts";
+import type { Path } from "../sync/path.ts";
+import { EVENT_COPY } from "./events.ts";
+import { PG_ANON, PG_EXCLUSIVE, PG_SWAPBACKED } from "./frames.ts";
+import type { Kernel } from "./kernel.ts";
+import { pagePolicy } from "./page-policy.ts";
+import { LEAF, NO_TABLE } from "./page-table.ts";
+import { isCopyOnWrite, VM_SHARED, type Vma } from "./vma.ts";
+
+/** Who copies from whom. */
+interface Copy {
+  readonly child: Vma;
+  readonly parent: Vma;
+}
+
+/**
+ * Copies the parent's entries to the child's area of the same pages. 0, or -ENOMEM with a part copied. The parent's TLB
+ * entries are stale afterwards: flush before anybody runs.
+ */
+export function* copyPages(kernel: Kernel, child: Vma, parent: Vma): Path<number> {
+  if (!pagePolicy(kernel).copiesOnFork(parent)) return 0;
+  const { tables } = kernel;
+  return yield* copyBelow(kernel, { child, parent }, parent.mm.root, tables.levels, parent.start, parent.end);
+}
+
+/** Copies what `[first, end)` has below the parent's table `frame` of `level`. */
+function* copyBelow(
+  kernel: Kernel,
+  copy: Copy,
+  frame: Pfn,
+  level: number,
+  first: Vpn,
+  end: Vpn,
+): Path<number> {
+  const { tables } = kernel;
+  const childMm = copy.child.mm;
+  for (let page = first; page < end; ) {
+    const next = tables.endOf(page, level - 1, end);
+    const source = tables.below(frame, tables.indexAt(page, level));
+    if (source !== NO_TABLE) {
+      const target = yield* tables.ensure(childMm, page, level - 1);
+      if (target < 0) return target;
+      const result =
+        level - 1 === LEAF
+          ? copyLeaf(kernel, copy, source, target, page, next)
+          : yield* copyBelow(kernel, copy, source, level - 1, page, next);
+      if (result < 0) return result;
+    }
+    page = next;
+  }
+  return 0;
+}
+
+/** Copies entries of one leaf table into another: 0, or -ENOMEM if the reverse map had no memory. */
+function copyLeaf(kernel: Kernel, { child, parent }: Copy, from: Pfn, to: Pfn, first: Vpn, end: Vpn): number {
+  const { tables, entries, frames, reverseMap, zeroFrame, counters } = kernel;
+  const source = tables.open(from);
+  const target = tables.open(to);
+  const isCow = isCopyOnWrite(parent.flags);
+  const dropped = (parent.flags & VM_SHARED) !== 0 ? PTE_ACCESSED | PTE_DIRTY : PTE_ACCESSED;
+  const { resident } = child.mm;
+  const targetSlot = entries.slotOf(target, 0);
+  const firstIndex = tables.indexAt(first, LEAF);
+  const endIndex = firstIndex + (end - first);
+  let copied = 0;
+  let result = 0;
+  for (let index = firstIndex; index < endIndex; index++) {
+    let flags = entries.flags(source, index);
+    if (flags === 0) continue;
+    if ((flags & (PTE_PRESENT | PTE_PROT_NONE)) === 0) bug(`entry ${index} of table ${from} has no page to copy`);
+    const frame = entries.frame(source, index);
+    if (frame !== zeroFrame) {
+      if (reverseMap.add(frame, targetSlot + index, child) < 0) {
+        result = -ENOMEM;
+        break;
+      }
+      frames.refs.add(frame, 1);
+      const state = frames.flags.read(frame);
+      if ((state & PG_ANON) !== 0) {
+        resident.anon++;
+        if ((state & PG_EXCLUSIVE) !== 0) frames.flags.write(frame, state & ~PG_EXCLUSIVE);
+      } else if ((state & PG_SWAPBACKED) !== 0) resident.shmem++;
+      else resident.file++;
+    }
+    if (isCow && (flags & PTE_WRITE) !== 0) {
+      flags &= ~PTE_WRITE;
+      entries.set(source, index, frame, flags);
+      counters.ptesWriteProtected++;
+    }
+    entries.set(target, index, frame, flags & ~dropped);
+    copied++;
+  }
+  tables.close(target);
+  tables.close(source);
+  counters.ptesCopied += copied;
+  if (copied > 0) kernel.events.record(EVENT_COPY, parent.mm.id, first, copied, -1, 0, child.mm.id);
+  return result;
+}

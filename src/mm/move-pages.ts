@@ -1,0 +1,139 @@
+/**
+ * Moving the entries of one area to another place (mremap): no page is copied and no count changes, except that of page
+ * tables. Where both places are aligned, a kernel may hang a whole table elsewhere instead of moving what is in it.
+ *
+ * @models linux-6.1 mm/mremap.c move_page_tables, move_ptes, move_normal_pmd, move_normal_pud
+ * @models linux-2.6.11 mm/mremap.c move_page_tables, move_one_page
+ */
+import { bug } from "../base/errors.ts";
+import type { Vpn } from "../base/units.ts";
+import { type OpenTable, PTE_PRESENT, PTE_PROT_NONE } from "../hw/pte.ts";
+import type { Path } from "../sync/path.ts";
+import type { AddressSpace } from "./address-space.ts";
+import { EVENT_MOVE } from "./events.ts";
+import type { Kernel } from "./kernel.ts";
+import { pagePolicy } from "./page-policy.ts";
+import { LEAF, NO_TABLE } from "./page-table.ts";
+import { Gather } from "./tlb/gather.ts";
+import type { Vma } from "./vma.ts";
+
+/** A step of a move: from where, to where, and how many pages. */
+interface Step {
+  readonly from: Vpn;
+  readonly to: Vpn;
+  readonly pages: number;
+}
+
+/**
+ * Moves the entries of `pages` pages from `fromPage`, in `from`, to `toPage`, in `to`. Returns for how many pages that
+ * is done: fewer if there is no memory for page tables.
+ */
+export function* movePages(
+  kernel: Kernel,
+  from: Vma,
+  fromPage: Vpn,
+  to: Vma,
+  toPage: Vpn,
+  pages: number,
+): Path<number> {
+  const { mm } = from;
+  if (to.mm !== mm) bug("entries move within one address space");
+  const gather = new Gather(kernel, mm);
+  let done = 0;
+  while (done < pages) {
+    const left = { from: fromPage + done, to: toPage + done, pages: pages - done };
+    const moved = yield* moveSome(kernel, gather, mm, left);
+    if (moved < 0) break;
+    done += moved;
+  }
+  yield* gather.flush();
+  return done;
+}
+
+/** Moves the first part of what is left, or skips it if nothing is there; the pages dealt with, or -ENOMEM. */
+function* moveSome(kernel: Kernel, gather: Gather, mm: AddressSpace, left: Step): Path<number> {
+  const { tables } = kernel;
+  const wholeTables = pagePolicy(kernel).moves === "tables";
+  // An entry of the table at `level` covers what a table of `level - 1` spans.
+  for (let level = Math.min(3, tables.levels); level > LEAF; level--) {
+    const pages = extent(tables.span(level - 1), left);
+    const source = tables.tableAt(mm, left.from, level);
+    if (source === NO_TABLE) return pages;
+    const table = tables.below(source, tables.indexAt(left.from, level));
+    if (table === NO_TABLE) return pages;
+    if (!wholeTables) continue;
+    const target = yield* tables.ensure(mm, left.to, level);
+    if (target < 0) return target;
+    const isWhole = pages === tables.span(level - 1);
+    if (isWhole && moveTable(kernel, gather, mm, { ...left, pages }, level)) return pages;
+  }
+  const step = { ...left, pages: extent(tables.span(LEAF), left) };
+  if (!wholeTables && !hasEntries(kernel, mm, step)) return step.pages;
+  const target = yield* tables.ensure(mm, step.to, LEAF);
+  if (target < 0) return target;
+  moveEntries(kernel, gather, mm, step);
+  return step.pages;
+}
+
+/** How far a step goes that leaves neither the entry of `span` pages that it comes from nor the one that it goes to. */
+function extent(span: number, { from, to, pages }: Step): number {
+  return Math.min(pages, span - (from % span), span - (to % span));
+}
+
+/** Hangs the table below an entry of `level` elsewhere. False if the place is taken. */
+function moveTable(kernel: Kernel, gather: Gather, mm: AddressSpace, step: Step, level: number): boolean {
+  const { tables } = kernel;
+  const target = tables.tableAt(mm, step.to, level);
+  const toIndex = tables.indexAt(step.to, level);
+  if (tables.below(target, toIndex) !== NO_TABLE) return false;
+  const source = tables.tableAt(mm, step.from, level);
+  const table = tables.unhang(mm, source, level, tables.indexAt(step.from, level));
+  tables.hang(mm, target, level, toIndex, table);
+  gather.cover(step.from, step.from + step.pages);
+  kernel.counters.tablesMoved++;
+  kernel.events.record(EVENT_MOVE, mm.id, step.from, step.pages, table, 0, level);
+  return true;
+}
+
+function hasEntries(kernel: Kernel, mm: AddressSpace, step: Step): boolean {
+  const { tables, entries } = kernel;
+  const table = tables.openLeaf(mm, step.from);
+  if (table === NO_TABLE) return false;
+  const index = tables.indexAt(step.from, LEAF);
+  let found = false;
+  for (let i = 0; i < step.pages && !found; i++) found = entries.flags(table, index + i) !== 0;
+  tables.close(table);
+  return found;
+}
+
+/** Both leaf tables are there, and the step stays within each. */
+function moveEntries(kernel: Kernel, gather: Gather, mm: AddressSpace, step: Step): void {
+  const { tables, counters } = kernel;
+  const source = tables.openLeaf(mm, step.from) as OpenTable;
+  const target = tables.openLeaf(mm, step.to) as OpenTable;
+  const fromIndex = tables.indexAt(step.from, LEAF);
+  const toIndex = tables.indexAt(step.to, LEAF);
+  let moved = 0;
+  for (let i = 0; i < step.pages; i++) {
+    if (!moveEntry(kernel, source, fromIndex + i, target, toIndex + i)) continue;
+    gather.cover(step.from + i, step.from + i + 1);
+    moved++;
+  }
+  tables.close(target);
+  tables.close(source);
+  counters.ptesMoved += moved;
+  if (moved > 0) kernel.events.record(EVENT_MOVE, mm.id, step.from, moved, -1, 0, LEAF);
+}
+
+/** Moves one entry, whatever it says. False if there is none. */
+function moveEntry(kernel: Kernel, source: OpenTable, from: number, target: OpenTable, to: number): boolean {
+  const { entries, reverseMap, zeroFrame } = kernel;
+  const flags = entries.flags(source, from);
+  if (flags === 0) return false;
+  if ((flags & (PTE_PRESENT | PTE_PROT_NONE)) === 0) bug(`entry ${from} of table ${source} has no page to move`);
+  const frame = entries.frame(source, from);
+  entries.clear(source, from);
+  entries.set(target, to, frame, flags);
+  if (frame !== zeroFrame) reverseMap.move(frame, entries.slotOf(source, from), entries.slotOf(target, to));
+  return true;
+}

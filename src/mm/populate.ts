@@ -1,0 +1,149 @@
+/**
+ * Making pages present before anybody touches them, for mlock, MAP_POPULATE and MADV_POPULATE. Each page is touched as a
+ * program would touch it, and its faults are charged to whoever asks.
+ *
+ * @models linux-6.1 mm/gup.c __mm_populate, populate_vma_page_range, faultin_vma_page_range, __get_user_pages
+ * @models linux-2.6.11 mm/memory.c make_pages_present, get_user_pages
+ */
+import { EFAULT, EINVAL, ENOMEM } from "../base/errno.ts";
+import type { Vpn } from "../base/units.ts";
+import { PTE_PRESENT, PTE_PROT_NONE, PTE_WRITE } from "../hw/pte.ts";
+import type { Path } from "../sync/path.ts";
+import { makePresent } from "./fault.ts";
+import { PG_ANON } from "./frames.ts";
+import type { Kernel } from "./kernel.ts";
+import { pagePolicy } from "./page-policy.ts";
+import { LEAF, NO_TABLE } from "./page-table.ts";
+import type { Process, Thread } from "./process.ts";
+import { FAULT_OOM, type Intent, isRepaired } from "./verdict.ts";
+import {
+  isAccessible,
+  isCopyOnWrite,
+  VM_IO,
+  VM_LOCKONFAULT,
+  VM_MAYREAD,
+  VM_MAYWRITE,
+  VM_PFNMAP,
+  VM_READ,
+  VM_SHARED,
+  VM_WRITE,
+  type Vma,
+} from "./vma.ts";
+
+/** How pages are touched: what for, and whether the area's rights may be overridden. */
+export interface Touch {
+  readonly intent: Intent;
+  readonly rights: "obeyed" | "forced";
+}
+
+/** What to do when an area cannot be populated. */
+export type OnError = "stop" | "next-area";
+
+/**
+ * Makes the mapped pages of `[first, end)` present: 0, or the error of the area that ended it. Holes are passed over.
+ * Requires: mmap_sem is not held.
+ */
+export function* populate(
+  kernel: Kernel,
+  thread: Thread,
+  first: Vpn,
+  end: Vpn,
+  onError: OnError = "stop",
+): Path<number> {
+  const { mm } = thread;
+  if (!mm.mmapSem.tryRead(thread)) yield* mm.mmapSem.read(thread);
+  let result = 0;
+  for (let vma = mm.vmas.intersecting(first, end); vma !== null && vma.start < end; vma = vma.above) {
+    if ((vma.flags & (VM_IO | VM_PFNMAP)) !== 0) continue;
+    const done = yield* populateArea(kernel, thread, vma, Math.max(first, vma.start), Math.min(end, vma.end));
+    if (done >= 0 || onError === "next-area") continue;
+    result = done;
+    break;
+  }
+  mm.mmapSem.releaseRead(thread);
+  return result;
+}
+
+/**
+ * Makes the pages `[first, end)` of `vma` present: writable private ones by a write, so that they need no copy later.
+ * 0 or -ERRNO. Requires: mmap_sem is held.
+ */
+export function* populateArea(kernel: Kernel, thread: Thread, vma: Vma, first: Vpn, end: Vpn): Path<number> {
+  if ((vma.flags & VM_LOCKONFAULT) !== 0) return 0;
+  const intent = pagePolicy(kernel).populateIntent(vma);
+  const rights = isAccessible(vma) ? "forced" : "obeyed";
+  return yield* touchPages(kernel, thread.process, vma, first, end, { intent, rights });
+}
+
+/** MADV_POPULATE_READ. 0 or -ERRNO. Requires: mmap_sem is held. */
+export function* populateForRead(kernel: Kernel, thread: Thread, vma: Vma, first: Vpn, end: Vpn): Path<number> {
+  return yield* populateAsAsked(kernel, thread, vma, first, end, { intent: "read", rights: "obeyed" });
+}
+
+/** MADV_POPULATE_WRITE. 0 or -ERRNO. Requires: mmap_sem is held. */
+export function* populateForWrite(kernel: Kernel, thread: Thread, vma: Vma, first: Vpn, end: Vpn): Path<number> {
+  return yield* populateAsAsked(kernel, thread, vma, first, end, { intent: "write", rights: "obeyed" });
+}
+
+function* populateAsAsked(
+  kernel: Kernel,
+  thread: Thread,
+  vma: Vma,
+  first: Vpn,
+  end: Vpn,
+  touch: Touch,
+): Path<number> {
+  if (!mayTouch(vma, touch)) return -EINVAL;
+  return yield* touchPages(kernel, thread.process, vma, first, end, touch);
+}
+
+/** Touches each page of `[first, end)`, all within `vma`: 0, -EFAULT or -ENOMEM. */
+export function* touchPages(
+  kernel: Kernel,
+  payer: Process,
+  vma: Vma,
+  first: Vpn,
+  end: Vpn,
+  touch: Touch,
+): Path<number> {
+  if (!mayTouch(vma, touch)) return -EFAULT;
+  for (let page = first; page < end; page++) {
+    while (!isThere(kernel, vma, page, touch)) {
+      if (touch.intent === "read" && pagePolicy(kernel).sparesZeroPages && vma.file === null) break;
+      const verdict = yield* makePresent(kernel, payer, vma, page, touch.intent);
+      if (!isRepaired(verdict)) return verdict === FAULT_OOM ? -ENOMEM : -EFAULT;
+    }
+    kernel.counters.pagesPopulated++;
+  }
+  return 0;
+}
+
+/** @models linux-6.1 mm/gup.c check_vma_flags */
+function mayTouch(vma: Vma, { intent, rights }: Touch): boolean {
+  const { flags } = vma;
+  if ((flags & (VM_IO | VM_PFNMAP)) !== 0) return false;
+  if (intent === "write") return (flags & VM_WRITE) !== 0 || (rights === "forced" && isCopyOnWrite(flags));
+  return (flags & VM_READ) !== 0 || (rights === "forced" && (flags & VM_MAYREAD) !== 0);
+}
+
+/** Whether the page can be had as it is. @models linux-6.1 mm/gup.c follow_page_pte, can_follow_write_pte */
+function isThere(kernel: Kernel, vma: Vma, page: Vpn, touch: Touch): boolean {
+  const { tables, entries } = kernel;
+  const table = tables.openLeaf(vma.mm, page);
+  if (table === NO_TABLE) return false;
+  const index = tables.indexAt(page, LEAF);
+  const flags = entries.flags(table, index);
+  const usable = touch.rights === "forced" ? PTE_PRESENT | PTE_PROT_NONE : PTE_PRESENT;
+  let there = (flags & usable) !== 0;
+  if (there && touch.intent === "write" && (flags & PTE_WRITE) === 0) {
+    there = touch.rights === "forced" && mayWriteAnyway(kernel, vma, entries.frame(table, index));
+  }
+  tables.close(table);
+  return there;
+}
+
+/** A forced write to an area that forbids writes needs a page that nobody shares, but not a writable entry. */
+function mayWriteAnyway(kernel: Kernel, vma: Vma, frame: number): boolean {
+  if ((vma.flags & (VM_SHARED | VM_MAYWRITE | VM_WRITE)) !== VM_MAYWRITE) return false;
+  return kernel.frames.has(frame, PG_ANON) && pagePolicy(kernel).isOwn(kernel.frames, frame);
+}

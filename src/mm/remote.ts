@@ -1,0 +1,40 @@
+/**
+ * Looking into a process's memory from outside (/proc/PID/mem, ptrace): the page is made present in *its* tables, and
+ * the fault is charged to the one who looks.
+ *
+ * @models linux-6.1 mm/memory.c __access_remote_vm
+ */
+import { EIO, ENOMEM } from "../base/errno.ts";
+import { addressOf, pageOf, type Vaddr } from "../base/units.ts";
+import { type OpenTable } from "../hw/pte.ts";
+import type { Path } from "../sync/path.ts";
+import type { Kernel } from "./kernel.ts";
+import { LEAF } from "./page-table.ts";
+import { touchPages } from "./populate.ts";
+import type { Process, Thread } from "./process.ts";
+
+/** The byte at `address` of `target`, whatever its area allows; -EIO where nothing can be had. */
+export function* readRemote(kernel: Kernel, reader: Thread, target: Process, address: Vaddr): Path<number> {
+  const { mm } = target;
+  const page = pageOf(address);
+  if (!mm.mmapSem.tryRead(reader)) yield* mm.mmapSem.read(reader);
+  const vma = mm.vmas.containing(page);
+  let result = -EIO;
+  if (vma !== null) {
+    const touched = yield* touchPages(kernel, reader.process, vma, page, page + 1, { intent: "read", rights: "forced" });
+    if (touched === 0) result = byteAt(kernel, target, address);
+    else if (touched === -ENOMEM) result = -ENOMEM;
+  }
+  mm.mmapSem.releaseRead(reader);
+  return result;
+}
+
+/** Requires: the page is present, or PROT_NONE. */
+function byteAt(kernel: Kernel, target: Process, address: Vaddr): number {
+  const { tables, entries, memory } = kernel;
+  const page = pageOf(address);
+  const table = tables.openLeaf(target.mm, page) as OpenTable;
+  const frame = entries.frame(table, tables.indexAt(page, LEAF));
+  tables.close(table);
+  return memory.readByte(frame, address - addressOf(page));
+}
