@@ -85,6 +85,8 @@ export class Counters {
 
   // Processes.
 
+  /** Address spaces made, by spawn, fork and exec; each takes its number from here. */
+  spacesCreated = 0;
   /** Address spaces copied. */
   forks = 0;
   /** Address spaces replaced by a new program's. */

@@ -12,10 +12,10 @@ import type { Thread } from "./process.ts";
 import { createSpace, releaseSpace, switchSpace } from "./space.ts";
 
 /** Gives the thread's process an empty address space: 0, or -ENOMEM with nothing changed. */
-export function* execSpace(kernel: Kernel, thread: Thread, id: number): Path<number> {
+export function* execSpace(kernel: Kernel, thread: Thread): Path<number> {
   const { process } = thread;
   const old = process.mm;
-  const mm = createSpace(kernel, id, old.limits);
+  const mm = createSpace(kernel, old.limits);
   if (mm === null) return -ENOMEM;
   process.mm = mm;
   if (old.cpus.has(thread.cpu)) switchSpace(kernel, kernel.cpus[thread.cpu]!, mm);

@@ -17,9 +17,9 @@ import { VM_ACCOUNT, VM_DONTCOPY, VM_LOCKED, VM_LOCKONFAULT, VM_NOHUGEPAGE, VM_W
 import { copyVmaRange, forgetVma, insertVma } from "./vma-memory.ts";
 
 /** A copy of the thread's address space, with one user; null, and nothing changed that a program could see, without memory. */
-export function* forkSpace(kernel: Kernel, thread: Thread, id: number): Path<AddressSpace | null> {
+export function* forkSpace(kernel: Kernel, thread: Thread): Path<AddressSpace | null> {
   const parent = thread.mm;
-  const child = createSpace(kernel, id, parent.limits.copy());
+  const child = createSpace(kernel, parent.limits.copy());
   if (child === null) return null;
   if (!parent.mmapSem.tryWrite(thread)) yield* parent.mmapSem.write(thread);
   inherit(child, parent);

@@ -16,9 +16,9 @@ import { detachVma, freeVma } from "./vma-memory.ts";
 import { unmapRegion } from "./zap.ts";
 
 /** An empty address space with one user; null if there is no memory for it. */
-export function createSpace(kernel: Kernel, id: number, limits: Limits): AddressSpace | null {
+export function createSpace(kernel: Kernel, limits: Limits): AddressSpace | null {
   if (kernel.slabs.mms.allocate() < 0) return null;
-  const mm = new AddressSpace(id, -1, limits);
+  const mm = new AddressSpace(++kernel.counters.spacesCreated, -1, limits);
   mm.mmapBase = kernel.layout.mmapBase;
   mm.freeAreaCache = kernel.layout.unmappedBase;
   if (kernel.tables.createRoot(mm) === -ENOMEM) {
