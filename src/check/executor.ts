@@ -14,8 +14,8 @@ import { addressOf, PAGE_SIZE, type Vaddr } from "../base/units.ts";
 import { FETCH, STORE } from "../hw/access.ts";
 import type { Machine } from "../machine.ts";
 import { OpenFile } from "../mm/file.ts";
-import type { Argument } from "../mm/syscalls.ts";
 import type { Process, Thread } from "../mm/process.ts";
+import type { Argument } from "../mm/syscalls.ts";
 
 export const WINDOW = 0x4000_0000;
 export const WINDOW_BYTES = 0x400_0000;
@@ -83,7 +83,8 @@ export function startExecutor(machine: Machine): Executor {
   setUp.map(breakStart + BREAK_HOLE_BYTES, breakStart + BREAK_HOLE_BYTES + PAGE_SIZE, PROT_NONE, guards);
 
   const touch = (toucher: Process, address: Vaddr, kind: number) => {
-    if (machine.access(toucher.threads[0]!, address, kind) !== 0) bug(`the executor cannot touch ${address.toString(16)}`);
+    if (machine.access(toucher.threads[0]!, address, kind) !== 0)
+      bug(`the executor cannot touch ${address.toString(16)}`);
   };
   const executor: Executor = {
     process,

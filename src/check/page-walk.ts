@@ -55,17 +55,18 @@ export interface Found {
   readonly table: OpenTable;
   readonly index: number;
   readonly flags: number;
+  readonly level: number;
 }
 
 /** The leaf entry of `page`, or undefined where no table or nothing in it is. */
 export function entryOf(tables: Tables, root: Pfn, page: Vpn): Found | undefined {
   const { entries, format } = tables;
   let table = root as OpenTable;
-  for (let level = format.levels; level > 0; level--) {
+  for (let level: number = format.levels; level > 0; level--) {
     const index = format.indexAt(page, level);
     const flags = entries.flags(table, index);
     if (flags === 0) return undefined;
-    if (level === 1 || (flags & PTE_LARGE) !== 0) return { table, index, flags };
+    if (level === 1 || (flags & PTE_LARGE) !== 0) return { table, index, flags, level };
     if ((flags & PTE_PRESENT) === 0) return undefined;
     table = entries.frame(table, index) as OpenTable;
   }

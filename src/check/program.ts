@@ -160,7 +160,9 @@ class Parser {
     const [required, optional = ""] = grammar[name].split("?") as [string, string?];
     const kinds = required + optional;
     if (words.length < required.length || words.length > kinds.length) {
-      this.fail(`${name} takes ${kinds.length === required.length ? "" : `${required.length} to `}${kinds.length} operands, found ${words.length}`);
+      this.fail(
+        `${name} takes ${kinds.length === required.length ? "" : `${required.length} to `}${kinds.length} operands, found ${words.length}`,
+      );
     }
     return [...kinds].map((kind, at) => {
       const word = words[at];
@@ -224,7 +226,9 @@ export function formatProgram(program: Program): string {
 
 export function formatOperation({ process, name, operands }: Operation): string {
   const kinds = grammar[name].replace("?", "");
-  const words = operands.map((operand, at) => (kinds[at] === "a" ? formatAddress(operand) : formatNumber(operand.value)));
+  const words = operands.map((operand, at) =>
+    kinds[at] === "a" ? formatAddress(operand) : formatNumber(operand.value),
+  );
   return [process, name, ...words].join(" ");
 }
 
@@ -234,5 +238,4 @@ function formatAddress({ base, value }: Operand): string {
   return value === 0 ? "-" : `@${value.toString(16)}`;
 }
 
-const formatNumber = (value: number): string =>
-  value < 10 ? String(value) : `0x${value.toString(16)}`;
+const formatNumber = (value: number): string => (value < 10 ? String(value) : `0x${value.toString(16)}`);

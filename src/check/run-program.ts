@@ -92,7 +92,9 @@ export class ProgramRun {
     const args = operation.operands.map((operand) => this.resolve(operand));
     switch (operation.name) {
       case "r":
-        return this.touch(process, args[0]!, LOAD) ?? ` ${hexByte(this.machine.readByte(process.threads[0]!, args[0]!))}`;
+        return (
+          this.touch(process, args[0]!, LOAD) ?? ` ${hexByte(this.machine.readByte(process.threads[0]!, args[0]!))}`
+        );
       case "w":
         return this.touch(process, args[0]!, STORE) ?? this.store(process, args[0]!, args[1]!);
       case "x":
@@ -223,9 +225,11 @@ export class ProgramRun {
     const { breakStart } = this.executor;
     const near = 0x10_0000;
     if (address >= WINDOW && address <= WINDOW + WINDOW_BYTES) return `W+${(address - WINDOW).toString(16)}`;
-    if (address >= breakStart && address <= breakStart + BREAK_HOLE_BYTES) return `B+${(address - breakStart).toString(16)}`;
+    if (address >= breakStart && address <= breakStart + BREAK_HOLE_BYTES)
+      return `B+${(address - breakStart).toString(16)}`;
     if (address >= WINDOW - near && address < WINDOW) return `W-${(WINDOW - address).toString(16)}`;
-    if (address > WINDOW + WINDOW_BYTES && address <= WINDOW + WINDOW_BYTES + near) return `W+${(address - WINDOW).toString(16)}`;
+    if (address > WINDOW + WINDOW_BYTES && address <= WINDOW + WINDOW_BYTES + near)
+      return `W+${(address - WINDOW).toString(16)}`;
     return "X";
   }
 }

@@ -9,8 +9,8 @@ import { PTE_DIRTY } from "../hw/pte.ts";
 import type { AddressSpace } from "../mm/address-space.ts";
 import { PG_ANON, PG_DIRTY } from "../mm/frames.ts";
 import type { Kernel } from "../mm/kernel.ts";
-import * as vm from "../mm/vma.ts";
 import type { Vma } from "../mm/vma.ts";
+import * as vm from "../mm/vma.ts";
 import { holdsFrame, walkTables } from "./page-walk.ts";
 
 /** Each in KiB, as smaps prints them. */

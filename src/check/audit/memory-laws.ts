@@ -1,0 +1,189 @@
+/** Laws of frames: each is free or has an owner, and is referenced as often as it is mapped and cached. */
+import { PG_ANON, PG_RESERVED, PG_TABLE } from "../../mm/frames.ts";
+import { NOT_CACHED } from "../../mm/page-cache.ts";
+import { OWNER_PAGE_CACHE, OWNER_PAGE_TABLES, OWNER_USER, ownerNames } from "../../mm/zone.ts";
+import type { Census } from "./census.ts";
+import { placeOf } from "./census.ts";
+import type { Law } from "./law.ts";
+
+const framesAreConserved: Law = {
+  name: "frames-are-conserved",
+  statement: "In each zone the free frames and the frames of all owners add up to the frames present.",
+  check: ({ kernel, freeRanges }, report) => {
+    for (const zone of kernel.allocator.zones) {
+      const inside = freeRanges.filter(({ first }) => first >= zone.first && first < zone.end);
+      const free = inside.reduce((sum, { first, end }) => sum + end - first, 0);
+      const owned = ownerNames.reduce((sum, _, owner) => sum + zone.ownedBy(owner), 0);
+      if (free + owned !== zone.present) report(`${zone.name}: ${free} free, ${owned} owned, ${zone.present} present`);
+      if (free !== zone.free) report(`${zone.name}: the free lists hold ${free} frames, its counter says ${zone.free}`);
+    }
+  },
+};
+
+const freeRangesAreApart: Law = {
+  name: "free-ranges-are-apart",
+  statement: "No frame is in two free blocks, and no free block leaves its zone.",
+  check: ({ kernel, freeRanges }, report) => {
+    const sorted = [...freeRanges].sort((a, b) => a.first - b.first);
+    sorted.forEach(({ first, end }, at) => {
+      const next = sorted[at + 1];
+      if (next !== undefined && next.first < end) report(`${first}..${end} overlaps ${next.first}..${next.end}`);
+      const inside = kernel.allocator.zones.some((zone) => first >= zone.first && end <= zone.end);
+      if (!inside) report(`${first}..${end} is in no zone`);
+    });
+  },
+};
+
+const freeFramesAreUnused: Law = {
+  name: "free-frames-are-unused",
+  statement: "A free frame is in no page table, is no page table, and is in no page cache.",
+  check: (census, report) => {
+    const { kernel, freeRanges } = census;
+    const isFree = (frame: number) => freeRanges.some(({ first, end }) => frame >= first && frame < end);
+    for (const [frame, entries] of census.byFrame)
+      if (isFree(frame)) report(`frame ${frame}, mapped at ${placeOf(entries[0]!)}`);
+    for (const frame of census.tableFrames.keys()) if (isFree(frame)) report(`frame ${frame}, a page table`);
+    for (const file of kernel.files.all()) {
+      file.pages.forEach(0, Number.POSITIVE_INFINITY, (index, frame) => {
+        if (isFree(frame)) report(`frame ${frame}, page ${index} of ${file.name}`);
+        return true;
+      });
+    }
+  },
+};
+
+const mapCountsAreEntries: Law = {
+  name: "map-counts-are-entries",
+  statement: "A frame's map count is the number of page-table entries that hold it, those without rights included.",
+  check: (census, report) => {
+    const { frames } = census.kernel;
+    for (const [frame, entries] of census.ownedFrames()) {
+      if (frames.has(frame, PG_RESERVED)) continue;
+      const count = frames.mapCount.read(frame);
+      if (count !== entries.length) report(`frame ${frame}: count ${count}, ${entries.length} entries`);
+    }
+    census.forEachTaken((frame) => {
+      const count = frames.mapCount.read(frame);
+      if (count !== 0 && !census.byFrame.has(frame)) report(`frame ${frame}: count ${count}, no entry`);
+    });
+  },
+};
+
+/** Whether a frame is the page of the file that it names. */
+function inCache({ kernel }: Census, frame: number): boolean {
+  const { frames, files } = kernel;
+  const id = frames.mapping.read(frame);
+  if (id === 0 || frames.has(frame, PG_ANON)) return false;
+  const index = frames.index.read(frame);
+  return files.byId(id).pages.find(index) === frame;
+}
+
+const referencesCoverUses: Law = {
+  name: "references-cover-uses",
+  statement: "A frame has at least one reference for each entry that holds it, and one more if it is cached.",
+  check: (census, report) => {
+    const { frames } = census.kernel;
+    const checkFrame = (frame: number, maps: number) => {
+      const need = maps + (inCache(census, frame) ? 1 : 0);
+      const refs = frames.refs.read(frame);
+      if (refs < need) report(`frame ${frame}: ${refs} references, ${need} uses`);
+    };
+    for (const [frame, entries] of census.ownedFrames()) checkFrame(frame, entries.length);
+    for (const file of census.kernel.files.all()) {
+      file.pages.forEach(0, Number.POSITIVE_INFINITY, (_index, frame) => {
+        if (!census.byFrame.has(frame)) checkFrame(frame, 0);
+        return true;
+      });
+    }
+  },
+};
+
+const nothingLeaks: Law = {
+  name: "nothing-leaks",
+  statement: "Every frame that programs own is mapped or in swap's cache, and every frame that files own is cached.",
+  check: (census, report) => {
+    const { frames } = census.kernel;
+    census.forEachTaken((frame) => {
+      if (frames.refs.read(frame) === 0) return;
+      const owner = frames.owner.read(frame);
+      if (owner === OWNER_USER && !census.byFrame.has(frame))
+        report(`frame ${frame} is a program's, and no entry holds it`);
+      if (owner === OWNER_PAGE_CACHE && !census.byFrame.has(frame) && !inCache(census, frame)) {
+        report(`frame ${frame} is a file's, and no cache holds it`);
+      }
+      if (owner === OWNER_PAGE_TABLES && !census.tableFrames.has(frame))
+        report(`frame ${frame} is a table, and in no tree`);
+    });
+  },
+};
+
+const ownersMatchUses: Law = {
+  name: "owners-match-uses",
+  statement:
+    "The frames charged to page tables, to programs and to files are those found in trees, in entries and in caches.",
+  check: (census, report) => {
+    const { kernel } = census;
+    const { allocator, frames } = kernel;
+    const compare = (what: string, owner: number, found: number) => {
+      const charged = allocator.ownedBy(owner);
+      if (charged !== found) report(`${what}: ${charged} frames charged, ${found} found`);
+    };
+    compare("page tables", OWNER_PAGE_TABLES, census.tableFrames.size);
+    let anonymous = 0;
+    for (const [frame] of census.ownedFrames()) if (frames.has(frame, PG_ANON)) anonymous++;
+    compare("programs", OWNER_USER, anonymous);
+    let cached = 0;
+    for (const file of kernel.files.all()) {
+      file.pages.forEach(0, Number.POSITIVE_INFINITY, () => {
+        cached++;
+        return true;
+      });
+    }
+    compare("files", OWNER_PAGE_CACHE, cached);
+  },
+};
+
+const tablesAreTables: Law = {
+  name: "tables-are-tables",
+  statement: "Each page-table frame hangs in one place, is marked as a table, and no entry maps it.",
+  check: (census, report) => {
+    const { frames } = census.kernel;
+    for (const [frame, uses] of census.tableFrames) {
+      if (uses !== 1) report(`frame ${frame} hangs in ${uses} places`);
+      if (!frames.has(frame, PG_TABLE)) report(`frame ${frame} is not marked`);
+      if (census.byFrame.has(frame)) report(`frame ${frame} is mapped too`);
+    }
+  },
+};
+
+const cachedPagesKnowTheirPlace: Law = {
+  name: "cached-pages-know-their-place",
+  statement: "A cached frame names its file and its index in it, and is not anonymous.",
+  check: ({ kernel }, report) => {
+    const { frames, files } = kernel;
+    for (const file of files.all()) {
+      let pages = 0;
+      file.pages.forEach(0, Number.POSITIVE_INFINITY, (index, frame) => {
+        pages++;
+        const right = frames.mapping.read(frame) === file.id && frames.index.read(frame) === index;
+        if (!right || frames.has(frame, PG_ANON)) report(`page ${index} of ${file.name}, frame ${frame}`);
+        if (file.pages.find(index) !== frame) report(`page ${index} of ${file.name} is not found`);
+        return true;
+      });
+      if (pages !== file.pages.count) report(`${file.name}: ${pages} pages, its count says ${file.pages.count}`);
+      if (file.pages.find(file.endIndex) !== NOT_CACHED) report(`${file.name} has a page beyond its end`);
+    }
+  },
+};
+
+export const memoryLaws: readonly Law[] = [
+  framesAreConserved,
+  freeRangesAreApart,
+  freeFramesAreUnused,
+  mapCountsAreEntries,
+  referencesCoverUses,
+  nothingLeaks,
+  ownersMatchUses,
+  tablesAreTables,
+  cachedPagesKnowTheirPlace,
+];

@@ -1,0 +1,88 @@
+/** The flat model of madvise: of all advice, little shows. */
+import { PAGE_SIZE, pageOf, type Vpn } from "../../base/units.ts";
+import { breakSharing, type FlatPage, type FlatProcess, isBeyondEnd, PROT_WRITE } from "./flat-memory.ts";
+import { expectErrno, type FlatCall } from "./flat-model.ts";
+
+const MADV_WILLNEED = 3;
+const MADV_DONTNEED = 4;
+const MADV_FREE = 8;
+const MADV_REMOVE = 9;
+const MADV_DONTFORK = 10;
+const MADV_DOFORK = 11;
+const MADV_WIPEONFORK = 18;
+const MADV_KEEPONFORK = 19;
+const MADV_COLD = 20;
+const MADV_PAGEOUT = 21;
+const MADV_POPULATE_READ = 22;
+const MADV_POPULATE_WRITE = 23;
+const MADV_DONTNEED_LOCKED = 24;
+
+const knownIn26 = [0, 1, 2, MADV_WILLNEED, MADV_DONTNEED];
+const knownToday = [...knownIn26, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25];
+
+/** What one page's part of the advice does: nothing, or an error that ends the call. */
+type AdvisePage = (process: FlatProcess, page: Vpn, flat: FlatPage) => string | undefined;
+
+const isPrivateAnonymous = ({ file, shared }: FlatPage): boolean => file === null && !shared;
+
+function drop(process: FlatProcess, page: Vpn): undefined {
+  process.change(page, { own: null, mayBeFreed: false });
+}
+
+function populatePage(process: FlatProcess, page: Vpn, flat: FlatPage, forWrite: boolean): string | undefined {
+  if (flat.rights === 0 || (forWrite && (flat.rights & PROT_WRITE) === 0)) return "EINVAL";
+  // A read wants the right to read, or one that implies it.
+  if (!forWrite && (flat.rights & ~PROT_WRITE) === 0) return "EINVAL";
+  if (isBeyondEnd(flat)) return "EFAULT";
+  if (forWrite && !flat.shared) breakSharing(process, page);
+  return undefined;
+}
+
+const advices: Readonly<Record<number, AdvisePage>> = {
+  [MADV_DONTNEED]: (process, page, flat) => {
+    if (flat.locked) return "EINVAL";
+    return flat.shared ? undefined : drop(process, page);
+  },
+  [MADV_DONTNEED_LOCKED]: (process, page, flat) => (flat.shared ? undefined : drop(process, page)),
+  [MADV_FREE]: (process, page, flat) => {
+    if (flat.locked || !isPrivateAnonymous(flat)) return "EINVAL";
+    return void process.change(page, { mayBeFreed: flat.own !== null });
+  },
+  [MADV_REMOVE]: (_process, _page, flat) => {
+    if (flat.locked || flat.file === null) return "EINVAL";
+    if (!flat.shared) return "EACCES";
+    return void flat.file.clear(flat.index * PAGE_SIZE, (flat.index + 1) * PAGE_SIZE);
+  },
+  [MADV_DONTFORK]: (process, page) => void process.change(page, { forkRule: "skipped" }),
+  [MADV_DOFORK]: (process, page) => void process.change(page, { forkRule: "copied" }),
+  [MADV_WIPEONFORK]: (process, page, flat) =>
+    isPrivateAnonymous(flat) ? void process.change(page, { forkRule: "wiped" }) : "EINVAL",
+  [MADV_KEEPONFORK]: (process, page) => void process.change(page, { forkRule: "copied" }),
+  [MADV_COLD]: (_process, _page, { locked }) => (locked ? "EINVAL" : undefined),
+  [MADV_PAGEOUT]: (_process, _page, { locked }) => (locked ? "EINVAL" : undefined),
+  [MADV_POPULATE_READ]: (process, page, flat) => populatePage(process, page, flat, false),
+  [MADV_POPULATE_WRITE]: (process, page, flat) => populatePage(process, page, flat, true),
+};
+
+export const advise: FlatCall = (model, process, args, result) => {
+  const [address, lengthBytes, advice] = args as [number, number, number];
+  const modern = model.rules.personality === "linux-6.1";
+  if (!(modern ? knownToday : knownIn26).includes(advice)) return expectErrno(result, "EINVAL");
+  if (address % PAGE_SIZE !== 0) return expectErrno(result, "EINVAL");
+  const first = pageOf(address);
+  const end = first + Math.ceil(lengthBytes / PAGE_SIZE);
+  let hole = false;
+  for (let page = first; page < end; page++) {
+    const flat = process.pages.get(page);
+    if (flat === undefined) {
+      hole ||= !process.isMapped(page);
+      // Populating stops at a hole once it has begun.
+      continue;
+    }
+    const error = advices[advice]?.(process, page, flat);
+    if (error !== undefined) return expectErrno(result, error);
+  }
+  if (hole) return expectErrno(result, "ENOMEM");
+  // Advice that only concerns speed may be refused for a kind of area.
+  return undefined;
+};

@@ -1,0 +1,243 @@
+/**
+ * The flat reference model: what a program must see, whatever the design. It follows a program operation by operation
+ * and judges each outcome: errno, signal, bytes. Where a kernel is free (which gap a new area gets; whether two
+ * neighbouring areas are one, which mremap depends on) the model takes the outcome if it is one of those allowed, and
+ * goes on from there.
+ */
+import { PAGE_SIZE, pageOf, type Vaddr, type Vpn } from "../../base/units.ts";
+import { BREAK_HOLE_BYTES, WINDOW, WINDOW_BYTES } from "../executor.ts";
+import type { Operand, Operation, Program } from "../program.ts";
+import { advise } from "./advise.ts";
+import {
+  type Arena,
+  FlatFile,
+  FlatProcess,
+  forkProcess,
+  isBeyondEnd,
+  PROT_EXEC,
+  PROT_WRITE,
+  readByte,
+  writeByte,
+} from "./flat-memory.ts";
+import { allocateFile, lock, lockAll, readFile, truncate, unlock, unlockAll, writeFile } from "./locks-and-files.ts";
+import { changeBreak, map, protect, remap, remapFilePages, unmap } from "./mappings.ts";
+
+/** What differs between kernels, as a program sees it. */
+export interface FlatRules {
+  /** Whether fetching from a page without PROT_EXEC is a fault. */
+  readonly noExecute: boolean;
+  readonly personality: "linux-6.1" | "linux-2.6.11";
+}
+
+/** What an operation printed, taken apart. */
+export type Result =
+  | { readonly kind: "errno"; readonly errno: string }
+  | { readonly kind: "signal"; readonly signal: "SEGV" | "BUS"; readonly code: number }
+  | { readonly kind: "address"; readonly address: Vaddr }
+  | { readonly kind: "text"; readonly text: string };
+
+/** What is wrong with an outcome; undefined if it is right. */
+export type Verdict = string | undefined;
+
+export class FlatModel {
+  readonly rules: FlatRules;
+  readonly files: FlatFile[] = [];
+  readonly processes: (FlatProcess | undefined)[] = [];
+  readonly breakStart: Vaddr;
+  private readonly arena: Arena;
+
+  constructor(program: Program, rules: FlatRules, breakStart: Vaddr) {
+    this.rules = rules;
+    this.breakStart = breakStart;
+    for (const { file, bytes } of program.files) this.files[file] = markedFile(bytes);
+    const window = { first: pageOf(WINDOW), end: pageOf(WINDOW + WINDOW_BYTES) };
+    const hole = { first: pageOf(breakStart), end: pageOf(breakStart + BREAK_HOLE_BYTES) };
+    const within = (page: Vpn, range: { first: Vpn; end: Vpn }) => page >= range.first && page < range.end;
+    this.arena = { contains: (page) => within(page, window) || within(page, hole) };
+    this.processes[0] = new FlatProcess(this.arena, breakStart);
+  }
+
+  /** Judges what `operation` printed (its line after the name), and follows it. */
+  step(operation: Operation, printed: string): Verdict {
+    const process = this.processes[operation.process];
+    if (process === undefined) return expectText(printed.trim(), "nosuchproc");
+    const args = operation.operands.map((operand) => this.resolve(operand));
+    const result = this.parse(printed.replace(/ mf=\d+,\d+$/, "").trim());
+    switch (operation.name) {
+      case "fork":
+        return this.fork(process, args[0]!, result);
+      case "exit":
+        this.processes[operation.process] = undefined;
+        return undefined;
+      case "stat":
+      case "rlimit":
+      case "fsync":
+      case "fadv":
+        return undefined;
+      case "r":
+      case "w":
+      case "x":
+        return this.touch(process, operation.name, args, result);
+      default:
+        return calls[operation.name](this, process, args, result);
+    }
+  }
+
+  /** The byte that a dump shows of a page: byte 0x10, read by force; `--` if there is none. */
+  contentOf(process: number, page: Vpn): string {
+    const flat = this.processes[process]?.pages.get(page);
+    if (flat === undefined || isBeyondEnd(flat)) return "--";
+    return hexByte(readByte(flat, CONTENT_OFFSET));
+  }
+
+  private fork(parent: FlatProcess, number: number, result: Result): Verdict {
+    const printed = textOf(result);
+    if (this.processes[number] !== undefined) return expectText(printed, "badid");
+    if (printed === "ENOMEM") return undefined;
+    this.processes[number] = forkProcess(parent);
+    return expectText(printed, "ok");
+  }
+
+  private touch(process: FlatProcess, kind: "r" | "w" | "x", args: readonly number[], result: Result): Verdict {
+    const address = args[0]!;
+    const page = pageOf(address);
+    if (!process.pages.has(page) && result.kind !== "signal") this.growStack(process, page);
+    const flat = process.pages.get(page);
+    const expected = this.signalFor(process, page, kind);
+    if (result.kind === "signal") {
+      const printed = `${result.signal} ${result.code}`;
+      // A stack that may not grow is no area; one that can is outside this model.
+      return expected.includes(printed) ? undefined : `${printed}, expected ${expected.join(" or ") || "no signal"}`;
+    }
+    if (flat === undefined) return `no signal, and nothing is mapped at ${address.toString(16)}`;
+    if (expected.length > 0 && !expected.includes("none")) return `no signal, expected ${expected.join(" or ")}`;
+    if (kind === "w") writeByte(process, page, address % PAGE_SIZE, args[1]! & 0xff);
+    if (kind !== "r") return undefined;
+    return this.checkRead(process, page, address % PAGE_SIZE, textOf(result));
+  }
+
+  private checkRead(process: FlatProcess, page: Vpn, offset: number, printed: string): Verdict {
+    const flat = process.pages.get(page)!;
+    const expected = hexByte(readByte(flat, offset));
+    if (printed === expected) return undefined;
+    if (flat.mayBeFreed && printed === "00") {
+      process.change(page, { own: new Map(), mayBeFreed: false });
+      return undefined;
+    }
+    return `reads ${printed}, expected ${expected}`;
+  }
+
+  /** The signals that an access may end in; "none" beside them if it may also succeed. */
+  private signalFor(process: FlatProcess, page: Vpn, kind: "r" | "w" | "x"): string[] {
+    const flat = process.pages.get(page);
+    if (flat === undefined) {
+      // Around it is filler without rights, or what a program has made of it.
+      return this.arena.contains(page) ? ["SEGV 1"] : ["SEGV 2", "SEGV 1", "none"];
+    }
+    const { rights } = flat;
+    if (rights === 0) return ["SEGV 2"];
+    if (kind === "w") {
+      if ((rights & PROT_WRITE) === 0) return ["SEGV 2"];
+      return isBeyondEnd(flat) ? ["BUS 2"] : [];
+    }
+    // Only 2.6.11 looks at the right to read, and only where nothing is present yet.
+    const unreadable = this.rules.personality === "linux-2.6.11" && rights === PROT_WRITE;
+    const beyond = isBeyondEnd(flat);
+    if (unreadable) return ["SEGV 2", beyond ? "BUS 2" : "none"];
+    if (kind === "x" && this.rules.noExecute && (rights & PROT_EXEC) === 0) return beyond ? ["BUS 2"] : ["SEGV 2"];
+    return beyond ? ["BUS 2"] : [];
+  }
+
+  /** An access below an area that grows down may extend it: then every page between is its. */
+  private growStack(process: FlatProcess, page: Vpn): void {
+    let above = page;
+    const last = pageOf(WINDOW + WINDOW_BYTES);
+    while (above < last && !process.pages.has(above)) above++;
+    const stack = process.pages.get(above);
+    if (stack === undefined || !stack.growsDown) return;
+    for (let at = page; at < above; at++)
+      process.pages.set(at, { ...stack, own: null, index: stack.index - (above - at) });
+  }
+
+  private resolve({ base, value }: Operand): number {
+    if (base === "window") return WINDOW + value;
+    if (base === "break") return this.breakStart + value;
+    return value < 0 ? 2 ** 64 + value : value;
+  }
+
+  private parse(printed: string): Result {
+    const signal = /^(SEGV|BUS) code=(\d)/.exec(printed);
+    if (signal !== null) return { kind: "signal", signal: signal[1] as "SEGV" | "BUS", code: Number(signal[2]) };
+    if (/^E[A-Z0-9]+$/.test(printed)) return { kind: "errno", errno: printed };
+    const address = /^([WB])([+-])([0-9a-f]+)$/.exec(printed);
+    if (address !== null) {
+      const base = address[1] === "W" ? WINDOW : this.breakStart;
+      const offset = Number.parseInt(address[3]!, 16);
+      return { kind: "address", address: address[2] === "-" ? base - offset : base + offset };
+    }
+    return { kind: "text", text: printed };
+  }
+}
+
+const CONTENT_OFFSET = 0x10;
+const MARK_FIRST = 0x40;
+
+function markedFile(bytes: number): FlatFile {
+  const file = new FlatFile(bytes);
+  for (let at = CONTENT_OFFSET, mark = 0; at < bytes; at += PAGE_SIZE, mark++) file.write(at, MARK_FIRST + (mark & 15));
+  return file;
+}
+
+/** How the model follows one kind of call. */
+export type FlatCall = (model: FlatModel, process: FlatProcess, args: readonly number[], result: Result) => Verdict;
+
+const calls = {
+  mmap: map,
+  munmap: unmap,
+  mprotect: protect,
+  mremap: remap,
+  rfp: remapFilePages,
+  brk: changeBreak,
+  madvise: advise,
+  mlock: lock,
+  mlock2: lock,
+  munlock: unlock,
+  mlockall: lockAll,
+  munlockall: unlockAll,
+  mincore: holes,
+  msync: holes,
+  ftrunc: truncate,
+  fread: readFile,
+  fwrite: writeFile,
+  falloc: allocateFile,
+} as const;
+
+/** Calls that change nothing a program sees: their errors depend on their arguments and on holes. */
+function holes(_model: FlatModel, process: FlatProcess, args: readonly number[], result: Result): Verdict {
+  const [address, lengthBytes] = args as [number, number];
+  if (address % PAGE_SIZE !== 0) return expectErrno(result, "EINVAL");
+  if (result.kind === "errno") {
+    const pages = Math.ceil(lengthBytes / PAGE_SIZE);
+    const hole = process.firstHole(pageOf(address), pageOf(address) + pages) < pageOf(address) + pages;
+    if (result.errno === "ENOMEM" && !hole && _model.rules.personality === "linux-6.1") return "ENOMEM without a hole";
+  }
+  return undefined;
+}
+
+// What the parts of the model share.
+
+export const textOf = (result: Result): string => {
+  if (result.kind === "text") return result.text;
+  if (result.kind === "errno") return result.errno;
+  return result.kind === "signal" ? `${result.signal} ${result.code}` : `address ${result.address.toString(16)}`;
+};
+
+export const expectText = (printed: string, expected: string): Verdict =>
+  printed === expected ? undefined : `${printed}, expected ${expected}`;
+
+export const expectErrno = (result: Result, ...errnos: string[]): Verdict =>
+  result.kind === "errno" && errnos.includes(result.errno)
+    ? undefined
+    : `${textOf(result)}, expected ${errnos.join(" or ")}`;
+
+const hexByte = (byte: number): string => byte.toString(16).padStart(2, "0");

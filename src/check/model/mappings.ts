@@ -1,0 +1,280 @@
+/** The flat model of the calls that make, move, change and remove mappings. */
+import { PAGE_SIZE, pageOf, type Vpn } from "../../base/units.ts";
+import {
+  FlatFile,
+  type FlatPage,
+  type FlatProcess,
+  newPage,
+  PROT_READ,
+  PROT_WRITE,
+  populate,
+  populateWhatCan,
+} from "./flat-memory.ts";
+import { expectErrno, type FlatCall, type FlatModel, type Result, textOf, type Verdict } from "./flat-model.ts";
+
+const MAP_TYPE = 0xf;
+const MAP_SHARED = 1;
+const MAP_PRIVATE = 2;
+const MAP_SHARED_VALIDATE = 3;
+const MAP_FIXED = 0x10;
+const MAP_ANONYMOUS = 0x20;
+const MAP_GROWSDOWN = 0x100;
+const MAP_LOCKED = 0x2000;
+const MAP_POPULATE = 0x8000;
+const MAP_NONBLOCK = 0x1_0000;
+const MAP_FIXED_NOREPLACE = 0x10_0000;
+const RIGHTS = 7;
+
+const isAligned = (bytes: number): boolean => bytes % PAGE_SIZE === 0;
+const pagesIn = (bytes: number): number => Math.ceil(bytes / PAGE_SIZE);
+
+export const map: FlatCall = (model, process, args, result) => {
+  const [hint, lengthBytes, prot, flags, fileNumber, offset] = args as [number, number, number, number, number, number];
+  const modern = model.rules.personality === "linux-6.1";
+  const anonymous = (flags & MAP_ANONYMOUS) !== 0;
+  const file = anonymous ? null : (model.files[fileNumber] ?? null);
+  const type = flags & MAP_TYPE;
+  const isShared = type === MAP_SHARED || (modern && type === MAP_SHARED_VALIDATE && !anonymous);
+  const noReplace = modern && (flags & MAP_FIXED_NOREPLACE) !== 0;
+  const fixed = (flags & MAP_FIXED) !== 0 || noReplace;
+  const first = pageOf(hint);
+  const pages = pagesIn(lengthBytes);
+  const expected: string[] = [];
+  if (!isAligned(offset)) expected.push("EINVAL");
+  else if (!anonymous && file === null) expected.push("EBADF");
+  else if (lengthBytes === 0) {
+    if (!modern) return result.kind === "errno" ? textOf(result) : undefined;
+    expected.push("EINVAL");
+  } else if (fixed && !isAligned(hint)) expected.push("EINVAL");
+  else if (noReplace && !process.isFree(first, first + pages)) expected.push("EEXIST");
+  else if (!isShared && type !== MAP_PRIVATE)
+    expected.push(type === MAP_SHARED_VALIDATE ? "EOPNOTSUPP" : "EINVAL", "EINVAL");
+  // 2.6.11 looks at this last, after it has removed what was there.
+  const growsDown = (flags & MAP_GROWSDOWN) !== 0;
+  if (expected.length === 0 && growsDown && (file !== null || isShared)) {
+    if (!modern && fixed) process.unmap(first, first + pages);
+    expected.push("EINVAL");
+  }
+  if (expected.length > 0) return expectErrno(result, ...expected);
+  if (result.kind === "errno")
+    return result.errno === "ENOMEM" && !fixed ? undefined : `${result.errno}, expected an address`;
+  if (result.kind !== "address") return `${textOf(result)}, expected an address`;
+  const start = pageOf(result.address);
+  const wrong = wrongPlace(process, { hint, fixed, pages, start });
+  if (wrong !== undefined) return wrong;
+  const backing = isShared && anonymous ? new FlatFile(pages * PAGE_SIZE) : file;
+  const locked = (flags & MAP_LOCKED) !== 0 || process.lockFuture !== "no";
+  const page = newPage({ rights: prot & RIGHTS, shared: isShared, file: backing, locked, growsDown });
+  process.unmap(start, start + pages);
+  place(process, start, pages, page, anonymous ? 0 : offset / PAGE_SIZE);
+  const atOnce = (flags & MAP_LOCKED) !== 0 || process.lockFuture === "at-once";
+  const asked = (flags & (MAP_POPULATE | (modern ? MAP_NONBLOCK : 0))) === MAP_POPULATE;
+  if ((atOnce && process.lockFuture !== "on-fault") || asked) populateWhatCan(process, start, start + pages);
+  return undefined;
+};
+
+interface Placed {
+  readonly hint: number;
+  readonly fixed: boolean;
+  readonly pages: number;
+  readonly start: Vpn;
+}
+
+function wrongPlace(process: FlatProcess, { hint, fixed, pages, start }: Placed): Verdict {
+  const hinted = pageOf(hint);
+  if (fixed) return start === hinted ? undefined : `mapped at page ${start}, asked for ${hinted}`;
+  if (!process.isFree(start, start + pages)) return `mapped at page ${start}, where something was`;
+  return undefined;
+}
+
+/** Pages with following indices. */
+function place(process: FlatProcess, start: Vpn, pages: number, page: FlatPage, index: number): void {
+  for (let at = 0; at < pages; at++) process.pages.set(start + at, { ...page, index: index + at });
+}
+
+export const unmap: FlatCall = (_model, process, args, result) => {
+  const [address, lengthBytes] = args as [number, number];
+  if (!isAligned(address) || lengthBytes === 0) return expectErrno(result, "EINVAL");
+  if (result.kind === "errno") return `${result.errno}, expected 0`;
+  process.unmap(pageOf(address), pageOf(address) + pagesIn(lengthBytes));
+  return undefined;
+};
+
+export const protect: FlatCall = (_model, process, args, result) => {
+  const [address, lengthBytes, prot] = args as [number, number, number];
+  if (!isAligned(address)) return expectErrno(result, "EINVAL");
+  if (lengthBytes === 0) return result.kind === "errno" ? result.errno : undefined;
+  if ((prot & ~(RIGHTS | 8)) !== 0) return expectErrno(result, "EINVAL");
+  const first = pageOf(address);
+  const end = first + pagesIn(lengthBytes);
+  const hole = process.firstHole(first, end);
+  for (let page = first; page < hole; page++) {
+    const flat = process.pages.get(page);
+    if (flat === undefined) continue;
+    process.change(page, { rights: prot & RIGHTS });
+    // A locked private page that may now be written gets its own bytes at once.
+    const becomesWritable = (flat.rights & PROT_WRITE) === 0 && (prot & PROT_WRITE) !== 0;
+    if (becomesWritable && flat.locked && !flat.shared && _model.rules.personality === "linux-6.1") {
+      populateWhatCan(process, page, page + 1);
+    }
+  }
+  if (hole < end) return expectErrno(result, "ENOMEM");
+  return result.kind === "errno" ? `${result.errno}, expected 0` : undefined;
+};
+
+const MREMAP_MAYMOVE = 1;
+const MREMAP_FIXED = 2;
+const MREMAP_DONTUNMAP = 4;
+
+interface Move {
+  readonly from: Vpn;
+  readonly oldPages: number;
+  readonly newPages: number;
+  readonly flags: number;
+  readonly target: number;
+}
+
+export const remap: FlatCall = (model, process, args, result) => {
+  const [address, oldBytes, newBytes, flags, target] = args as [number, number, number, number, number];
+  const modern = model.rules.personality === "linux-6.1";
+  const known = MREMAP_MAYMOVE | MREMAP_FIXED | (modern ? MREMAP_DONTUNMAP : 0);
+  const fixed = (flags & MREMAP_FIXED) !== 0;
+  const mayMove = (flags & MREMAP_MAYMOVE) !== 0;
+  const keeps = (flags & MREMAP_DONTUNMAP) !== 0;
+  const move = { from: pageOf(address), oldPages: pagesIn(oldBytes), newPages: pagesIn(newBytes), flags, target };
+  if ((flags & ~known) !== 0 || (fixed && !mayMove) || !isAligned(address)) return expectErrno(result, "EINVAL");
+  if (keeps && (!mayMove || oldBytes !== newBytes)) return expectErrno(result, "EINVAL");
+  if (move.newPages === 0) return expectErrno(result, "EINVAL");
+  if (modern && !process.isMapped(move.from)) return expectErrno(result, "EFAULT");
+  if (fixed || keeps) {
+    const refused = clearTarget(process, move);
+    if (refused !== undefined) return expectErrno(result, refused);
+  }
+  return follow(model, process, move, result);
+};
+
+/** What mremap does to a fixed target and to a tail before it looks at the area. */
+function clearTarget(process: FlatProcess, { from, oldPages, newPages, flags, target }: Move): string | undefined {
+  const to = pageOf(target);
+  if (!isAligned(target)) return "EINVAL";
+  if (from + oldPages > to && to + newPages > from) return "EINVAL";
+  if ((flags & MREMAP_FIXED) !== 0) process.unmap(to, to + newPages);
+  return undefined;
+}
+
+function follow(model: FlatModel, process: FlatProcess, move: Move, result: Result): Verdict {
+  const { from, newPages, flags } = move;
+  if (move.oldPages > newPages) process.unmap(from + newPages, from + move.oldPages);
+  const oldPages = Math.min(move.oldPages, newPages);
+  const inPlace = (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) === 0;
+  if (inPlace && move.oldPages >= newPages && (model.rules.personality === "linux-6.1" || move.oldPages > newPages)) {
+    return stays(result, from);
+  }
+  const first = process.pages.get(from);
+  if (first === undefined) {
+    // An area of the filler, which the model does not follow.
+    if (process.isMapped(from)) return undefined;
+    return expectErrno(result, "EFAULT");
+  }
+  if (oldPages === 0 && !first.shared && model.rules.personality === "linux-6.1") return expectErrno(result, "EINVAL");
+  if (!isUniform(process, from, oldPages)) return expectErrno(result, "EFAULT");
+  if (result.kind === "errno") return mayFail(process, move, oldPages, result.errno);
+  if (result.kind !== "address") return textOf(result);
+  const to = pageOf(result.address);
+  if (to === from && inPlace) grow(process, first, from, oldPages, newPages);
+  else {
+    const wrong = wrongTarget(process, move, to);
+    if (wrong !== undefined) return wrong;
+    transfer(process, { from, to, oldPages, newPages, keeps: (flags & MREMAP_DONTUNMAP) !== 0 });
+  }
+  if (first.locked && newPages > oldPages) populateWhatCan(process, to + oldPages, to + newPages);
+  return undefined;
+}
+
+const stays = (result: Result, from: Vpn): Verdict =>
+  result.kind === "address" && pageOf(result.address) === from ? undefined : `${textOf(result)}, expected page ${from}`;
+
+/** Whether pages can be one area: same backing, in order, and same treatment. */
+function isUniform(process: FlatProcess, from: Vpn, pages: number): boolean {
+  const first = process.pages.get(from)!;
+  for (let at = 1; at < pages; at++) {
+    const flat = process.pages.get(from + at);
+    if (flat === undefined || flat.file !== first.file || flat.shared !== first.shared) return false;
+    if (flat.rights !== first.rights || flat.locked !== first.locked || flat.growsDown !== first.growsDown)
+      return false;
+    if (first.file !== null && flat.index !== first.index + at) return false;
+  }
+  return true;
+}
+
+/** Errors that depend on where areas begin and end, or on room. */
+function mayFail(process: FlatProcess, { from, newPages, flags }: Move, oldPages: number, errno: string): Verdict {
+  if (errno === "EFAULT") return oldPages > 1 ? undefined : "EFAULT, and one page is always one area";
+  if (errno !== "ENOMEM" || newPages === oldPages) return errno;
+  const room = process.isFree(from + oldPages, from + newPages);
+  // The area may go on beyond what was named, and then it cannot grow in place.
+  if ((flags & MREMAP_MAYMOVE) === 0 && room && oldPages > 0) return "ENOMEM, and there is room";
+  return undefined;
+}
+
+function wrongTarget(process: FlatProcess, { flags, target, newPages }: Move, to: Vpn): Verdict {
+  if ((flags & MREMAP_MAYMOVE) === 0) return "moved, and was not allowed to";
+  if ((flags & MREMAP_FIXED) !== 0)
+    return to === pageOf(target) ? undefined : `moved to page ${to}, not to ${pageOf(target)}`;
+  return process.isFree(to, to + newPages) ? undefined : `moved to page ${to}, where something was`;
+}
+
+function grow(process: FlatProcess, first: FlatPage, from: Vpn, oldPages: number, newPages: number): void {
+  for (let at = oldPages; at < newPages; at++) {
+    process.pages.set(from + at, { ...first, own: null, mayBeFreed: false, index: first.index + at });
+  }
+}
+
+interface Transfer {
+  readonly from: Vpn;
+  readonly to: Vpn;
+  readonly oldPages: number;
+  readonly newPages: number;
+  readonly keeps: boolean;
+}
+
+function transfer(process: FlatProcess, { from, to, oldPages, newPages, keeps }: Transfer): void {
+  const first = process.pages.get(from)!;
+  for (let at = 0; at < newPages; at++) {
+    const moved = at < oldPages ? process.pages.get(from + at)! : { ...first, own: null, mayBeFreed: false };
+    process.pages.set(to + at, { ...moved, index: first.index + at });
+  }
+  for (let at = 0; at < oldPages; at++) {
+    if (keeps) process.change(from + at, { own: null, mayBeFreed: false, locked: false });
+    else process.pages.delete(from + at);
+  }
+}
+
+export const remapFilePages: FlatCall = (_model, process, args, result) => {
+  if (result.kind === "errno") return ["EINVAL", "ENOSYS", "ENOMEM"].includes(result.errno) ? undefined : result.errno;
+  const [address, sizeBytes, index] = args as [number, number, number];
+  const first = pageOf(address);
+  const pages = Math.floor(sizeBytes / PAGE_SIZE);
+  const flat = process.pages.get(first);
+  if (flat === undefined || !flat.shared) return "0, and there is no shared mapping";
+  place(process, first, pages, flat, index);
+  populate(process, first, first + pages);
+  return undefined;
+};
+
+/** brk never says why: it gives the new break, or the old one. */
+export const changeBreak: FlatCall = (model, process, args, result) => {
+  const wanted = model.breakStart + args[0]!;
+  if (result.kind !== "address") return textOf(result);
+  const { address } = result;
+  if (address !== wanted)
+    return address === process.breakEnd ? undefined : `${address}, neither the old nor the new break`;
+  const oldEnd = pagesIn(process.breakEnd);
+  const newEnd = pagesIn(wanted);
+  if (newEnd > oldEnd && !process.isFree(oldEnd, newEnd)) return "the break has grown over a mapping";
+  process.unmap(newEnd, oldEnd);
+  const heap = newPage({ rights: PROT_READ | PROT_WRITE, locked: process.lockFuture !== "no" });
+  if (newEnd > oldEnd) place(process, oldEnd, newEnd - oldEnd, heap, 0);
+  process.breakEnd = wanted;
+  return undefined;
+};
