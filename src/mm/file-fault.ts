@@ -77,13 +77,7 @@ function* privateWriteFault(kernel: Kernel, vma: Vma, file: FileObject, page: Vp
  * The frame of the file's page, with a leaf table to map it in; or -EINVAL beyond the end, or -ENOMEM. The table comes
  * last: a fault that fails leaves none behind.
  */
-function* pageAndLeaf(
-  kernel: Kernel,
-  vma: Vma,
-  file: FileObject,
-  page: Vpn,
-  request: PageRequest,
-): Path<number> {
+function* pageAndLeaf(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn, request: PageRequest): Path<number> {
   for (;;) {
     const frame = yield* filePage(kernel, file, vma.indexAt(page), request);
     if (frame < 0 || kernel.tables.tryEnsureLeaf(vma.mm, page) !== NO_TABLE) return frame;
@@ -95,14 +89,7 @@ function* pageAndLeaf(
 const failure = (result: number): Verdict => (result === -ENOMEM ? FAULT_OOM : BUS_ADRERR);
 
 /** Maps a page of the file, unless somebody else has meanwhile. Requires: the leaf table is there. */
-function mapPage(
-  kernel: Kernel,
-  vma: Vma,
-  page: Vpn,
-  frame: Pfn,
-  flags: number,
-  request: PageRequest,
-): Verdict {
+function mapPage(kernel: Kernel, vma: Vma, page: Vpn, frame: Pfn, flags: number, request: PageRequest): Verdict {
   const { tables, entries } = kernel;
   const index = tables.indexAt(page, LEAF);
   const table = tables.openLeaf(vma.mm, page) as OpenTable;

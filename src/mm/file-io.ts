@@ -61,7 +61,7 @@ export function* readFile(
     const index = Math.floor(at / PAGE_SIZE);
     const inPage = at - index * PAGE_SIZE;
     const count = Math.min(PAGE_SIZE - inPage, length - done);
-    const frame = yield* pageForRead(kernel, file, index, Math.ceil((offset + length) / PAGE_SIZE));
+    const frame = yield* pageForRead(kernel, open, index, Math.ceil((offset + length) / PAGE_SIZE));
     if (frame < NOT_CACHED) return done > 0 ? done : frame;
     if (typeof bytes !== "number") {
       const into = bytes.subarray(done, done + count);
@@ -177,7 +177,7 @@ export function* allocateRange(
  * posix_fadvise. A shmem file has nowhere to be read from or written to, so it takes all advice and does nothing.
  *
  * @models linux-6.1 mm/fadvise.c generic_fadvise
- * @differs the habits that RANDOM and SEQUENTIAL announce for later reads are not kept
+ * @differs RANDOM and SEQUENTIAL change what later reads bring in, not what faults do
  */
 export function* fadvise(
   kernel: Kernel,
@@ -192,7 +192,10 @@ export function* fadvise(
   const { file } = open;
   if (file.kind === "shmem") return 0;
   const end = lengthBytes === 0 ? Number.POSITIVE_INFINITY : offset + lengthBytes;
-  if (advice === FADV_WILLNEED) {
+  if (advice === FADV_NORMAL) open.readahead.habit = "normal";
+  else if (advice === FADV_RANDOM) open.readahead.habit = "random";
+  else if (advice === FADV_SEQUENTIAL) open.readahead.habit = "sequential";
+  else if (advice === FADV_WILLNEED) {
     yield* readPages(kernel, file, -1, Math.floor(offset / PAGE_SIZE), Math.ceil(end / PAGE_SIZE));
   } else if (advice === FADV_DONTNEED) {
     yield* writeBack(kernel, file, Math.floor(offset / PAGE_SIZE), Math.ceil(end / PAGE_SIZE));
@@ -239,8 +242,9 @@ function refusedMode(mode: number, offset: number, lengthBytes: number): number 
 }
 
 /** The frame to read page `index` from, NOT_CACHED for a hole that reads as zeros, or -ENOMEM. */
-function* pageForRead(kernel: Kernel, file: FileObject, index: FileIndex, end: FileIndex): Path<number> {
+function* pageForRead(kernel: Kernel, open: OpenFile, index: FileIndex, end: FileIndex): Path<number> {
   const { frames } = kernel;
+  const { file } = open;
   for (;;) {
     const frame = file.pages.find(index);
     if (frame !== NOT_CACHED) {
@@ -249,7 +253,7 @@ function* pageForRead(kernel: Kernel, file: FileObject, index: FileIndex, end: F
       continue;
     }
     if (file.kind === "shmem") return NOT_CACHED;
-    const window = readWindow(kernel.tunables, file.readahead, index, Math.max(end, index + 1));
+    const window = readWindow(kernel.tunables, open.readahead, index, Math.max(end, index + 1));
     const result = yield* readPages(kernel, file, index, window.first, window.end);
     if (result < 0) return result;
   }

@@ -14,6 +14,7 @@ import { Mutex, RwSemaphore } from "../sync/lock.ts";
 import { DiskContents } from "./disk-contents.ts";
 import { FileMappings } from "./file-mappings.ts";
 import { PageCache } from "./page-cache.ts";
+import type { ReadaheadState } from "./readahead.ts";
 import type { Slab } from "./slab.ts";
 import { VM_SHARED, type Vma } from "./vma.ts";
 
@@ -58,9 +59,6 @@ export class FileObject {
   /** Whether it has a name, which keeps it too. */
   named = true;
 
-  /** Where a sequential reader is expected next, for readahead. */
-  readonly readahead = { next: -1, window: 0 };
-
   /** i_rwsem: held to write, truncate, punch. */
   readonly lock: Mutex;
   /** i_mmap_rwsem: protects `mappings`. */
@@ -89,6 +87,8 @@ export class OpenFile {
   readonly file: FileObject;
   readonly readable: boolean;
   readonly writable: boolean;
+  /** How its reader reads (f_ra). */
+  readonly readahead: ReadaheadState = { next: -1, window: 0, habit: "normal" };
 
   constructor(file: FileObject, access: "read" | "write" | "read-write") {
     this.file = file;

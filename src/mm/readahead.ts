@@ -16,10 +16,14 @@ export interface ReadaheadTunables {
   readonly readaheadPages: number;
 }
 
-/** A reader's habit: where the next sequential read would start, and how much was read at once last. */
+/** How one reader of a file reads. */
 export interface ReadaheadState {
+  /** Where its next read starts if it reads on. */
   next: FileIndex;
+  /** How many pages were read at once last. */
   window: number;
+  /** What it announced with posix_fadvise. */
+  habit: "normal" | "random" | "sequential";
 }
 
 export interface Window {
@@ -37,8 +41,8 @@ export function faultWindow(tunables: ReadaheadTunables, index: FileIndex, advic
 }
 
 /**
- * What a read call on pages `[index, end)` reads when page `index` is not cached: just these for a random reader; for a
- * sequential one a window that starts at four times the request and doubles up to the most.
+ * What a read call on pages `[index, end)` reads when page `index` is not cached: just these for a random reader; for one
+ * that starts at the front or reads on, a window that begins at four times the request and doubles up to the most.
  */
 export function readWindow(
   tunables: ReadaheadTunables,
@@ -46,12 +50,13 @@ export function readWindow(
   index: FileIndex,
   end: FileIndex,
 ): Window {
-  const most = Math.max(1, tunables.readaheadPages);
-  const wanted = end - index;
+  const most = Math.max(1, tunables.readaheadPages) * (state.habit === "sequential" ? 2 : 1);
+  const wanted = Math.max(1, end - index);
+  const readsOn = index === state.next;
   let pages = wanted;
-  if (index === state.next && state.window > 0) pages = Math.min(most, state.window * 2);
-  else if (index === 0 || index === state.next) pages = Math.min(most, wanted * 4);
-  pages = Math.max(pages, Math.min(wanted, most), 1);
+  if (state.habit !== "random" && readsOn && state.window > 0) pages = Math.min(most, state.window * 2);
+  else if (state.habit !== "random" && (readsOn || index === 0)) pages = Math.min(most, wanted * 4);
+  pages = Math.max(pages, Math.min(wanted, most));
   state.next = index + pages;
   state.window = pages;
   return { first: index, end: index + pages };
