@@ -1,0 +1,250 @@
+/**
+ * A small machine for tests: a whole kernel over a few thousand frames, one process with one thread, and a user who
+ * touches pages. A picture says what is mapped, one letter or word a page.
+ */
+import { bug } from "../base/errors.ts";
+import { addressOf, type Pfn, type Vpn } from "../base/units.ts";
+import { FETCH, LOAD, STORE } from "../hw/access.ts";
+import { Cpu } from "../hw/cpu.ts";
+import { type PagingFormatName, pagingFormats } from "../hw/paging-format.ts";
+import { PhysicalMemory } from "../hw/physical-memory.ts";
+import { Entries, type OpenTable, PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_PROT_NONE, PTE_WRITE } from "../hw/pte.ts";
+import { tlbPresets } from "../hw/tlb-presets.ts";
+import { type Path, runToCompletion } from "../sync/path.ts";
+import { defaultTunables, type Tunables } from "../tunables.ts";
+import { Allocator } from "./allocator.ts";
+import { ChainedAnonVmas } from "./anon-vma-chained.ts";
+import { SimpleAnonVmas } from "./anon-vma-simple.ts";
+import { Buddy } from "./buddy.ts";
+import { Counters } from "./counters.ts";
+import { Events } from "./events.ts";
+import { exitProcess } from "./exit.ts";
+import { handleFault, isRepaired, type Verdict } from "./fault.ts";
+import { type FileKind, type FileObject, Files, OpenFile } from "./file.ts";
+import { forkSpace } from "./fork.ts";
+import { Frames, PG_EXCLUSIVE, PG_RESERVED } from "./frames.ts";
+import type { Kernel } from "./kernel.ts";
+import { addressLayout } from "./layout.ts";
+import { Limits } from "./limits.ts";
+import { nonlinears } from "./nonlinear/nonlinears.ts";
+import { Commitment } from "./overcommit.ts";
+import { LEAF, NO_TABLE, PageTables } from "./page-table.ts";
+import { type PersonalityName, personalities } from "./personality.ts";
+import { Process, Thread } from "./process.ts";
+import { type ReverseMapName, reverseMaps } from "./rmap/reverse-maps.ts";
+import { Slabs, slubPacking } from "./slab.ts";
+import { createSpace, switchSpace } from "./space.ts";
+import type { Argument } from "./syscalls.ts";
+import { tlbFlushes } from "./tlb/tlb-flushes.ts";
+import { watermarkPolicies } from "./watermarks.ts";
+import { OWNER_BOOT, ZONE_NORMAL, Zone } from "./zone.ts";
+
+export interface TestMachine {
+  readonly format?: PagingFormatName;
+  readonly kernel?: PersonalityName;
+  readonly reverseMap?: ReverseMapName;
+  readonly tlbFlush?: keyof typeof tlbFlushes;
+  readonly frames?: number;
+  readonly cpus?: number;
+  readonly tunables?: Partial<Tunables>;
+}
+
+export const PROT_NONE = 0;
+export const READ = 1;
+export const READ_WRITE = 3;
+export const MAP_SHARED = 0x1;
+export const MAP_PRIVATE = 0x2;
+export const MAP_FIXED = 0x10;
+export const MAP_ANONYMOUS = 0x20;
+
+const objectSizes = { vma: 88, mm: 448, anonVma: 12, anonVmaChain: 32, task: 4096, treeNode: 576 };
+
+export function wireTestKernel(machine: TestMachine = {}): Kernel {
+  const count = machine.frames ?? 4096;
+  const format = pagingFormats[machine.format ?? "x86-64"];
+  const personality = personalities[machine.kernel ?? "linux-6.1"];
+  const tunables = { ...defaultTunables, ...machine.tunables };
+  const memory = new PhysicalMemory(count);
+  const frames = new Frames(count);
+  const zone = new Zone(ZONE_NORMAL, 0, count, new Buddy(frames, 0, count));
+  zone.addFree(2, count);
+  zone.addReserved(2, OWNER_BOOT);
+  const allocator = new Allocator(frames, [zone], watermarkPolicies["linux-6.1"], memory);
+  const entries = new Entries(memory, format);
+  const counters = new Counters();
+  const events = new Events();
+  const cpus = Array.from(
+    { length: machine.cpus ?? 1 },
+    (_, id) => new Cpu(id, memory, format, tlbPresets[format.levels < 4 ? "p6" : "icelake"]),
+  );
+  const tlbFlush = tlbFlushes[machine.tlbFlush ?? "per-range"]({ cpus, counters, events }, tunables);
+  const tables = new PageTables({
+    memory,
+    format,
+    entries,
+    frames,
+    allocator,
+    counters,
+    events,
+    tlbFlush,
+    userTopEntries: 3,
+  });
+  const slabs = new Slabs(allocator, objectSizes, slubPacking(1, 8));
+  const anonVmas = personality.anonVmas === "chained" ? new ChainedAnonVmas(slabs) : new SimpleAnonVmas(slabs);
+  const files = new Files(slabs.treeNodes);
+  const spaces: Kernel["spaces"] = new Set();
+  const zeroFrame: Pfn = 1;
+  frames.refs.write(zeroFrame, 1);
+  frames.setFlag(zeroFrame, PG_RESERVED);
+  const chains = { lineBytes: 32, pointerBytes: 4, slotBytes: 4 } as const;
+  const world = { frames, entries, tables, files, anonVmas, spaces, slabs, chains };
+  const userBytes = format.levels > 3 ? 2 ** 47 : 3 * 2 ** 30;
+  return {
+    memory,
+    format,
+    entries,
+    cpus,
+    frames,
+    allocator,
+    slabs,
+    zeroFrame,
+    tables,
+    tlbFlush,
+    anonVmas,
+    files,
+    spaces,
+    personality,
+    tunables,
+    counters,
+    events,
+    reverseMap: reverseMaps[machine.reverseMap ?? "object-anon"](world),
+    nonlinear: nonlinears.emulated,
+    commitment: new Commitment({
+      mode: 0,
+      ratio: 50,
+      totalPages: count,
+      swapPages: 0,
+      adminReservePages: 0,
+      userReservePages: 0,
+      obviousOvercommit: (pages) => pages > count,
+    }),
+    layout: addressLayout(format, userBytes, tunables.stackLimitBytes ?? Number.POSITIVE_INFINITY),
+  };
+}
+
+/** A kernel and its first process, which runs on CPU 0. */
+export class TestKernel {
+  readonly kernel: Kernel;
+  readonly thread: Thread;
+  private lastPid = 1;
+
+  constructor(machine: TestMachine = {}) {
+    this.kernel = wireTestKernel(machine);
+    const mm = createSpace(this.kernel, new Limits()) ?? bug("no memory for the first process");
+    this.thread = new Thread(1, new Process(1, "first", mm, null));
+    this.runs(this.thread);
+  }
+
+  /** The thread's CPU runs it. */
+  runs(thread: Thread): void {
+    switchSpace(this.kernel, this.kernel.cpus[thread.cpu]!, thread.mm);
+    this.kernel.tlbFlush.here = thread.cpu;
+  }
+
+  run<T>(path: Path<T>): T {
+    const result = runToCompletion(path);
+    if (this.kernel.tables.openTables !== 0) bug(`${this.kernel.tables.openTables} tables stay open`);
+    return result;
+  }
+
+  call(name: string, args: readonly Argument[], thread: Thread = this.thread): number {
+    const { calls } = this.kernel.personality;
+    const { path } = calls[name] ?? bug(`no call ${name}`);
+    return this.run(path(this.kernel, thread, args));
+  }
+
+  /** Maps `pages` pages at `page`; returns it. */
+  map(page: Vpn, pages: number, prot: number, flags: number, file: FileObject | null = null, firstIndex = 0): Vpn {
+    const opened = file === null ? null : new OpenFile(file, "read-write");
+    const all = flags | MAP_FIXED | (file === null ? MAP_ANONYMOUS : 0);
+    const args = [addressOf(page), addressOf(pages), prot, all, opened, addressOf(firstIndex)];
+    const result = this.call("mmap", args);
+    if (result < 0) bug(`mmap fails: ${result}`);
+    return page;
+  }
+
+  /** A file of `pages` pages. */
+  file(pages: number, kind: FileKind = "shmem"): FileObject {
+    return this.kernel.files.create({ name: "file", kind, sizeBytes: addressOf(pages) });
+  }
+
+  /** A user's access, tried until it succeeds or ends in a signal: how it ended. */
+  touch(page: Vpn, kind: number, thread: Thread = this.thread): Verdict {
+    this.runs(thread);
+    const { mmu } = this.kernel.cpus[thread.cpu]!;
+    while (!mmu.touch(page, kind)) {
+      const verdict = this.run(handleFault(this.kernel, thread, addressOf(mmu.faultPage), mmu.faultError));
+      if (!isRepaired(verdict)) return verdict;
+    }
+    return 0;
+  }
+
+  load(page: Vpn, thread: Thread = this.thread): Verdict {
+    return this.touch(page, LOAD, thread);
+  }
+
+  store(page: Vpn, thread: Thread = this.thread): Verdict {
+    return this.touch(page, STORE, thread);
+  }
+
+  fetch(page: Vpn, thread: Thread = this.thread): Verdict {
+    return this.touch(page, FETCH, thread);
+  }
+
+  /** A child of `thread`'s process, on the same CPU; null if there was no memory. */
+  fork(thread: Thread = this.thread): Thread | null {
+    const mm = this.run(forkSpace(this.kernel, thread));
+    if (mm === null) return null;
+    const pid = ++this.lastPid;
+    return new Thread(pid, new Process(pid, "child", mm, thread.process));
+  }
+
+  exit(thread: Thread): void {
+    this.run(exitProcess(this.kernel, thread.process, "exited", 0));
+  }
+
+  /** The entry's flags and frame; flags 0 if it is none. */
+  entry(page: Vpn, thread: Thread = this.thread): { flags: number; frame: Pfn } {
+    const { tables, entries } = this.kernel;
+    const frame = tables.tableAt(thread.mm, page, LEAF);
+    if (frame === NO_TABLE) return { flags: 0, frame: -1 };
+    const index = tables.indexAt(page, LEAF);
+    const table = frame as OpenTable;
+    const flags = entries.flags(table, index);
+    return { flags, frame: flags === 0 ? -1 : entries.frame(table, index) };
+  }
+
+  /**
+   * The pages of `[first, first + pages)`, a word each: `.` none, `Z` the zero page, otherwise `r` or `w` (or `-`,
+   * PROT_NONE), `a` and `d` for Accessed and Dirty, `!` if the page is nobody else's.
+   */
+  picture(first: Vpn, pages: number, thread: Thread = this.thread): string {
+    return Array.from({ length: pages }, (_, at) => this.word(first + at, thread)).join(" ");
+  }
+
+  private word(page: Vpn, thread: Thread): string {
+    const { flags, frame } = this.entry(page, thread);
+    if (flags === 0) return ".";
+    if (frame === this.kernel.zeroFrame) return "Z";
+    let word = (flags & PTE_WRITE) !== 0 ? "w" : "r";
+    if ((flags & (PTE_PRESENT | PTE_PROT_NONE)) === PTE_PROT_NONE) word = "-";
+    if ((flags & PTE_ACCESSED) !== 0) word += "a";
+    if ((flags & PTE_DIRTY) !== 0) word += "d";
+    return this.kernel.frames.has(frame, PG_EXCLUSIVE) ? `${word}!` : word;
+  }
+
+  /** Page tables by level, leaf tables first, the top one left out. */
+  tables(thread: Thread = this.thread): number[] {
+    return thread.mm.tablesByLevel.slice(LEAF, this.kernel.tables.levels);
+  }
+}
