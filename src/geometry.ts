@@ -79,6 +79,10 @@ export const geometrySchema = z.strictObject({
     .describe(
       "memory that a 32-bit kernel always has mapped, with its split; null: as its address map leaves room for",
     ),
+  cacheLineBytes: z
+    .union([z.literal(32), z.literal(64), z.literal(128)])
+    .default(64)
+    .describe("the CPU's cache line, which blocks of PTE chains fill"),
   dmaBytes: sizeSchema.default(16 * 2 ** 20).describe("where ZONE_DMA ends"),
 });
 
@@ -88,7 +92,7 @@ export type GeometryInput = z.input<typeof geometrySchema>;
 
 /** A geometry from a file or the command line. What is impossible is a UsageError that says why. */
 export function parseGeometry(input: unknown): Geometry {
-  const geometry = parseRecord(geometrySchema, "geometry", withFullNames(input));
+  const geometry = parseRecord(geometrySchema, "geometry", withFullNames(input), ["memory"]);
   for (const check of checks) check(geometry, pagingFormats[geometry.paging]);
   return geometry;
 }
@@ -141,7 +145,7 @@ const checks: readonly Check[] = [
     const most = format.maxFrames * PAGE_SIZE;
     if (memoryBytes <= most) return;
     const wider = Object.values(pagingFormats).find(({ maxFrames }) => maxFrames * PAGE_SIZE >= memoryBytes);
-    const remedy = wider === undefined ? "" : `; use paging=${wider.name}, or less memory`;
+    const remedy = wider === undefined ? "; use less memory" : `; use paging=${wider.name}, or less memory`;
     refuse(
       "memoryBytes",
       `${formatSize(memoryBytes)} are more than the ${formatSize(most)} that ${format.name} paging can address${remedy}`,

@@ -1,4 +1,4 @@
-/** The options of the axis `tlbFlush`. */
+/** The TLB flush strategies by the names that the design space gives them. */
 import type { Tunables } from "../../tunables.ts";
 import type { FlushParts, TlbFlush } from "../tlb-flush.ts";
 import { PerPage } from "./per-page.ts";
@@ -6,8 +6,7 @@ import { PerRange } from "./per-range.ts";
 import { WholeMm } from "./whole-mm.ts";
 
 export const tlbFlushes = {
-  "per-page": (parts: FlushParts): TlbFlush => new PerPage(parts),
-  "per-range": (parts: FlushParts, tunables: Tunables): TlbFlush =>
-    new PerRange(parts, tunables.singlePageFlushCeiling),
-  "whole-mm": (parts: FlushParts): TlbFlush => new WholeMm(parts),
+  "per-page": (parts) => new PerPage(parts),
+  "per-range": (parts, tunables) => new PerRange(parts, tunables.singlePageFlushCeiling),
+  "whole-mm": (parts) => new WholeMm(parts),
 } as const satisfies Record<string, (parts: FlushParts, tunables: Tunables) => TlbFlush>;

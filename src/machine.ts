@@ -1,0 +1,279 @@
+/**
+ * One machine, wired from its specification: hardware, the memory that its kernel leaves, one choice for each mechanism,
+ * and the processes that run. `wire` is the only reader of a design; nothing below it branches on one.
+ *
+ * Kernel paths run to completion here, one at a time, on the CPU of the thread that asks.
+ */
+import { ENOMEM } from "./base/errno.ts";
+import { bug, UsageError } from "./base/errors.ts";
+import { PAGE_SIZE, type Pfn, pageOf, type Vaddr } from "./base/units.ts";
+import { layOutMemory, startAllocator } from "./boot.ts";
+import { footprintOf } from "./footprint.ts";
+import { tlbShapeOf, userBytes } from "./geometry.ts";
+import { type Access, LOAD, STORE } from "./hw/access.ts";
+import { Cpu } from "./hw/cpu.ts";
+import { pagingFormats } from "./hw/paging-format.ts";
+import { PhysicalMemory } from "./hw/physical-memory.ts";
+import { Entries } from "./hw/pte.ts";
+import type { AddressSpace } from "./mm/address-space.ts";
+import { type Allocator, WANT_KERNEL } from "./mm/allocator.ts";
+import { anonVmaRules } from "./mm/anon-vma-rules.ts";
+import { Counters } from "./mm/counters.ts";
+import { Events } from "./mm/events.ts";
+import { execSpace } from "./mm/exec.ts";
+import { exitProcess } from "./mm/exit.ts";
+import { handleFault } from "./mm/fault.ts";
+import { Files, type OpenFile } from "./mm/file.ts";
+import { writeFile } from "./mm/file-io.ts";
+import { forkSpace } from "./mm/fork.ts";
+import { Frames, NO_FRAME, PG_RESERVED } from "./mm/frames.ts";
+import type { Kernel } from "./mm/kernel.ts";
+import { addressLayout } from "./mm/layout.ts";
+import { Limits } from "./mm/limits.ts";
+import { nonlinears } from "./mm/nonlinear/nonlinears.ts";
+import { Commitment } from "./mm/overcommit.ts";
+import { overcommitGuesses } from "./mm/overcommit-guess.ts";
+import { PageTables } from "./mm/page-table.ts";
+import { personalities } from "./mm/personality.ts";
+import { Process, type ProcessState, Thread } from "./mm/process.ts";
+import { readRemote } from "./mm/remote.ts";
+import { reverseMaps } from "./mm/rmap/reverse-maps.ts";
+import { Slabs, slabPacking, slubPacking } from "./mm/slab.ts";
+import { createSpace, switchSpace } from "./mm/space.ts";
+import type { Argument } from "./mm/syscalls.ts";
+import { tlbFlushes } from "./mm/tlb/tlb-flushes.ts";
+import { isRepaired, type Verdict } from "./mm/verdict.ts";
+import { OWNER_BOOT } from "./mm/zone.ts";
+import type { MachineSpec } from "./presets.ts";
+import { type Path, runToCompletion } from "./sync/path.ts";
+
+/** An access succeeded. Otherwise its outcome is the verdict on its fault: FAULT_OOM, SEGV_MAPERR and so on. */
+export const DONE = 0;
+
+export class Machine {
+  readonly spec: MachineSpec;
+  readonly kernel: Kernel;
+  /** Every process that ever ran, in the order of their birth. */
+  readonly processes: Process[] = [];
+  private lastTaskId = 0;
+
+  constructor(spec: MachineSpec) {
+    this.spec = spec;
+    this.kernel = wire(spec);
+  }
+
+  get cpus(): readonly Cpu[] {
+    return this.kernel.cpus;
+  }
+
+  // Processes.
+
+  /** A process with one thread and an empty address space. It is a KernelBug if there is no memory for that. */
+  spawn(name: string): Process {
+    const mm = createSpace(this.kernel, limitsOf(this.spec));
+    if (mm === null) bug(`no memory for the first page table of ${name}`);
+    return this.admit(new Process(++this.lastTaskId, name, mm, null));
+  }
+
+  /** One more thread of a process; it shares everything. */
+  spawnThread(process: Process): Thread {
+    const id = process.threads.length === 0 ? process.pid : ++this.lastTaskId;
+    const thread = new Thread(id, process);
+    thread.cpu = (id - 1) % this.cpus.length;
+    return thread;
+  }
+
+  /** A copy of the thread's process; or -ENOMEM. */
+  fork(thread: Thread): Process | number {
+    const { process } = thread;
+    const mm = this.run(thread, forkSpace(this.kernel, thread));
+    if (mm === null) return -ENOMEM;
+    return this.admit(new Process(++this.lastTaskId, process.name, mm, process));
+  }
+
+  /** A process that shares the thread's address space (vfork, CLONE_VM without CLONE_THREAD). */
+  share(thread: Thread): Process {
+    const { process } = thread;
+    process.mm.users++;
+    return this.admit(new Process(++this.lastTaskId, process.name, process.mm, process));
+  }
+
+  /** The thread's process starts over with an empty address space: 0 or -ENOMEM. */
+  exec(thread: Thread): number {
+    return this.run(thread, execSpace(this.kernel, thread));
+  }
+
+  /** The process ends by its own will, with a status. */
+  exit(process: Process, status: number): void {
+    this.end(process, "exited", status);
+  }
+
+  /** The process ends by a signal. */
+  kill(process: Process, signal: number): void {
+    this.end(process, "killed", signal);
+  }
+
+  // What a program does.
+
+  /** A user-mode access: tried again after each fault that could be repaired. DONE, or the verdict that ended it. */
+  access(thread: Thread, address: Vaddr, kind: Access): Verdict {
+    this.switchTo(thread);
+    const cpu = this.kernel.cpus[thread.cpu]!;
+    const page = pageOf(address);
+    while (!cpu.touch(page, kind)) {
+      const verdict = runToCompletion(handleFault(this.kernel, thread, address, cpu.mmu.faultError));
+      if (!isRepaired(verdict)) return verdict;
+    }
+    return DONE;
+  }
+
+  /** A system call by its name; its result, or -ERRNO. An unknown name is a KernelBug. */
+  call(thread: Thread, name: string, args: readonly Argument[]): number {
+    const call = this.kernel.personality.calls[name];
+    if (call === undefined) bug(`${this.spec.kernel} has no system call ${name}`);
+    return this.run(thread, call.path(this.kernel, thread, args));
+  }
+
+  /** The byte that the program sees. Requires: an access there has just succeeded. */
+  readByte(thread: Thread, address: Vaddr): number {
+    return this.kernel.memory.readByte(this.frameAt(thread, address, LOAD), address % PAGE_SIZE);
+  }
+
+  /** Stores a byte. Requires: a store there has just succeeded. */
+  writeByte(thread: Thread, address: Vaddr, value: number): void {
+    this.kernel.memory.writeByte(this.frameAt(thread, address, STORE), address % PAGE_SIZE, value);
+  }
+
+  /** The byte that /proc/PID/mem shows, whatever the area allows; or -EIO. */
+  peekByte(process: Process, address: Vaddr): number {
+    const reader = process.threads[0] ?? bug(`${process.name} has no thread`);
+    return this.run(reader, readRemote(this.kernel, reader, process, address));
+  }
+
+  /** Writes to a file from outside any program: bytes written, or -ERRNO. */
+  writeFile(file: OpenFile, offset: number, bytes: Uint8Array): number {
+    const writer = this.processes[0]?.threads[0] ?? bug("nobody is there to write a file");
+    return this.run(writer, writeFile(this.kernel, writer, file, bytes, offset));
+  }
+
+  /** Runs a kernel path of the thread's, on its CPU. */
+  run<T>(thread: Thread, path: Path<T>): T {
+    this.switchTo(thread);
+    return runToCompletion(path);
+  }
+
+  /** The thread's CPU runs in its address space from now on. */
+  switchTo(thread: Thread): void {
+    this.kernel.tlbFlush.here = thread.cpu;
+    switchSpace(this.kernel, this.kernel.cpus[thread.cpu]!, thread.mm);
+  }
+
+  private frameAt(thread: Thread, address: Vaddr, kind: Access): number {
+    const { mmu } = this.kernel.cpus[thread.cpu]!;
+    if (!mmu.translate(pageOf(address), kind)) bug(`${thread.name} may not reach ${address.toString(16)}`);
+    return mmu.lastFrame;
+  }
+
+  private admit(process: Process): Process {
+    this.processes.push(process);
+    this.spawnThread(process);
+    return process;
+  }
+
+  private end(process: Process, state: ProcessState, status: number): void {
+    const thread = process.threads[0];
+    if (thread !== undefined) this.kernel.tlbFlush.here = thread.cpu;
+    runToCompletion(exitProcess(this.kernel, process, state, status));
+  }
+}
+
+function limitsOf({ tunables }: MachineSpec): Limits {
+  const limits = new Limits();
+  limits.stackBytes = tunables.stackLimitBytes ?? Number.POSITIVE_INFINITY;
+  limits.lockedBytes = tunables.lockedLimitBytes ?? Number.POSITIVE_INFINITY;
+  limits.dataBytes = tunables.dataLimitBytes ?? Number.POSITIVE_INFINITY;
+  limits.addressSpaceBytes = tunables.addressSpaceLimitBytes ?? Number.POSITIVE_INFINITY;
+  limits.privilege = tunables.privilege;
+  return limits;
+}
+
+/** Puts the kernel together: hardware first, then memory, then the mechanisms that the design names. */
+function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel {
+  const format = pagingFormats[geometry.paging];
+  const footprint = footprintOf(name, geometry.paging);
+  const personality = personalities[name];
+  const boot = layOutMemory(geometry, footprint);
+
+  const memory = new PhysicalMemory(boot.frames);
+  const entries = new Entries(memory, format);
+  const shape = tlbShapeOf(geometry);
+  const cpus = Array.from({ length: geometry.cpus }, (_, id) => new Cpu(id, memory, format, shape));
+
+  const frames = new Frames(boot.frames);
+  const allocator = startAllocator(boot, frames, tunables, memory);
+  const { wordBytes } = footprint;
+  const packing = footprint.slabs === "slub" ? slubPacking(geometry.cpus, wordBytes) : slabPacking(wordBytes);
+  const slabs = new Slabs(allocator, footprint.objects, packing);
+  const counters = new Counters();
+  const events = new Events();
+  const spaces = new Set<AddressSpace>();
+  const files = new Files(slabs.treeNodes);
+  const anonVmas = anonVmaRules[personality.anonVmas](slabs);
+  const layout = addressLayout(format, userBytes(geometry), tunables.stackLimitBytes ?? 0);
+
+  const tlbFlush = tlbFlushes[design.tlbFlush]({ cpus, counters, events }, tunables);
+  const tables = new PageTables({
+    memory,
+    format,
+    entries,
+    frames,
+    allocator,
+    counters,
+    events,
+    tlbFlush,
+    userTopEntries: Math.ceil(layout.taskEnd / format.entrySpan(format.levels)),
+  });
+  const chains = { lineBytes: geometry.cacheLineBytes, pointerBytes: wordBytes, slotBytes: wordBytes };
+  const world = { frames, entries, tables, files, anonVmas, spaces };
+
+  return {
+    memory,
+    format,
+    entries,
+    cpus,
+    frames,
+    allocator,
+    slabs,
+    zeroFrame: zeroFrameOf(allocator, memory),
+    tables,
+    reverseMap: reverseMaps[design.reverseMap]({ ...world, slabs, chains }),
+    tlbFlush,
+    nonlinear: nonlinears[design.nonlinear],
+    anonVmas,
+    files,
+    commitment: new Commitment({
+      mode: tunables.overcommitMode,
+      ratio: tunables.overcommitRatio,
+      totalPages: allocator.managedPages,
+      swapPages: 0,
+      adminReservePages: tunables.adminReserveBytes / PAGE_SIZE,
+      userReservePages: tunables.userReserveBytes / PAGE_SIZE,
+      obviousOvercommit: overcommitGuesses[personality.overcommitGuess](allocator, tunables.privilege),
+    }),
+    spaces,
+    personality,
+    tunables,
+    layout,
+    counters,
+    events,
+  };
+}
+
+/** The frame that anonymous reads map: nobody counts its users, and it is never freed. */
+function zeroFrameOf(allocator: Allocator, memory: PhysicalMemory): Pfn {
+  const frame = allocator.tryAllocate(0, WANT_KERNEL, OWNER_BOOT);
+  if (frame === NO_FRAME) throw new UsageError("the machine has no frame left for the zero page; give it more memory");
+  memory.zero(frame);
+  allocator.frames.setFlag(frame, PG_RESERVED);
+  return frame;
+}
