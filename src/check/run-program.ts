@@ -5,14 +5,13 @@
  *     12 P0 mmap W+3fe0000 mf=2,0          result; minor and major faults that it took
  *     13 P0 w SEGV code=1 addr=W+10 err=6  signal, its code, the address, the page fault's error code
  */
-import { errnoName } from "../base/errno.ts";
+import { ENOSYS, errnoName } from "../base/errno.ts";
 import { bug } from "../base/errors.ts";
 import { PAGE_SIZE, type Vaddr } from "../base/units.ts";
 import { FETCH, LOAD, STORE } from "../hw/access.ts";
 import type { Machine } from "../machine.ts";
 import { BUS_ADRERR, SEGV_ACCERR, SEGV_MAPERR } from "../mm/fault.ts";
 import { OpenFile } from "../mm/file.ts";
-import { RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK, RLIMIT_STACK } from "../mm/limits.ts";
 import type { Process } from "../mm/process.ts";
 import type { Argument } from "../mm/syscalls.ts";
 import type { Outcome } from "./compare-outcomes.ts";
@@ -43,6 +42,7 @@ export class ProgramRun {
   constructor(machine: Machine, program: Program) {
     this.machine = machine;
     this.program = program;
+    machine.spawn("controller");
     for (const { file, bytes } of program.files) this.files[file] = makeFile(machine, file, bytes);
     this.executor = startExecutor(machine);
     this.processes[0] = this.executor.process;
@@ -99,15 +99,13 @@ export class ProgramRun {
         return this.touch(process, args[0]!, STORE) ?? this.store(process, args[0]!, args[1]!);
       case "x":
         return this.touch(process, args[0]!, FETCH) ?? " exec-ok";
-      case "rlimit":
-        return ` ${setLimit(process, args[0]!, args[1]!)}`;
       case "mincore":
         return this.mincore(process, args[0]!, args[1]!);
       case "fread":
         return this.fileRead(process, args[0]!, args[1]!);
       default: {
-        const result = this.call(process, operation.name, this.arguments(operation, args));
-        return this.resultText(operation, result);
+        const { name, args: callArgs } = this.systemCall(operation, args);
+        return this.resultText(operation, this.call(process, name, callArgs));
       }
     }
   }
@@ -120,7 +118,7 @@ export class ProgramRun {
   }
 
   /** The arguments of the system call behind an operation. */
-  private arguments({ name }: Operation, args: number[]): { name: string; args: Argument[] } {
+  private systemCall({ name }: Operation, args: number[]): { name: string; args: Argument[] } {
     const file = () => this.files[args[0]!] ?? null;
     switch (name) {
       case "mmap":
@@ -139,12 +137,16 @@ export class ProgramRun {
         return { name: "fadvise", args: [file(), args[1]!, args[2]!, args[3]!] };
       case "fsync":
         return { name, args: [file()] };
+      case "rlimit":
+        return { name: "setrlimit", args };
       default:
         return { name, args };
     }
   }
 
-  private call(process: Process, _operation: string, { name, args }: { name: string; args: Argument[] }): number {
+  /** A call that the kernel does not have is what a program sees it as. */
+  private call(process: Process, name: string, args: readonly Argument[]): number {
+    if (this.machine.kernel.personality.calls[name] === undefined) return -ENOSYS;
     return this.machine.call(process.threads[0]!, name, args);
   }
 
@@ -153,14 +155,14 @@ export class ProgramRun {
     const pages = Math.ceil(lengthBytes / PAGE_SIZE);
     const length = pages > MOST_VECTOR ? MOST_VECTOR * PAGE_SIZE : lengthBytes;
     const vector = new Uint8Array(Math.min(pages, MOST_VECTOR));
-    const result = this.machine.call(process.threads[0]!, "mincore", [address, length, vector]);
+    const result = this.call(process, "mincore", [address, length, vector]);
     if (result < 0) return ` ${errnoName(result)}`;
     return ` ${Array.from(vector, (byte) => byte & 1).join("")}`;
   }
 
   private fileRead(process: Process, file: number, offset: number): string {
     const buffer = new Uint8Array(1);
-    const result = this.machine.call(process.threads[0]!, "pread", [this.files[file] ?? null, buffer, offset]);
+    const result = this.call(process, "pread", [this.files[file] ?? null, buffer, offset]);
     if (result < 0) return ` ${errnoName(result)}`;
     return result === 0 ? " eof" : ` ${hexByte(buffer[0]!)}`;
   }
@@ -250,16 +252,6 @@ function makeFile(machine: Machine, number: number, bytes: number): OpenFile {
     machine.writeFile(opened, page * PAGE_SIZE + MARK_OFFSET, Uint8Array.of(MARK_FIRST + (page & 15)));
   }
   return opened;
-}
-
-/** setrlimit of both limits, as root. */
-function setLimit({ limits }: Process, resource: number, value: number): number {
-  const bytes = value >= 2 ** 64 - 1 ? Number.POSITIVE_INFINITY : value;
-  if (resource === RLIMIT_DATA) limits.dataBytes = bytes;
-  else if (resource === RLIMIT_STACK) limits.stackBytes = bytes;
-  else if (resource === RLIMIT_MEMLOCK) limits.lockedBytes = bytes;
-  else if (resource === RLIMIT_AS) limits.addressSpaceBytes = bytes;
-  return 0;
 }
 
 /** Runs one program on a fresh machine. */

@@ -1,6 +1,6 @@
 /** The flat model of madvise: of all advice, little shows. */
 import { PAGE_SIZE, pageOf, type Vpn } from "../../base/units.ts";
-import { breakSharing, type FlatPage, type FlatProcess, isBeyondEnd, PROT_WRITE } from "./flat-memory.ts";
+import { breakSharing, type FlatPage, type FlatProcess, isBeyondEnd, PROT_READ, PROT_WRITE } from "./flat-memory.ts";
 import { expectErrno, type FlatCall } from "./flat-model.ts";
 
 const MADV_WILLNEED = 3;
@@ -31,8 +31,7 @@ function drop(process: FlatProcess, page: Vpn): undefined {
 
 function populatePage(process: FlatProcess, page: Vpn, flat: FlatPage, forWrite: boolean): string | undefined {
   if (flat.rights === 0 || (forWrite && (flat.rights & PROT_WRITE) === 0)) return "EINVAL";
-  // A read wants the right to read, or one that implies it.
-  if (!forWrite && (flat.rights & ~PROT_WRITE) === 0) return "EINVAL";
+  if (!forWrite && (flat.rights & PROT_READ) === 0) return "EINVAL";
   if (isBeyondEnd(flat)) return "EFAULT";
   if (forWrite && !flat.shared) breakSharing(process, page);
   return undefined;

@@ -1,0 +1,30 @@
+/**
+ * The machine on which programs are compared with the recorded answers of a real one: one CPU, far more memory than
+ * any program uses, and a kernel preset.
+ */
+
+import type { Design } from "../design.ts";
+import { parseGeometry } from "../geometry.ts";
+import type { PagingFormatName } from "../hw/paging-format.ts";
+import { Machine } from "../machine.ts";
+import { kernelPreset, type MachineSpec } from "../presets.ts";
+import { parseRecord } from "../size-schema.ts";
+import { tunablesSchema } from "../tunables.ts";
+
+const MEMORY = "256M";
+/** The TLB of the CPU that each format came with. */
+const tlbs = { i386: "p6", pae: "p6", "x86-64": "skylake-sp", "x86-64-la57": "icelake" } as const;
+
+/** What such a machine is made from. */
+export function oracleSpec(paging: PagingFormatName, kernel: string, design: Partial<Design> = {}): MachineSpec {
+  const preset = kernelPreset(kernel);
+  return {
+    geometry: parseGeometry({ memoryBytes: MEMORY, paging, tlb: tlbs[paging], bootMemory: "none" }),
+    design: { ...preset.design, ...design },
+    tunables: parseRecord(tunablesSchema, "tunables", preset.tunables),
+    kernel: preset.personality,
+    seed: 0,
+  };
+}
+
+export const oracleMachine = (paging: PagingFormatName): Machine => new Machine(oracleSpec(paging, "linux-6.1"));
