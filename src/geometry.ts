@@ -80,7 +80,7 @@ export const geometrySchema = z.strictObject({
       "memory that a 32-bit kernel always has mapped, with its split; null: as its address map leaves room for",
     ),
   cacheLineBytes: z
-    .union([z.literal(32), z.literal(64), z.literal(128)])
+    .literal([32, 64, 128])
     .default(64)
     .describe("the CPU's cache line, which blocks of PTE chains fill"),
   dmaBytes: sizeSchema.default(16 * 2 ** 20).describe("where ZONE_DMA ends"),

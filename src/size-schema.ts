@@ -30,16 +30,27 @@ function whyNoSize(text: unknown): string | undefined {
   }
 }
 
-/** Parses a record that a person wrote; a mistake becomes a UsageError that names the key and what was expected. */
-export function parseRecord<S extends z.ZodObject>(schema: S, what: string, input: unknown): z.output<S> {
+/**
+ * Parses a record that a person wrote; a mistake becomes a UsageError that names the key and what was expected.
+ * `shorthands` are keys that were replaced before, and may be suggested.
+ */
+export function parseRecord<S extends z.ZodObject>(
+  schema: S,
+  what: string,
+  input: unknown,
+  shorthands: readonly string[] = [],
+): z.output<S> {
   const result = schema.safeParse(input, { reportInput: true });
   if (result.success) return result.data;
-  throw new UsageError(result.error.issues.map((issue) => describeIssue(schema, what, issue)).join("\n"));
+  throw new UsageError(
+    result.error.issues
+      .map((issue) => describeIssue([...shorthands, ...Object.keys(schema.shape)], what, issue))
+      .join("\n"),
+  );
 }
 
-function describeIssue(schema: z.ZodObject, what: string, issue: z.core.$ZodIssue): string {
+function describeIssue(known: readonly string[], what: string, issue: z.core.$ZodIssue): string {
   if (issue.code === "unrecognized_keys" && issue.path.length === 0) {
-    const known = Object.keys(schema.shape);
     const unknown = issue.keys.map((key) => `"${key}"${didYouMean(key, known)}`).join(", ");
     return `${what} has no ${unknown}; known: ${known.join(", ")}`;
   }

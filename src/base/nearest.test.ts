@@ -9,12 +9,15 @@ test.each([
   ["tblflush", "tlbFlush"],
   ["NonLinear", "nonlinear"],
   ["nonlinaer", "nonlinear"],
+  ["revMap", "reverseMap"],
+  ["tlb", "tlbFlush"],
 ])("%s is nearest to %s", (word, expected) => {
   expect(nearest(word, axes)).toBe(expected);
 });
 
 test("a word that is like none of them has no nearest", () => {
   expect(nearest("placement", axes)).toBeUndefined();
+  expect(nearest("x", ["y"])).toBeUndefined();
   expect(didYouMean("placement", axes)).toBe("");
 });
 

@@ -1,10 +1,13 @@
 /** "Did you mean": the known word that is nearest to one that somebody typed. */
 
-/** The candidate within a third of the word's length in edits (at least one edit), or undefined. */
-export function nearest(word: string, candidates: Iterable<string>): string | undefined {
+/**
+ * The candidate within a third of the word's length in edits (one edit, if that is less, but never all of the word);
+ * else the first that the word abbreviates, as `revMap` does `reverseMap`; or undefined.
+ */
+export function nearest(word: string, candidates: readonly string[]): string | undefined {
   const wanted = normal(word);
   let best: string | undefined;
-  let bestDistance = Math.max(1, Math.floor(wanted.length / 3)) + 1;
+  let bestDistance = Math.min(Math.max(1, Math.floor(wanted.length / 3)), wanted.length - 1) + 1;
   for (const candidate of candidates) {
     const distance = editDistance(wanted, normal(candidate));
     if (distance < bestDistance) {
@@ -12,11 +15,19 @@ export function nearest(word: string, candidates: Iterable<string>): string | un
       bestDistance = distance;
     }
   }
-  return best;
+  return best ?? candidates.find((candidate) => abbreviates(wanted, normal(candidate)));
+}
+
+/** Whether `short`, of three letters or more, starts as `long` does and leaves out some of its letters. */
+function abbreviates(short: string, long: string): boolean {
+  if (short.length < 3 || short[0] !== long[0]) return false;
+  let at = 0;
+  for (const letter of long) if (letter === short[at]) at++;
+  return at === short.length;
 }
 
 /** ` (did you mean "x"?)`, or nothing: to append to an error's first half. */
-export function didYouMean(word: string, candidates: Iterable<string>): string {
+export function didYouMean(word: string, candidates: readonly string[]): string {
   const candidate = nearest(word, candidates);
   return candidate === undefined ? "" : ` (did you mean "${candidate}"?)`;
 }

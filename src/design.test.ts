@@ -1,0 +1,99 @@
+import { describe, expect, test } from "vitest";
+import { UsageError } from "./base/errors.ts";
+import {
+  axisNames,
+  type Design,
+  describeAxis,
+  designRules,
+  designSchema,
+  designSpace,
+  optionsOf,
+  parseDesign,
+  type Rule,
+  settleDesign,
+} from "./design.ts";
+
+const base: Design = { reverseMap: "object-anon", tlbFlush: "per-range", nonlinear: "emulated" };
+
+test("every question is one, and every option is a sentence", () => {
+  for (const axis of axisNames) {
+    expect(designSpace[axis].question).toMatch(/\?$/);
+    for (const sentence of Object.values(designSpace[axis].options)) expect(sentence).toMatch(/^[A-Z].*\.$/);
+  }
+});
+
+test("chosen options replace those of the base", () => {
+  expect(parseDesign({ reverseMap: "none" }, base)).toEqual({ ...base, reverseMap: "none" });
+  expect(parseDesign({}, base)).toEqual(base);
+});
+
+test("an unknown axis or option is refused with the nearest one", () => {
+  expect(() => parseDesign({ reversemaps: "none" }, base)).toThrow('did you mean "reverseMap"');
+  expect(() => parseDesign({ tlbFlush: "whole-mmm" }, base)).toThrow('did you mean "whole-mm"');
+  expect(() => parseDesign({ tlbFlush: 3 }, base)).toThrow(UsageError);
+  expect(() => parseDesign({ toString: "x" }, base)).toThrow('there is no axis "toString"');
+  expect(() => parseDesign({ tlbFlush: "toString" }, base)).toThrow(UsageError);
+});
+
+test("an axis explains itself", () => {
+  expect(describeAxis("tlbFlush").split("\n")).toHaveLength(1 + optionsOf("tlbFlush").length);
+  expect(describeAxis("tlbFlush")).toContain("per-range  Each page of a short range");
+  expect(() => describeAxis("tlb")).toThrow('did you mean "tlbFlush"');
+});
+
+test("every design of the table can be built, or a rule says why not", () => {
+  for (const rule of designRules)
+    expect(settleDesign({ ...base, ...rule.when }, new Set(axisNames))).toHaveProperty("illegal");
+  for (const axis of axisNames) {
+    for (const option of optionsOf(axis))
+      expect(designSchema.safeParse({ ...base, [axis]: option }).success).toBe(true);
+  }
+  expect(designSchema.safeParse({ ...base, tlbFlush: "never" }).success).toBe(false);
+});
+
+describe("rules", () => {
+  const rules: Rule[] = [
+    {
+      when: { reverseMap: "none", nonlinear: "emulated" },
+      reason: "pieces are found through the reverse map",
+      instead: { nonlinear: "unsupported" },
+    },
+    { when: { reverseMap: "none", tlbFlush: "per-page" }, reason: "nobody knows the pages" },
+  ];
+
+  test("a legal design stays as it is", () => {
+    expect(settleDesign(base, new Set(), rules)).toEqual({ design: base, moves: [] });
+  });
+
+  test("a coupled axis that nobody asked for follows, and the move says why", () => {
+    const wanted: Design = { ...base, reverseMap: "none" };
+    expect(settleDesign(wanted, new Set(["reverseMap"] as const), rules)).toEqual({
+      design: { ...wanted, nonlinear: "unsupported" },
+      moves: [
+        { axis: "nonlinear", from: "emulated", to: "unsupported", reason: "pieces are found through the reverse map" },
+      ],
+    });
+  });
+
+  test("an axis that was asked for never moves: the cell is illegal, with its reason", () => {
+    const wanted: Design = { ...base, reverseMap: "none" };
+    expect(settleDesign(wanted, new Set(["reverseMap", "nonlinear"] as const), rules)).toEqual({
+      illegal: "reverseMap=none with nonlinear=emulated: pieces are found through the reverse map",
+    });
+  });
+
+  test("a rule without a way out makes the cell illegal", () => {
+    const wanted: Design = { reverseMap: "none", tlbFlush: "per-page", nonlinear: "unsupported" };
+    expect(settleDesign(wanted, new Set(), rules)).toEqual({
+      illegal: "reverseMap=none with tlbFlush=per-page: nobody knows the pages",
+    });
+  });
+
+  test("rules that push one axis to and fro end as illegal, not in a loop", () => {
+    const circle: Rule[] = [
+      { when: { tlbFlush: "per-range" }, reason: "a", instead: { tlbFlush: "per-page" } },
+      { when: { tlbFlush: "per-page" }, reason: "b", instead: { tlbFlush: "per-range" } },
+    ];
+    expect(settleDesign(base, new Set(), circle)).toEqual({ illegal: "tlbFlush=per-page: b" });
+  });
+});
