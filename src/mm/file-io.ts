@@ -291,16 +291,17 @@ function* reservePages(kernel: Kernel, file: FileObject, from: number, to: numbe
   const first = Math.floor(from / PAGE_SIZE);
   const end = Math.ceil(to / PAGE_SIZE);
   for (let index = first; index < end; index++) {
-    const frame = file.pages.find(index);
-    if (frame !== NOT_CACHED) {
-      makeUptodate(kernel, frame);
-      continue;
+    const known = file.pages.find(index);
+    if (known !== NOT_CACHED) makeUptodate(kernel, known);
+    else {
+      const result = yield* addPage(kernel, file, index, 0);
+      if (result < 0) {
+        forgetReserved(kernel, file, first, index);
+        return result;
+      }
     }
-    const result = yield* addPage(kernel, file, index, 0);
-    if (result < 0) {
-      forgetReserved(kernel, file, first, index);
-      return result;
-    }
+    // Clean pages of shmem may be dropped: they were never written, so they are holes again. These must stay.
+    setDirty(kernel, file, index, file.pages.find(index));
   }
   return 0;
 }

@@ -104,8 +104,6 @@ export function* addPage(kernel: Kernel, file: FileObject, index: FileIndex, sta
   frames.index.write(frame, index);
   frames.setFlag(frame, file.kind === "shmem" ? PG_SWAPBACKED | state : state);
   memory.zero(frame);
-  // A page of shmem has no other place: as long as it exists it is newer than anything on disk.
-  if (file.kind === "shmem") setDirty(kernel, file, index, frame);
   return 0;
 }
 
