@@ -41,9 +41,9 @@ export function benchHits(now: () => number, seconds = 1): Measurement {
   return measure("accesses that mostly hit the TLB", { words, pages }, now, seconds);
 }
 
-/** Records at random over 8 GiB, of which next to all miss the TLB. */
+/** Records at random over 512 MiB, of which next to all miss the TLB. */
 export function benchMisses(now: () => number, seconds = 1): Measurement {
-  const areaPages = 1 << 21;
+  const areaPages = 1 << 17;
   const random = generator(2);
   const pages = Float64Array.from({ length: RECORDS }, () => FIRST_PAGE + Math.floor(random() * areaPages));
   const words = Uint32Array.from({ length: RECORDS }, (_, index) => pickKind(random()) | (index << 14));

@@ -17,13 +17,13 @@ import type { PagingFormat } from "./paging-format.ts";
 import type { PhysicalMemory } from "./physical-memory.ts";
 import { Tlb, type TlbShape } from "./tlb.ts";
 import {
-  ENTRY_GLOBAL,
-  ENTRY_SUPERVISOR_WRITE,
-  ENTRY_USER_WRITE,
-  entryAllows,
+  allows,
   MISS,
-  makeEntry,
+  RIGHT_GLOBAL,
+  RIGHT_SUPERVISOR_WRITE,
+  RIGHT_USER_WRITE,
   SUPERVISOR,
+  type TlbArray,
 } from "./tlb-array.ts";
 
 /** The page fault's error code. */
@@ -66,6 +66,8 @@ export class Mmu {
   fullFlushes = 0;
 
   private readonly walker: PageWalker;
+  /** By kind of access: the TLB's first-level array of 4 KiB pages. */
+  private readonly small: readonly TlbArray[];
   /** By limits and DIRTY: the rights of a TLB entry. */
   private readonly rightsOf: Int32Array;
 
@@ -77,6 +79,7 @@ export class Mmu {
   ) {
     this.format = format;
     this.tlb = new Tlb(shape, format);
+    this.small = this.tlb.small;
     this.walker = new PageWalker(memory, format, shape.walkCache);
     this.rightsOf = rightsTable(controls);
   }
@@ -143,30 +146,32 @@ export class Mmu {
   }
 
   private access(page: Vpn, kind: Access, right: number): boolean {
-    const array = this.tlb.small[kind]!;
+    const array = this.small[kind]!;
     const slot = array.find(page);
-    if (slot !== MISS && entryAllows(array.entries[slot]!, right)) return true;
-    return this.accessSlowly(page, kind, right, slot === MISS ? MISS : array.entries[slot]!);
+    if (slot === MISS) return this.accessSlowly(page, kind, right);
+    const rights = array.rights[slot]!;
+    return allows(rights, right) || this.refused(page, kind, right, rights);
   }
 
-  /** The first level's 4 KiB entry is missing, or does not let the access through. */
-  private accessSlowly(page: Vpn, kind: Access, right: number, small: number): boolean {
-    let entry = small === MISS ? this.tlb.findLarge(page, kind) : small;
-    if (entry === MISS) {
-      if (kind === FETCH) this.missesInstruction++;
-      else this.missesData++;
-      entry = this.tlb.findSecond(page, kind);
-      if (entry === MISS) return this.walk(page, kind, right);
-      this.secondLevelHits++;
-      if (entryAllows(entry, right)) {
-        this.tlb.promote(page, kind, entry);
-        return true;
-      }
-    } else if (entryAllows(entry, right)) {
-      return true;
+  /** The first level's entries of 4 KiB pages do not have the page. */
+  private accessSlowly(page: Vpn, kind: Access, right: number): boolean {
+    const { tlb } = this;
+    if (tlb.findLarge(page, kind)) {
+      return allows(tlb.foundRights, right) || this.refused(page, kind, right, tlb.foundRights);
     }
-    const mayWrite = right < SUPERVISOR ? ENTRY_USER_WRITE : ENTRY_SUPERVISOR_WRITE;
-    if (kind !== STORE || (entry & mayWrite) === 0) return this.fault(page, kind, right, FAULT_PROTECTION);
+    if (kind === FETCH) this.missesInstruction++;
+    else this.missesData++;
+    if (!tlb.findSecond(page, kind)) return this.walk(page, kind, right);
+    this.secondLevelHits++;
+    if (!allows(tlb.foundRights, right)) return this.refused(page, kind, right, tlb.foundRights);
+    tlb.promote(page, kind);
+    return true;
+  }
+
+  /** The TLB has the page, and the access does not go through: a fault, or a store that must set D first. */
+  private refused(page: Vpn, kind: Access, right: number, rights: number): boolean {
+    const mayWrite = right < SUPERVISOR ? RIGHT_USER_WRITE : RIGHT_SUPERVISOR_WRITE;
+    if (kind !== STORE || (rights & mayWrite) === 0) return this.fault(page, kind, right, FAULT_PROTECTION);
     this.dirtyUpdates++;
     this.tlb.forget(page, kind);
     return this.walk(page, kind, right);
@@ -182,11 +187,10 @@ export class Mmu {
     }
     const dirty = kind === STORE || walker.isDirty ? DIRTY : 0;
     const rights = this.rightsOf[walker.limits + dirty]!;
-    if (!entryAllows(rights, right)) return this.fault(page, kind, right, FAULT_PROTECTION);
+    if (!allows(rights, right)) return this.fault(page, kind, right, FAULT_PROTECTION);
     if (kind === STORE) walker.markDirty(page);
     else walker.markAccessed(page);
-    const entry = makeEntry(walker.frame, walker.isGlobal ? rights | ENTRY_GLOBAL : rights);
-    this.tlb.fill(page, kind, walker.level - 1, entry);
+    this.tlb.fill(page, kind, walker.level - 1, walker.frame, walker.isGlobal ? rights | RIGHT_GLOBAL : rights);
     return true;
   }
 
@@ -211,13 +215,13 @@ function rightsTable(controls: MmuControls): Int32Array {
     const fetch = (index & LIMIT_NO_EXECUTE) === 0 ? 1 << FETCH : 0;
     const store = (index & DIRTY) !== 0 ? 1 << STORE : 0;
     const write = (index & LIMIT_WRITE) !== 0;
-    const user = fetch | (1 << LOAD) | (write ? store | ENTRY_USER_WRITE : 0);
+    const user = fetch | (1 << LOAD) | (write ? store | RIGHT_USER_WRITE : 0);
     const supervisorWrite = write || !controls.writeProtect;
     const supervisor = fetch | (1 << LOAD) | (supervisorWrite ? store : 0);
     return (
       ((index & LIMIT_USER) !== 0 ? user : 0) |
       (supervisor << SUPERVISOR) |
-      (supervisorWrite ? ENTRY_SUPERVISOR_WRITE : 0)
+      (supervisorWrite ? RIGHT_SUPERVISOR_WRITE : 0)
     );
   });
 }

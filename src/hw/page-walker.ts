@@ -26,12 +26,7 @@ import {
   type ReservedBits,
   reservedBits,
 } from "./pte.ts";
-import { entryFrame, MISS, makeEntry, TlbArray, waysOf } from "./tlb-array.ts";
-
-export interface WalkCacheShape {
-  readonly entries: number;
-  readonly ways: number | "full";
-}
+import { type Associativity, MISS, TlbArray } from "./tlb-array.ts";
 
 /** How a walk ends. */
 export const FOUND = 0;
@@ -79,7 +74,7 @@ export class PageWalker {
   /** By number of a leaf table's span: the table, and the limits above it where a TLB entry has its rights. */
   private readonly leafTables: TlbArray | undefined;
 
-  constructor(memory: PhysicalMemory, format: PagingFormat, cache: WalkCacheShape | undefined) {
+  constructor(memory: PhysicalMemory, format: PagingFormat, cache: Associativity | undefined) {
     this.memory = memory;
     this.format = format;
     this.entryWords = format.entryWords;
@@ -87,7 +82,7 @@ export class PageWalker {
     this.leafSpan = format.span(1);
     this.path = new Int32Array(format.levels + 1);
     this.topTables = new Int32Array(format.cachesTopLevel ? format.topEntries : 0).fill(NO_TABLE);
-    this.leafTables = cache && new TlbArray(cache.entries, waysOf(cache), "lru");
+    this.leafTables = cache && new TlbArray(cache, "lru");
   }
 
   get isDirty(): boolean {
@@ -143,11 +138,7 @@ export class PageWalker {
   markAccessed(page: Vpn): void {
     if ((this.common & PTE_ACCESSED) === 0) this.setAccessed(page);
     if (this.leafTables !== undefined && this.start > 1 && this.level === 1) {
-      this.leafTables.insert(
-        Math.floor(page / this.leafSpan),
-        makeEntry(this.path[1]!, this.outerLimits),
-        this.leafTables.ways,
-      );
+      this.rememberLeafTable(this.leafTables, page);
     }
   }
 
@@ -157,16 +148,19 @@ export class PageWalker {
     if (!this.isDirty) this.setBits(page, this.level, PTE_DIRTY);
   }
 
+  private rememberLeafTable(leafTables: TlbArray, page: Vpn): void {
+    leafTables.insert(Math.floor(page / this.leafSpan), this.path[1]!, this.outerLimits, leafTables.ways);
+  }
+
   /** Where the walk starts, and what is allowed there. */
   private begin(page: Vpn): void {
     const { format, leafTables, path } = this;
     if (leafTables !== undefined) {
       const slot = leafTables.find(Math.floor(page / this.leafSpan));
       if (slot !== MISS) {
-        const cached = leafTables.entries[slot]!;
         this.start = 1;
-        path[1] = entryFrame(cached);
-        this.limits = cached & (LIMITS - 1);
+        path[1] = leafTables.frames[slot]!;
+        this.limits = leafTables.rights[slot]!;
         return;
       }
     }

@@ -5,10 +5,11 @@
  *
  *   none      nobody has written it since it was free; it reads as zero and costs nothing
  *   zero      every word is known to be zero; it costs nothing either
- *   literal   1024 words of its own, in one slot of a chunk
+ *   literal   1024 words of its own, in a slot
  *
- * behind one interface of words. A directory in sections says which: a section appears at the first write to one of its
- * frames. Slots of frames that became zero or none are used again before a new chunk is taken from the host.
+ * behind one interface of words. What a frame is stands in its section of `states`: a section appears at the first write
+ * to one of its frames. Slots of frames that became zero or none are used again. A word is found by three reads of flat
+ * arrays (section, state, word), because a page walk waits for each of them in turn.
  */
 import { bug, UsageError } from "../base/errors.ts";
 import { PAGE_SIZE, type Pfn } from "../base/units.ts";
@@ -24,18 +25,14 @@ const SECTION_SHIFT = 15;
 const FRAMES_PER_SECTION = 1 << SECTION_SHIFT;
 const SECTION_MASK = FRAMES_PER_SECTION - 1;
 const WORD_SHIFT = 10;
-const CHUNK_SHIFT = 10;
-const SLOTS_PER_CHUNK = 1 << CHUNK_SHIFT;
-const CHUNK_MASK = SLOTS_PER_CHUNK - 1;
-const CHUNK_BYTES = SLOTS_PER_CHUNK * PAGE_SIZE;
+/** The words of all slots are numbered by an int32. */
+const MOST_SLOTS = 2 ** (31 - WORD_SHIFT);
+const FIRST_SLOTS = 256;
 
-// What the directory says of a frame; a literal one says FIRST_SLOT + its slot.
+// What a state says of a frame; a literal one says FIRST_LITERAL + its slot.
 const NONE = 0;
 const ZERO = 1;
-const FIRST_SLOT = 2;
-
-/** Shared by all sections that nobody has written. */
-const untouched = new Int32Array(FRAMES_PER_SECTION);
+const FIRST_LITERAL = 2;
 
 /** What a memory may take of the host when nobody says otherwise. */
 const DEFAULT_LIMIT_BYTES = 8 * 2 ** 30;
@@ -43,14 +40,16 @@ const DEFAULT_LIMIT_BYTES = 8 * 2 ** 30;
 export class PhysicalMemory {
   readonly frames: number;
   readonly limitBytes: number;
-  /** By section of frames, by frame in it: NONE, ZERO or FIRST_SLOT + slot. */
-  private readonly directory: Int32Array[];
-  /** By chunk: the words of its slots. */
-  private readonly chunks: Int32Array[] = [];
+  /** By number of a section of frames: where its states start. Section 0 of `states` is that of untouched frames. */
+  private readonly sections: Int32Array;
+  /** By section, by frame in it: NONE, ZERO or FIRST_LITERAL + slot. */
+  private states = new Int32Array(FRAMES_PER_SECTION);
+  /** By slot, by word. */
+  private words = new Int32Array(0);
   /** Slots that were given back, to be used again. */
   private readonly freeSlots: number[] = [];
   private slotsTaken = 0;
-  private ownSections = 0;
+  private statesTaken = FRAMES_PER_SECTION;
 
   constructor(frames: number, limitBytes: number = DEFAULT_LIMIT_BYTES) {
     if (!Number.isInteger(frames) || frames < 1 || frames > MOST_FRAMES) {
@@ -58,29 +57,26 @@ export class PhysicalMemory {
     }
     this.frames = frames;
     this.limitBytes = limitBytes;
-    this.directory = new Array<Int32Array>(Math.ceil(frames / FRAMES_PER_SECTION)).fill(untouched);
+    this.sections = new Int32Array(Math.ceil(frames / FRAMES_PER_SECTION));
   }
 
   /** The word, as an int32. */
   read(frame: Pfn, word: number): number {
-    const state = this.directory[frame >>> SECTION_SHIFT]![frame & SECTION_MASK]!;
-    if (state < FIRST_SLOT) return 0;
-    const slot = state - FIRST_SLOT;
-    return this.chunks[slot >>> CHUNK_SHIFT]![((slot & CHUNK_MASK) << WORD_SHIFT) | word]!;
+    const state = this.states[this.sections[frame >>> SECTION_SHIFT]! + (frame & SECTION_MASK)]!;
+    return state < FIRST_LITERAL ? 0 : this.words[((state - FIRST_LITERAL) << WORD_SHIFT) + word]!;
   }
 
   write(frame: Pfn, word: number, value: number): void {
     let state = this.stateOf(frame);
-    if (state < FIRST_SLOT) {
+    if (state < FIRST_LITERAL) {
       if ((value | 0) === 0) {
         this.setState(frame, ZERO);
         return;
       }
-      state = this.takeSlot() + FIRST_SLOT;
+      state = this.takeSlot() + FIRST_LITERAL;
       this.setState(frame, state);
     }
-    const slot = state - FIRST_SLOT;
-    this.chunks[slot >>> CHUNK_SHIFT]![((slot & CHUNK_MASK) << WORD_SHIFT) | word] = value;
+    this.words[((state - FIRST_LITERAL) << WORD_SHIFT) + word] = value;
   }
 
   readByte(frame: Pfn, offset: number): number {
@@ -110,17 +106,18 @@ export class PhysicalMemory {
   copy(from: Pfn, to: Pfn): void {
     if (from === to) return;
     const source = this.stateOf(from);
-    if (source < FIRST_SLOT) {
+    if (source < FIRST_LITERAL) {
       this.drop(to);
       this.setState(to, source);
       return;
     }
     let target = this.stateOf(to);
-    if (target < FIRST_SLOT) {
-      target = this.takeSlot() + FIRST_SLOT;
+    if (target < FIRST_LITERAL) {
+      target = this.takeSlot() + FIRST_LITERAL;
       this.setState(to, target);
     }
-    this.wordsOf(target - FIRST_SLOT).set(this.wordsOf(source - FIRST_SLOT));
+    const first = (source - FIRST_LITERAL) << WORD_SHIFT;
+    this.words.copyWithin((target - FIRST_LITERAL) << WORD_SHIFT, first, first + WORDS_PER_FRAME);
   }
 
   contentsOf(frame: Pfn): Contents {
@@ -134,63 +131,74 @@ export class PhysicalMemory {
     return this.slotsTaken - this.freeSlots.length;
   }
 
-  /** What this memory takes of the host. */
+  /** What this memory takes of the host: room reserved but never written costs nothing. */
   get hostBytes(): number {
-    const sectionBytes = (this.ownSections + 1) * FRAMES_PER_SECTION * 4;
-    return this.chunks.length * CHUNK_BYTES + sectionBytes + this.directory.length * 8;
+    return this.slotsTaken * PAGE_SIZE + this.statesTaken * 4 + this.sections.length * 4;
   }
 
   private stateOf(frame: Pfn): number {
     if (!(frame >= 0 && frame < this.frames)) bug(`frame ${frame} is outside physical memory of ${this.frames} frames`);
-    return this.directory[frame >>> SECTION_SHIFT]![frame & SECTION_MASK]!;
+    return this.states[this.sections[frame >>> SECTION_SHIFT]! + (frame & SECTION_MASK)]!;
   }
 
   private setState(frame: Pfn, state: number): void {
-    const number = frame >>> SECTION_SHIFT;
-    let section = this.directory[number]!;
-    if (section === untouched) {
+    let section = this.sections[frame >>> SECTION_SHIFT]!;
+    if (section === 0) {
       if (state === NONE) return;
-      this.reserve(FRAMES_PER_SECTION * 4);
-      section = new Int32Array(FRAMES_PER_SECTION);
-      this.directory[number] = section;
-      this.ownSections++;
+      section = this.takeSection();
+      this.sections[frame >>> SECTION_SHIFT] = section;
     }
-    section[frame & SECTION_MASK] = state;
+    this.states[section + (frame & SECTION_MASK)] = state;
   }
 
   private drop(frame: Pfn): void {
     const state = this.stateOf(frame);
-    if (state >= FIRST_SLOT) this.freeSlots.push(state - FIRST_SLOT);
+    if (state >= FIRST_LITERAL) this.freeSlots.push(state - FIRST_LITERAL);
+  }
+
+  private takeSection(): number {
+    const section = this.statesTaken;
+    this.reserve(FRAMES_PER_SECTION * 4);
+    if (section === this.states.length) this.states = grown(this.states, section * 2);
+    this.statesTaken += FRAMES_PER_SECTION;
+    return section;
   }
 
   /** A slot of zero words. */
   private takeSlot(): number {
     const free = this.freeSlots.pop();
     if (free !== undefined) {
-      this.wordsOf(free).fill(0);
+      this.words.fill(0, free << WORD_SHIFT, (free + 1) << WORD_SHIFT);
       return free;
     }
-    if (this.slotsTaken === this.chunks.length * SLOTS_PER_CHUNK) {
-      this.reserve(CHUNK_BYTES);
-      this.chunks.push(new Int32Array(SLOTS_PER_CHUNK * WORDS_PER_FRAME));
+    this.reserve(PAGE_SIZE);
+    const slots = this.words.length >>> WORD_SHIFT;
+    if (this.slotsTaken === slots) {
+      this.words = grown(this.words, Math.min(Math.max(FIRST_SLOTS, slots * 2), MOST_SLOTS) * WORDS_PER_FRAME);
     }
     return this.slotsTaken++;
   }
 
-  private wordsOf(slot: number): Int32Array {
-    const first = (slot & CHUNK_MASK) << WORD_SHIFT;
-    return this.chunks[slot >>> CHUNK_SHIFT]!.subarray(first, first + WORDS_PER_FRAME);
-  }
-
   private reserve(bytes: number): void {
     const need = this.hostBytes + bytes;
-    if (need <= this.limitBytes) return;
-    throw new UsageError(
-      `the contents of simulated memory need at least ${mebibytes(need)} MiB of this host, the limit is ` +
-        `${mebibytes(this.limitBytes)} MiB (${this.literalFrames} frames hold data): ` +
-        "raise the limit, simulate a smaller machine, or run a workload that writes less",
-    );
+    if (need <= this.limitBytes && this.slotsTaken < MOST_SLOTS) return;
+    throw new UsageError(hostMemoryMessage(need, Math.min(this.limitBytes, MOST_SLOTS * PAGE_SIZE)));
   }
 }
+
+/** The same words in a longer array; the host backs its rest when it is written. */
+function grown(array: Int32Array<ArrayBuffer>, length: number): Int32Array<ArrayBuffer> {
+  try {
+    const longer = new Int32Array(length);
+    longer.set(array);
+    return longer;
+  } catch {
+    throw new UsageError(hostMemoryMessage(length * 4, array.length * 4));
+  }
+}
+
+const hostMemoryMessage = (needBytes: number, limitBytes: number): string =>
+  `the contents of simulated memory need at least ${mebibytes(needBytes)} MiB of this host, the limit is ` +
+  `${mebibytes(limitBytes)} MiB: raise the limit, simulate a smaller machine, or run a workload that writes less`;
 
 const mebibytes = (bytes: number): string => (bytes / 2 ** 20).toFixed(1);

@@ -11,20 +11,17 @@
 import { bug, UsageError } from "../base/errors.ts";
 import type { Pfn, Vpn } from "../base/units.ts";
 import type { Access } from "./access.ts";
-import type { WalkCacheShape } from "./page-walker.ts";
 import type { PagingFormat } from "./paging-format.ts";
-import { entryFrame, entryRights, MISS, makeEntry, type Replacement, TlbArray, waysOf } from "./tlb-array.ts";
+import { type Associativity, MISS, type Replacement, TlbArray } from "./tlb-array.ts";
 
 /** `2M` stands for i386's pages of 4 MiB too. */
 export type PageSize = "4K" | "2M" | "1G";
 
-export interface ArrayShape {
+export interface ArrayShape extends Associativity {
   /** The sizes that it holds. */
   readonly pages: readonly PageSize[];
   /** Larger sizes that it holds in pieces of the largest size of `pages`. A first level does so with what it lacks. */
   readonly splits?: readonly PageSize[];
-  readonly entries: number;
-  readonly ways: number | "full";
   /** How many of the ways may hold large pages; all if absent. Only with LRU. */
   readonly largeWays?: number;
 }
@@ -42,7 +39,7 @@ export interface TlbShape {
   readonly secondInstruction?: readonly ArrayShape[];
   readonly secondData?: readonly ArrayShape[];
   /** The walker's cache of entries that point to leaf tables. */
-  readonly walkCache?: WalkCacheShape;
+  readonly walkCache?: Associativity;
 }
 
 /** By index: a page size; the entry that maps it is at level index + 1. */
@@ -74,8 +71,10 @@ export class Tlb {
   readonly shape: TlbShape;
   /** By kind of access: the first-level array of 4 KiB pages. */
   readonly small: readonly TlbArray[];
-  /** Index of the size of the entry found last. */
+  /** What `findLarge` or `findSecond` found: the index of its size, its frame, its rights. */
   private foundSize = 0;
+  private foundFrame: Pfn = 0;
+  foundRights = 0;
   /** By size: its pages of 4 KiB. */
   private readonly pagesOf: readonly number[];
   private readonly first: Level;
@@ -92,7 +91,7 @@ export class Tlb {
     this.pagesOf = sizes.map((_, size) => format.entrySpan(size + 1));
     const built = new Map<ArrayShape, TlbArray>();
     const arrayOf = (array: ArrayShape): TlbArray => {
-      const known = built.get(array) ?? new TlbArray(array.entries, waysOf(array), shape.replacement);
+      const known = built.get(array) ?? new TlbArray(array, shape.replacement);
       built.set(array, known);
       return known;
     };
@@ -105,25 +104,25 @@ export class Tlb {
     this.arrays = [...built.values()];
   }
 
-  /** The first level's entry for a large page that holds `page`, as the last one used; or MISS. */
-  findLarge(page: Vpn, kind: Access): number {
-    return this.largestHeld === 0 ? MISS : this.find(this.first[kind]!, page, 1);
+  /** Looks for a large page that holds `page` in the first level, as a use of it. */
+  findLarge(page: Vpn, kind: Access): boolean {
+    return this.largestHeld > 0 && this.find(this.first[kind]!, page, 1);
   }
 
-  /** The second level's entry, as the last one used; or MISS. */
-  findSecond(page: Vpn, kind: Access): number {
+  /** Looks in the second level, as a use of what it finds. */
+  findSecond(page: Vpn, kind: Access): boolean {
     return this.find(this.second[kind]!, page, 0);
   }
 
-  /** Copies the entry that `findSecond` has just found to the first level. */
-  promote(page: Vpn, kind: Access, entry: number): void {
-    this.enter(this.first[kind]![this.foundSize], page, this.foundSize, entry);
+  /** Copies what `findSecond` has just found to the first level. */
+  promote(page: Vpn, kind: Access): void {
+    this.enter(this.first[kind]![this.foundSize], page, this.foundSize, this.foundFrame, this.foundRights);
   }
 
-  /** Enters what a walk found: the entry of the page of that size which holds `page`. The TLB must not hold it. */
-  fill(page: Vpn, kind: Access, size: number, entry: number): void {
-    this.enter(this.first[kind]![size], page, size, entry);
-    this.enter(this.second[kind]![size], page, size, entry);
+  /** Enters the page of that size which holds `page` and starts at `frame`. The TLB must not hold it. */
+  fill(page: Vpn, kind: Access, size: number, frame: Pfn, rights: number): void {
+    this.enter(this.first[kind]![size], page, size, frame, rights);
+    this.enter(this.second[kind]![size], page, size, frame, rights);
   }
 
   /** Forgets `page` for one kind of access, at both levels. */
@@ -138,7 +137,7 @@ export class Tlb {
     for (let size = 0; size <= this.largestHeld; size++) {
       const { array } = places[size]!;
       const slot = array.peek(this.tagOf(page, size));
-      if (slot !== MISS) return entryFrame(array.entries[slot]!) + (page % this.pagesOf[size]!);
+      if (slot !== MISS) return array.frames[slot]! + (page % this.pagesOf[size]!);
     }
     return bug(`the TLB does not hold page ${page}`);
   }
@@ -193,35 +192,35 @@ export class Tlb {
     const tag = array.tags[slot]!;
     const size = Math.floor(tag / SIZE_TAG);
     const pages = this.pagesOf[size]!;
-    const entry = array.entries[slot]!;
-    return { firstPage: (tag % SIZE_TAG) * pages, pages, frame: entryFrame(entry), rights: entryRights(entry) };
+    return { firstPage: (tag % SIZE_TAG) * pages, pages, frame: array.frames[slot]!, rights: array.rights[slot]! };
   }
 
-  private find(places: readonly (Place | undefined)[], page: Vpn, smallest: number): number {
+  private find(places: readonly (Place | undefined)[], page: Vpn, smallest: number): boolean {
     for (let size = smallest; size <= this.largestHeld; size++) {
       const place = places[size];
       if (place === undefined) continue;
       const slot = place.array.find(this.tagOf(page, size));
       if (slot === MISS) continue;
       this.foundSize = size;
-      return place.array.entries[slot]!;
+      this.foundFrame = place.array.frames[slot]!;
+      this.foundRights = place.array.rights[slot]!;
+      return true;
     }
-    return MISS;
+    return false;
   }
 
-  private enter(place: Place | undefined, page: Vpn, size: number, entry: number): void {
+  private enter(place: Place | undefined, page: Vpn, size: number, frame: Pfn, rights: number): void {
     if (place === undefined) return;
-    const held = place.size === size ? entry : this.pieceOf(page, size, place.size, entry);
     if (place.size > this.largestHeld) this.largestHeld = place.size;
-    place.array.insert(this.tagOf(page, place.size), held, place.ways);
+    const start = place.size === size ? frame : this.pieceOf(page, size, place.size, frame);
+    place.array.insert(this.tagOf(page, place.size), start, rights, place.ways);
   }
 
-  /** The entry of the smaller page around `page`, of the entry of a larger one. */
-  private pieceOf(page: Vpn, size: number, pieceSize: number, entry: number): number {
+  /** Where the smaller page around `page` starts in a larger one that starts at `frame`. */
+  private pieceOf(page: Vpn, size: number, pieceSize: number, frame: Pfn): Pfn {
     const within = page % this.pagesOf[size]!;
-    const pieceFrame = entryFrame(entry) + within - (within % this.pagesOf[pieceSize]!);
     this.holdsPieces = true;
-    return makeEntry(pieceFrame, entryRights(entry));
+    return frame + within - (within % this.pagesOf[pieceSize]!);
   }
 
   private forgetAt(places: readonly (Place | undefined)[], page: Vpn): void {
