@@ -50,12 +50,12 @@ export class ChainedAnonVmas implements AnonVmas {
   }
 
   prepare(vma: Vma): number {
-    if (this.memory.allocate("anon_vma_chain") < 0) return -ENOMEM;
+    if (this.memory.anonVmaChains.allocate() < 0) return -ENOMEM;
     let anonVma = neighbours(vma);
     if (anonVma === null) {
       anonVma = this.create(null);
       if (anonVma === null) {
-        this.memory.free("anon_vma_chain");
+        this.memory.anonVmaChains.free();
         return -ENOMEM;
       }
       // A root counts itself as a child, so that it is never reused by a grandchild.
@@ -69,7 +69,7 @@ export class ChainedAnonVmas implements AnonVmas {
 
   clone(destination: Vma, source: Vma): number {
     for (const { anonVma } of source.anonVmaChain) {
-      if (this.memory.allocate("anon_vma_chain") < 0) {
+      if (this.memory.anonVmaChains.allocate() < 0) {
         destination.anonVma = null;
         this.unlink(destination);
         return -ENOMEM;
@@ -88,7 +88,7 @@ export class ChainedAnonVmas implements AnonVmas {
     if (this.clone(child, parent) < 0) return -ENOMEM;
     if (child.anonVma !== null) return 0;
     const own = this.create(parent.anonVma);
-    if (own === null || this.memory.allocate("anon_vma_chain") < 0) {
+    if (own === null || this.memory.anonVmaChains.allocate() < 0) {
       if (own !== null) this.put(own);
       this.unlink(child);
       return -ENOMEM;
@@ -106,7 +106,7 @@ export class ChainedAnonVmas implements AnonVmas {
     for (let link = vma.anonVmaChain.pop(); link !== undefined; link = vma.anonVmaChain.pop()) {
       const { anonVma } = link;
       anonVma.links.delete(link);
-      this.memory.free("anon_vma_chain");
+      this.memory.anonVmaChains.free();
       if (anonVma.links.size > 0) continue;
       anonVma.parent.children--;
       emptied.push(anonVma);
@@ -124,7 +124,7 @@ export class ChainedAnonVmas implements AnonVmas {
   }
 
   private create(parent: AnonVma | null): AnonVma | null {
-    if (this.memory.allocate("anon_vma") < 0) return null;
+    if (this.memory.anonVmas.allocate() < 0) return null;
     const anonVma = this.registry.add(parent);
     if (parent !== null) anonVma.root.references++;
     return anonVma;
@@ -134,7 +134,7 @@ export class ChainedAnonVmas implements AnonVmas {
     anonVma.references--;
     if (anonVma.references > 0) return;
     this.registry.remove(anonVma);
-    this.memory.free("anon_vma");
+    this.memory.anonVmas.free();
     if (anonVma.root !== anonVma) this.put(anonVma.root);
   }
 }

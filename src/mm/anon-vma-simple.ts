@@ -43,7 +43,7 @@ export class SimpleAnonVmas implements AnonVmas {
   prepare(vma: Vma): number {
     let anonVma = neighbours(vma);
     if (anonVma === null) {
-      if (this.memory.allocate("anon_vma") < 0) return -ENOMEM;
+      if (this.memory.anonVmas.allocate() < 0) return -ENOMEM;
       anonVma = this.registry.add(null);
     }
     vma.anonVma = anonVma;
@@ -73,7 +73,7 @@ export class SimpleAnonVmas implements AnonVmas {
     anonVma.activeVmas--;
     if (anonVma.links.size > 0) return;
     this.registry.remove(anonVma);
-    this.memory.free("anon_vma");
+    this.memory.anonVmas.free();
   }
 
   mergeable(one: AnonVma | null, other: AnonVma | null): boolean {

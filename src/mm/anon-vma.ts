@@ -7,6 +7,7 @@
 import { bug } from "../base/errors.ts";
 import type { FileIndex } from "../base/units.ts";
 import type { Kernel } from "./kernel.ts";
+import type { Slabs } from "./slab.ts";
 import { VM_ACCESS, type Vma } from "./vma.ts";
 
 export class AnonVma {
@@ -51,10 +52,7 @@ export class AnonVmaChain {
 }
 
 /** The memory of anon_vmas and of their links. */
-export interface AnonVmaMemory {
-  allocate(what: "anon_vma" | "anon_vma_chain"): number;
-  free(what: "anon_vma" | "anon_vma_chain"): void;
-}
+export type AnonVmaMemory = Pick<Slabs, "anonVmas" | "anonVmaChains">;
 
 /** Who shares an anon_vma with whom. Results are 0 or -ENOMEM with nothing changed. */
 export interface AnonVmas {

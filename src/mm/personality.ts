@@ -2,9 +2,13 @@
  * How system calls and faults behave where kernels differ: the order of errors, where areas are placed, which of them
  * merge. A personality is a record beside the design: every design runs under every personality.
  */
+import type { Kernel } from "./kernel.ts";
+import type { MergeRange } from "./merge.ts";
+import type { OvercommitGuessName } from "./overcommit-guess.ts";
 import { linux2611 } from "./personalities/linux-2.6.11.ts";
 import { linux61 } from "./personalities/linux-6.1.ts";
 import type { SystemCalls } from "./syscalls.ts";
+import type { Vma } from "./vma.ts";
 
 export interface Personality {
   readonly name: string;
@@ -14,12 +18,14 @@ export interface Personality {
   readonly placement: "bottom-up-cached" | "top-down";
   /** Pages that stay free between a stack that grows and an area below it that can be touched. */
   readonly stackGuardPages: number;
-  /** The lowest page that a program may map (vm.mmap_min_addr). */
-  readonly lowestPage: number;
-  /** Who may write a private page in place: the only one who counts on it, or the only one who ever mapped it. */
-  readonly writeReuse: "counts" | "exclusive-bit";
-  /** Whether a read fault of a file maps the cached pages around it too. */
-  readonly faultAround: "none" | "aligned-window";
+  /** What RLIMIT_DATA bounds: the break alone, or all private writable memory. */
+  readonly dataLimit: "brk" | "all";
+  /** When vm.overcommit_memory = 0 refuses a request. */
+  readonly overcommitGuess: OvercommitGuessName;
+  /** VM_* bits of areas that never merge. */
+  readonly unmergeable: number;
+  /** How a new mapping joins the areas below and above it: the area that it is part of then, or null (merge.ts). */
+  readonly joinNew: (kernel: Kernel, below: Vma | null, above: Vma | null, range: MergeRange) => Vma | null;
   /** The calls, by name. */
   readonly calls: SystemCalls;
 }

@@ -25,7 +25,9 @@ export const VM_SEQ_READ = 0x8000;
 export const VM_RAND_READ = 0x1_0000;
 export const VM_DONTCOPY = 0x2_0000;
 export const VM_DONTEXPAND = 0x4_0000;
+/** Today; the same bit was VM_RESERVED, of which 2.6.11 has none here. */
 export const VM_LOCKONFAULT = 0x8_0000;
+export const VM_RESERVED = 0x8_0000;
 export const VM_ACCOUNT = 0x10_0000;
 export const VM_NORESERVE = 0x20_0000;
 export const VM_HUGETLB = 0x40_0000;
@@ -96,5 +98,7 @@ export class Vma {
 
 /** Whether writes to pages of such an area must be copied: private, and writable now or later. */
 export const isCopyOnWrite = (flags: number): boolean => (flags & (VM_SHARED | VM_MAYWRITE)) === VM_MAYWRITE;
+/** The index that a page of private memory has when it is first written: its own number there and then. */
+export const anonymousIndex = (page: Vpn): FileIndex => page as number;
 /** Whether a program may touch it at all: not PROT_NONE. */
 export const isAccessible = (vma: Vma): boolean => (vma.flags & VM_ACCESS) !== 0;

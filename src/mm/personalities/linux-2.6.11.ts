@@ -1,13 +1,40 @@
 /** Linux 2.6.11 of March 2005: areas placed bottom-up, anon_vmas shared by families, no guard below a stack. */
+import { mlock, munlock, munlockall } from "../lock.ts";
+import { mergeVma } from "../merge.ts";
 import type { Personality } from "../personality.ts";
+import { msync } from "../sync.ts";
+import { systemCalls } from "../syscalls.ts";
+import { munmap } from "../unmap.ts";
+import { VM_DONTCOPY, VM_DONTEXPAND, VM_IO, VM_RESERVED } from "../vma.ts";
+import { brk, madvise, mincore, mlockall, mprotect } from "./linux-2.6.11-calls.ts";
+import { mmap } from "./linux-2.6.11-map.ts";
+import { mremap } from "./linux-2.6.11-remap.ts";
 
 export const linux2611: Personality = {
   name: "linux-2.6.11",
   anonVmas: "simple",
   placement: "bottom-up-cached",
+  overcommitGuess: "free-and-cached",
   stackGuardPages: 0,
-  lowestPage: 0,
-  writeReuse: "counts",
-  faultAround: "none",
-  calls: {},
+  dataLimit: "brk",
+  unmergeable: VM_IO | VM_DONTCOPY | VM_DONTEXPAND | VM_RESERVED,
+  joinNew: (kernel, below, above, range) => {
+    const mm = below?.mm ?? above?.mm;
+    return mm === undefined ? null : mergeVma(kernel, mm, below, range);
+  },
+  calls: systemCalls({
+    mmap,
+    munmap,
+    mprotect,
+    mremap,
+    brk,
+    msync,
+    madvise,
+    mincore,
+    mlock,
+    mlock2: null,
+    munlock,
+    mlockall,
+    munlockall,
+  }),
 };

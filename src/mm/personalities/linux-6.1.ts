@@ -1,13 +1,40 @@
 /** Linux 6.1: the kernel that "today" means here. */
+import { advise } from "../advise.ts";
+import { brk } from "../brk.ts";
+import { mlock, mlock2, mlockall, munlock, munlockall } from "../lock.ts";
+import { mmap } from "../map.ts";
+import { expandInto } from "../merge.ts";
 import type { Personality } from "../personality.ts";
+import { mprotect } from "../protect.ts";
+import { mremap } from "../remap.ts";
+import { mincore } from "../resident.ts";
+import { msync } from "../sync.ts";
+import { systemCalls } from "../syscalls.ts";
+import { munmap } from "../unmap.ts";
+import { VM_SPECIAL } from "../vma.ts";
 
 export const linux61: Personality = {
   name: "linux-6.1",
   anonVmas: "chained",
   placement: "top-down",
+  overcommitGuess: "total-memory",
   stackGuardPages: 256,
-  lowestPage: 16,
-  writeReuse: "exclusive-bit",
-  faultAround: "aligned-window",
-  calls: {},
+  dataLimit: "all",
+  unmergeable: VM_SPECIAL,
+  joinNew: expandInto,
+  calls: systemCalls({
+    mmap,
+    munmap,
+    mprotect,
+    mremap,
+    brk,
+    msync,
+    madvise: advise,
+    mincore,
+    mlock,
+    mlock2,
+    munlock,
+    mlockall,
+    munlockall,
+  }),
 };

@@ -1,0 +1,87 @@
+/**
+ * A new area, once its place and its flags are decided: what lay there goes, memory is promised, and a neighbour grows
+ * over the place or a new area is made.
+ *
+ * @models linux-6.1 mm/mmap.c mmap_region, __mmap_region
+ */
+import { ENOMEM } from "../base/errno.ts";
+import type { FileIndex, Vpn } from "../base/units.ts";
+import type { Path } from "../sync/path.ts";
+import { account, mayExpand } from "./accounting.ts";
+import type { AddressSpace } from "./address-space.ts";
+import { OpenFile } from "./file.ts";
+import { createSharedMemory, holdFile, releaseFile } from "./file-lifetime.ts";
+import type { Kernel } from "./kernel.ts";
+import type { MergeRange } from "./merge.ts";
+import { mappedPages, unmap } from "./unmap.ts";
+import { VM_ACCOUNT, VM_LOCKED, VM_NORESERVE, VM_SHARED, VM_WRITE, type Vma } from "./vma.ts";
+import { createVma, insertVma } from "./vma-memory.ts";
+
+export interface Region {
+  readonly start: Vpn;
+  readonly pages: number;
+  /** VM_* bits. */
+  readonly flags: number;
+  /** Null: private memory, or (with VM_SHARED) new shared memory. */
+  readonly opened: OpenFile | null;
+  readonly fileIndex: FileIndex;
+}
+
+/** 0 or -ENOMEM; what lay there is gone in either case, unless there was no room for as much as before. */
+export function* mapRegion(kernel: Kernel, mm: AddressSpace, region: Region): Path<number> {
+  const { start, pages } = region;
+  const end = start + pages;
+  if (!mayExpand(kernel, mm, region.flags, pages)) {
+    if (!mayExpand(kernel, mm, region.flags, pages - mappedPages(mm, start, end))) return -ENOMEM;
+  }
+  if ((yield* unmap(kernel, mm, start, end)) < 0) return -ENOMEM;
+
+  const charged = isCharged(region.flags) ? pages : 0;
+  if (charged > 0 && kernel.commitment.charge(charged, mm) < 0) return -ENOMEM;
+  const flags = charged > 0 ? region.flags | VM_ACCOUNT : region.flags;
+  const vma = joinNeighbours(kernel, mm, region, flags) ?? createArea(kernel, mm, region, flags);
+  if (vma === null) {
+    kernel.commitment.uncharge(charged);
+    return -ENOMEM;
+  }
+  account(mm, flags, pages);
+  if ((flags & VM_LOCKED) !== 0) mm.lockedPages += pages;
+  return 0;
+}
+
+/** Whether private pages may be made there that no file can take back. */
+export const isCharged = (flags: number): boolean => (flags & (VM_NORESERVE | VM_SHARED | VM_WRITE)) === VM_WRITE;
+
+/** A neighbour that is of the same kind grows over the place. New shared memory has no kin. */
+function joinNeighbours(kernel: Kernel, mm: AddressSpace, region: Region, flags: number): Vma | null {
+  const { start, pages, opened, fileIndex } = region;
+  if (opened === null && (flags & VM_SHARED) !== 0) return null;
+  const above = mm.vmas.find(start);
+  const below = above === null ? mm.vmas.last : above.below;
+  const file = opened === null ? null : opened.file;
+  const range: MergeRange = { start, end: start + pages, flags, anonVma: null, file, opened, fileIndex };
+  return kernel.personality.joinNew(kernel, below, above, range);
+}
+
+function createArea(kernel: Kernel, mm: AddressSpace, region: Region, flags: number): Vma | null {
+  const { start, pages, fileIndex } = region;
+  const isNew = region.opened === null && (flags & VM_SHARED) !== 0;
+  const opened = isNew ? openSharedMemory(kernel, pages, flags) : region.opened;
+  if (isNew && opened === null) return null;
+  const file = opened === null ? null : opened.file;
+  const vma = createVma(kernel, mm, start, start + pages, flags, { file, opened, fileIndex });
+  if (vma !== null) insertVma(kernel, vma);
+  else if (isNew && file !== null) {
+    // The file has no name and nobody: it goes at once.
+    holdFile(file);
+    releaseFile(kernel, file);
+  }
+  return vma;
+}
+
+/** New shared memory: nobody but the area has it open. Null if so much may not be promised. */
+function openSharedMemory(kernel: Kernel, pages: number, flags: number): OpenFile | null {
+  const promise = (flags & VM_NORESERVE) === 0 ? "size" : "pages";
+  const file = createSharedMemory(kernel, "/dev/zero", pages, promise);
+  return file === null ? null : new OpenFile(file, "read-write");
+}

@@ -1,0 +1,64 @@
+/**
+ * mincore: which pages could be touched without a disk. A page that is mapped counts, and so does one that is only in
+ * the page cache.
+ *
+ * @models linux-6.1 mm/mincore.c mincore, do_mincore, mincore_pte_range
+ * @differs the answer is left in a host array: its own faults are not taken
+ */
+import { EINVAL, ENOMEM } from "../base/errno.ts";
+import { isPageAligned, PAGE_SIZE, pageOf, type Vaddr, type Vpn } from "../base/units.ts";
+import { PTE_PRESENT, PTE_PROT_NONE } from "../hw/pte.ts";
+import type { Path } from "../sync/path.ts";
+import type { AddressSpace } from "./address-space.ts";
+import { cachedPages } from "./file-pages.ts";
+import type { Kernel } from "./kernel.ts";
+import { LEAF } from "./page-table.ts";
+import type { Thread } from "./process.ts";
+import type { Vma } from "./vma.ts";
+
+/** The call: 0 or -ERRNO; `vector` gets a byte for each page, with bit 0 set if it is there. */
+export function* mincore(
+  kernel: Kernel,
+  thread: Thread,
+  address: Vaddr,
+  lengthBytes: number,
+  vector: Uint8Array,
+): Path<number> {
+  if (!isPageAligned(address)) return -EINVAL;
+  if (address + lengthBytes > kernel.layout.taskEnd * PAGE_SIZE) return -ENOMEM;
+  const { mm } = thread;
+  const first = pageOf(address);
+  const last = first + Math.ceil(lengthBytes / PAGE_SIZE);
+  for (let page = first; page < last; ) {
+    if (!mm.mmapSem.tryRead(thread)) yield* mm.mmapSem.read(thread);
+    const vma = mm.vmas.containing(page);
+    const end = vma === null ? page : Math.min(vma.end, last, page + PAGE_SIZE);
+    if (vma !== null) residentPages(kernel, mm, vma, page, end, vector.subarray(page - first, end - first));
+    mm.mmapSem.releaseRead(thread);
+    if (vma === null) return -ENOMEM;
+    page = end;
+  }
+  return 0;
+}
+
+function residentPages(kernel: Kernel, mm: AddressSpace, vma: Vma, first: Vpn, end: Vpn, vector: Uint8Array): void {
+  vector.fill(0);
+  if (vma.file !== null) {
+    const index = vma.indexAt(first);
+    cachedPages(kernel, vma.file, index, index + (end - first), (cached) => {
+      vector[cached - index] = 1;
+      return true;
+    });
+  }
+  const { tables, entries } = kernel;
+  for (let page = tables.nextLeaf(mm, first, end); page < end; ) {
+    const tableEnd = tables.endOf(page, LEAF, end);
+    const table = tables.open(tables.tableAt(mm, page, LEAF));
+    for (; page < tableEnd; page++) {
+      const flags = entries.flags(table, tables.indexAt(page, LEAF));
+      if ((flags & (PTE_PRESENT | PTE_PROT_NONE)) !== 0) vector[page - first] = 1;
+    }
+    tables.close(table);
+    page = tables.nextLeaf(mm, page, end);
+  }
+}

@@ -1,0 +1,69 @@
+/**
+ * msync: what was written through shared mappings goes to the file's disk. Holes are skipped and reported at the end.
+ *
+ * @models linux-6.1 mm/msync.c msync
+ */
+import { EBUSY, EINVAL, ENOMEM } from "../base/errno.ts";
+import { isPageAligned, pageOf, type Vaddr, type Vpn } from "../base/units.ts";
+import type { Path } from "../sync/path.ts";
+import type { Kernel } from "./kernel.ts";
+import type { Thread } from "./process.ts";
+import { VM_LOCKED, VM_SHARED } from "./vma.ts";
+import { alignUpWrapped, wordLimit } from "./words.ts";
+import { writeBack } from "./writeback.ts";
+
+export const MS_ASYNC = 1;
+export const MS_INVALIDATE = 2;
+export const MS_SYNC = 4;
+
+/** The call: 0 or -ERRNO. */
+export function* msync(
+  kernel: Kernel,
+  thread: Thread,
+  address: Vaddr,
+  lengthBytes: number,
+  flags: number,
+): Path<number> {
+  if ((flags & ~(MS_ASYNC | MS_INVALIDATE | MS_SYNC)) !== 0 || !isPageAligned(address)) return -EINVAL;
+  if ((flags & MS_ASYNC) !== 0 && (flags & MS_SYNC) !== 0) return -EINVAL;
+  // The length is rounded up before it can wrap, and what wraps to 0 syncs nothing.
+  const length = alignUpWrapped(kernel.layout, lengthBytes);
+  if (address + length >= wordLimit(kernel.layout)) return -ENOMEM;
+  if (length === 0) return 0;
+
+  const { mmapSem } = thread.mm;
+  if (!mmapSem.tryRead(thread)) yield* mmapSem.read(thread);
+  const first = pageOf(address);
+  const result = yield* syncRange(kernel, thread, first, first + pageOf(length), flags);
+  mmapSem.releaseRead(thread);
+  return result;
+}
+
+function* syncRange(kernel: Kernel, thread: Thread, first: Vpn, last: Vpn, flags: number): Path<number> {
+  const { vmas, mmapSem } = thread.mm;
+  let hole = 0;
+  let start = first;
+  while (start < last) {
+    const vma = vmas.find(start);
+    if (vma === null) return -ENOMEM;
+    if (start < vma.start) {
+      // MS_ASYNC alone does nothing but look for holes.
+      if (flags === MS_ASYNC) return -ENOMEM;
+      start = vma.start;
+      if (start >= last) return -ENOMEM;
+      hole = -ENOMEM;
+    }
+    if ((flags & MS_INVALIDATE) !== 0 && (vma.flags & VM_LOCKED) !== 0) return -EBUSY;
+    const end = Math.min(vma.end, last);
+    const { file } = vma;
+    const index = vma.indexAt(start);
+    const pages = end - start;
+    const sync = (flags & MS_SYNC) !== 0 && file !== null && (vma.flags & VM_SHARED) !== 0;
+    start = vma.end;
+    if (!sync) continue;
+    mmapSem.releaseRead(thread);
+    yield* writeBack(kernel, file, index, index + pages);
+    if (!mmapSem.tryRead(thread)) yield* mmapSem.read(thread);
+  }
+  return hole;
+}

@@ -1,0 +1,32 @@
+/**
+ * The arithmetic of `unsigned long`: numbers that programs pass reach 2^64 and wrap there (on 32 bits at 2^32), where
+ * doubles only grow. Sums and roundings are exact below 2^53 and, for whole pages, up to the top.
+ */
+import { PAGE_SIZE } from "../base/units.ts";
+import type { AddressLayout } from "./layout.ts";
+
+/** One more than the greatest unsigned long. */
+export const wordLimit = (layout: AddressLayout): number => (layout.abi === "i386" ? 2 ** 32 : 2 ** 64);
+
+/** `value` as an unsigned long: negative numbers are two's complement. */
+export function unsigned(layout: AddressLayout, value: number): number {
+  const limit = wordLimit(layout);
+  if (value >= limit) return limit === 2 ** 64 ? limit - UNREPRESENTABLE : value % limit;
+  if (value >= 0) return value;
+  const wrapped = value + limit;
+  return wrapped === limit ? limit - UNREPRESENTABLE : wrapped;
+}
+
+/** -1 and its neighbours have no double beside 2^64; the greatest one below stands for them, unaligned as they are. */
+const UNREPRESENTABLE = 2048;
+
+/** Rounds up to a whole page, without the wrap. */
+export const alignUp = (bytes: number): number => Math.ceil(bytes / PAGE_SIZE) * PAGE_SIZE;
+/** Rounds down to a whole page. */
+export const alignDown = (bytes: number): number => Math.floor(bytes / PAGE_SIZE) * PAGE_SIZE;
+
+/** PAGE_ALIGN: rounds up, and wraps to 0 at the top. */
+export function alignUpWrapped(layout: AddressLayout, bytes: number): number {
+  const aligned = alignUp(bytes);
+  return aligned >= wordLimit(layout) ? 0 : aligned;
+}
