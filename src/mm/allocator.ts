@@ -104,9 +104,7 @@ export class Allocator {
   /** Takes back 2^order frames that one `tryAllocate` gave; at most one reference may be left. */
   free(frame: Pfn, order: number): void {
     const { frames } = this;
-    if (frames.refs.read(frame) > 1) bug(`frame ${frame} is freed with ${frames.refs.read(frame)} references`);
-    if (frames.mapCount.read(frame) !== 0)
-      bug(`frame ${frame} is freed, and ${frames.mapCount.read(frame)} PTEs map it`);
+    if (frames.refs.read(frame) > 1 || frames.mapCount.read(frame) !== 0) this.refuse(frame);
     const zone = this.zoneOf(frame);
     zone.buddy.give(frame, order);
     zone.account(frames.owner.read(frame), -(1 << order));
@@ -176,6 +174,11 @@ export class Allocator {
       return block;
     }
     return NO_FRAME;
+  }
+
+  private refuse(frame: Pfn): never {
+    const { refs, mapCount } = this.frames;
+    bug(`frame ${frame} is freed with ${refs.read(frame)} references, and ${mapCount.read(frame)} PTEs map it`);
   }
 
   private routeFor(want: Want): Route {

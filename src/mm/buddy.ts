@@ -30,7 +30,10 @@ export class Buddy {
   private readonly frames: Frames;
   private readonly first: Pfn;
   private readonly end: Pfn;
-  /** By order: the first free block on its list, or NO_FRAME. Linked through `frames.next` and `previous`. */
+  /**
+   * By order: the first free block on its list, or NO_FRAME. Linked through `frames.next` and `previous`; what is before
+   * the first one is left undefined.
+   */
   private readonly heads: Int32Array;
   /** By order: blocks on its list. */
   private readonly listed: Int32Array;
@@ -72,7 +75,8 @@ export class Buddy {
     for (let have = order; have < this.orders; have++) {
       const block = this.heads[have];
       if (block !== NO_FRAME) {
-        this.unlink(block, have);
+        this.heads[have] = this.frames.next.read(block);
+        this.listed[have]--;
         return this.carve(block, have, order);
       }
     }
@@ -95,7 +99,6 @@ export class Buddy {
       if (buddy < start) start = buddy;
       size++;
     }
-    if (start !== at) this.blocks.write(at, 0);
     this.link(start + this.first, size);
   }
 
@@ -171,7 +174,6 @@ export class Buddy {
     const { next, previous } = this.frames;
     const head = this.heads[order];
     next.write(block, head);
-    previous.write(block, NO_FRAME);
     if (head !== NO_FRAME) previous.write(head, block);
     this.heads[order] = block;
     this.listed[order]++;
@@ -181,11 +183,14 @@ export class Buddy {
   private unlink(block: Pfn, order: number): void {
     const { next, previous } = this.frames;
     const after = next.read(block);
-    const before = previous.read(block);
-    if (before === NO_FRAME) this.heads[order] = after;
-    else next.write(before, after);
-    if (after !== NO_FRAME) previous.write(after, before);
     this.listed[order]--;
+    if (this.heads[order] === block) {
+      this.heads[order] = after;
+      return;
+    }
+    const before = previous.read(block);
+    next.write(before, after);
+    if (after !== NO_FRAME) previous.write(after, before);
   }
 
   private refuse(block: Pfn, order: number): never {
