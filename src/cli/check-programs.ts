@@ -5,11 +5,18 @@
  */
 import { parseArgs } from "node:util";
 import { UsageError } from "../base/errors.ts";
-import { compareOutcomes, formatOutcome, kindOf, type OutcomeFormat, parseOutcomes } from "../check/compare-outcomes.ts";
+import { requireClean } from "../check/audit/audit.ts";
+import {
+  compareOutcomes,
+  formatOutcome,
+  kindOf,
+  type OutcomeFormat,
+  parseOutcomes,
+} from "../check/compare-outcomes.ts";
+import { describe } from "../check/describe.ts";
 import { oracleMachine } from "../check/oracle-machine.ts";
 import { formatOperation, parsePrograms } from "../check/program.ts";
 import { runProgram } from "../check/run-program.ts";
-import { describe } from "../check/describe.ts";
 import { readText } from "./files.ts";
 
 const USAGE = "check-programs FILE --expect OUTCOMES [--only NAME] [--format x86-64|pae|i386] [--verbose]";
@@ -25,12 +32,15 @@ function main(): number {
       kind: { type: "string" },
       print: { type: "boolean", default: false },
       state: { type: "string" },
+      audit: { type: "boolean", default: false },
     },
   });
   const [file] = positionals;
   if (file === undefined || values.expect === undefined) throw new UsageError(USAGE);
   const format = values.format as OutcomeFormat;
-  const programs = parsePrograms(readText(file), file).filter(({ name }) => values.only === undefined || name === values.only);
+  const programs = parsePrograms(readText(file), file).filter(
+    ({ name }) => values.only === undefined || name === values.only,
+  );
   const expected = parseOutcomes(readText(values.expect));
   const histogram = new Map<string, string[]>();
   let passed = 0;
@@ -42,7 +52,9 @@ function main(): number {
     try {
       const machine = oracleMachine(format);
       const found = runProgram(machine, program, (operation, line) => {
-        if (values.state !== undefined && line.startsWith(`${values.state} `)) console.log(`${formatOperation(operation)}\n${line}\n${describe(machine)}`);
+        if (values.audit) requireClean(machine, `after ${line}`);
+        if (values.state !== undefined && line.startsWith(`${values.state} `))
+          console.log(`${formatOperation(operation)}\n${line}\n${describe(machine)}`);
       });
       if (values.print) process.stdout.write(formatOutcome(found));
       const differences = compareOutcomes(want, found, format);
@@ -62,7 +74,8 @@ function main(): number {
       }
     } catch (error) {
       kind = `threw: ${error instanceof Error ? error.message.slice(0, 90) : String(error)}`;
-      if (values.verbose && (values.kind === undefined || kind.startsWith(values.kind))) console.log(`${program.name}: ${error instanceof Error ? error.stack : error}`);
+      if (values.verbose && (values.kind === undefined || kind.startsWith(values.kind)))
+        console.log(`${program.name}: ${error instanceof Error ? error.stack : error}`);
     }
     histogram.set(kind, [...(histogram.get(kind) ?? []), program.name]);
   }
@@ -70,7 +83,9 @@ function main(): number {
   for (const [kind, names] of [...histogram].sort((a, b) => b[1].length - a[1].length)) {
     console.log(`${String(names.length).padStart(5)} first differ in ${kind}: ${names.slice(0, 4).join(" ")}`);
   }
-  console.log(`${passed} of ${programs.length} equal, ${seconds.toFixed(2)} s, ${(programs.length / seconds).toFixed(0)} programs/s`);
+  console.log(
+    `${passed} of ${programs.length} equal, ${seconds.toFixed(2)} s, ${(programs.length / seconds).toFixed(0)} programs/s`,
+  );
   return passed === programs.length ? 0 : 1;
 }
 

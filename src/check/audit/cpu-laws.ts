@@ -44,14 +44,29 @@ function disagreement(kernel: Kernel, { mmu }: Cpu, { firstPage, frame, rights }
 
 const tlbsNameNoFreeFrame: Law = {
   name: "tlbs-name-no-free-frame",
-  statement: "No TLB entry leads to a free frame, and no CPU's root is one.",
+  statement: "No TLB entry leads to a free frame.",
   check: ({ kernel, freeRanges }, report) => {
     const isFree = (frame: number) => freeRanges.some(({ first, end }) => frame >= first && frame < end);
     for (const cpu of kernel.cpus) {
-      if (cpu.mmu.root >= 0 && isFree(cpu.mmu.root)) report(`CPU ${cpu.id}: root ${cpu.mmu.root}`);
       for (const { firstPage, frame } of cpu.mmu.tlb.translations()) {
         if (isFree(frame)) report(`CPU ${cpu.id}, page 0x${firstPage.toString(16)}: frame ${frame}`);
       }
+    }
+  },
+};
+
+const rootsAreLoaded: Law = {
+  name: "roots-are-loaded",
+  statement:
+    "A CPU's root is the top table of the one address space that it runs in; a CPU that runs in none remembers nothing.",
+  check: ({ kernel }, report) => {
+    for (const { id, mmu } of kernel.cpus) {
+      const running = [...kernel.spaces].filter(({ cpus }) => cpus.has(id));
+      if (running.length > 1) report(`CPU ${id} runs in ${running.length} address spaces`);
+      if (running.length === 1 && running[0]!.root !== mmu.root)
+        report(`CPU ${id}: root ${mmu.root}, not ${running[0]!.root}`);
+      if (running.length === 0 && !mmu.tlb.translations().next().done)
+        report(`CPU ${id} runs nothing and has translations`);
     }
   },
 };
@@ -74,4 +89,10 @@ const locksAreFree: Law = {
   },
 };
 
-export const cpuLaws: readonly Law[] = [tlbsAgreeWithTables, tlbsNameNoFreeFrame, tablesAreClosed, locksAreFree];
+export const cpuLaws: readonly Law[] = [
+  tlbsAgreeWithTables,
+  tlbsNameNoFreeFrame,
+  rootsAreLoaded,
+  tablesAreClosed,
+  locksAreFree,
+];
