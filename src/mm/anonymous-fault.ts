@@ -4,62 +4,48 @@
  *
  * @models linux-6.1 mm/memory.c do_anonymous_page
  */
-import type { Vpn } from "../base/units.ts";
+import type { Pfn, Vpn } from "../base/units.ts";
 import { PTE_DIRTY, PTE_WRITE } from "../hw/pte.ts";
-import type { Path } from "../sync/path.ts";
 import { anonVmaPrepare } from "./anon-vma.ts";
+import { NO_FRAME } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
-import { entryFlags, mapNewAnonymous, userFrame } from "./mapped-frame.ts";
+import { entryFlags, mapNewAnonymous, tryUserFrame } from "./mapped-frame.ts";
 import { pagePolicy } from "./page-policy.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
-import { FAULT_MINOR, FAULT_OOM, type Intent, type Verdict } from "./verdict.ts";
+import { FAULT_MINOR, FAULT_OOM, type Intent, NEEDS_MEMORY, type Verdict } from "./verdict.ts";
 import { VM_WRITE, type Vma } from "./vma.ts";
 
 /** Requires: the entry of `page` is none, or its leaf table is missing. */
-export function* anonymousFault(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Path<Verdict> {
-  const { tables } = kernel;
-  if (tables.tryEnsureLeaf(vma.mm, page) === NO_TABLE && (yield* tables.ensure(vma.mm, page, LEAF)) < 0) {
-    return FAULT_OOM;
-  }
-  return intent === "read" ? mapZeroPage(kernel, vma, page) : yield* mapOwnPage(kernel, vma, page);
+export function anonymousFault(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Verdict {
+  const leaf = kernel.tables.tryEnsureLeaf(vma.mm, page);
+  if (leaf === NO_TABLE) return NEEDS_MEMORY;
+  return intent === "read" ? mapZeroPage(kernel, vma, page, leaf) : mapOwnPage(kernel, vma, page, leaf);
 }
 
-function mapZeroPage(kernel: Kernel, vma: Vma, page: Vpn): Verdict {
-  const { tables, entries } = kernel;
-  const index = tables.indexAt(page, LEAF);
-  const table = tables.openLeaf(vma.mm, page);
-  if (table === NO_TABLE) return FAULT_MINOR;
-  if (entries.flags(table, index) === 0) {
-    entries.set(table, index, kernel.zeroFrame, entryFlags(kernel, vma) | pagePolicy(kernel).zeroPageFlags);
-    kernel.counters.zeroPageFaults++;
-  }
+function mapZeroPage(kernel: Kernel, vma: Vma, page: Vpn, leaf: Pfn): Verdict {
+  const { tables, entries, zeroFrame, counters } = kernel;
+  const table = tables.open(leaf);
+  const flags = entryFlags(kernel, vma) | pagePolicy(kernel).zeroPageFlags;
+  entries.set(table, tables.indexAt(page, LEAF), zeroFrame, flags);
   tables.close(table);
+  counters.zeroPageFaults++;
   return FAULT_MINOR;
 }
 
-function* mapOwnPage(kernel: Kernel, vma: Vma, page: Vpn): Path<Verdict> {
-  const { tables, entries, counters } = kernel;
+function mapOwnPage(kernel: Kernel, vma: Vma, page: Vpn, leaf: Pfn): Verdict {
+  const { tables, entries, counters, memory, allocator } = kernel;
   if (anonVmaPrepare(kernel, vma) < 0) return FAULT_OOM;
-  const frame = yield* userFrame(kernel);
-  if (frame < 0) return FAULT_OOM;
-  kernel.memory.zero(frame);
-
-  // The wait for memory may have let another thread repair the page, or unmap it.
+  const frame = tryUserFrame(kernel);
+  if (frame === NO_FRAME) return NEEDS_MEMORY;
+  memory.zero(frame);
+  const table = tables.open(leaf);
   const index = tables.indexAt(page, LEAF);
-  const table = tables.openLeaf(vma.mm, page);
-  let verdict = FAULT_MINOR;
-  let used = false;
-  if (table !== NO_TABLE) {
-    if (entries.flags(table, index) === 0) {
-      used = mapNewAnonymous(kernel, pagePolicy(kernel), vma, page, frame, entries.slotOf(table, index)) === 0;
-      if (used) entries.set(table, index, frame, writtenEntry(kernel, vma));
-      else verdict = FAULT_OOM;
-    }
-    tables.close(table);
-  }
-  if (!used) {
-    kernel.allocator.release(frame);
-    return verdict;
+  const mapped = mapNewAnonymous(kernel, vma, page, frame, entries.slotOf(table, index)) === 0;
+  if (mapped) entries.set(table, index, frame, writtenEntry(kernel, vma));
+  tables.close(table);
+  if (!mapped) {
+    allocator.release(frame);
+    return FAULT_OOM;
   }
   counters.pagesZeroed++;
   counters.anonymousFaults++;

@@ -34,14 +34,7 @@ export function* copyPages(kernel: Kernel, child: Vma, parent: Vma): Path<number
 }
 
 /** Copies what `[first, end)` has below the parent's table `frame` of `level`. */
-function* copyBelow(
-  kernel: Kernel,
-  copy: Copy,
-  frame: Pfn,
-  level: number,
-  first: Vpn,
-  end: Vpn,
-): Path<number> {
+function* copyBelow(kernel: Kernel, copy: Copy, frame: Pfn, level: number, first: Vpn, end: Vpn): Path<number> {
   const { tables } = kernel;
   const childMm = copy.child.mm;
   for (let page = first; page < end; ) {

@@ -13,15 +13,16 @@
  * @differs a stack may grow down by any distance: 2.6.11 wants the access near the stack pointer
  */
 import { bug } from "../base/errors.ts";
-import { pageOf, type Vaddr, type Vpn } from "../base/units.ts";
+import { type PteSlot, pageOf, type Vaddr, type Vpn } from "../base/units.ts";
 import { PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_PROT_NONE, PTE_WRITE } from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
 import { anonymousFault } from "./anonymous-fault.ts";
 import { EVENT_FAULT } from "./events.ts";
 import { fileFault } from "./file-fault.ts";
 import type { Kernel } from "./kernel.ts";
-import { LEAF, NO_TABLE } from "./page-table.ts";
+import { waitForMemory } from "./mapped-frame.ts";
 import { pagePolicy } from "./page-policy.ts";
+import { LEAF, NO_TABLE } from "./page-table.ts";
 import type { Process, Thread } from "./process.ts";
 import { expandStack } from "./stack.ts";
 import {
@@ -31,6 +32,8 @@ import {
   FAULT_MINOR,
   FAULT_OOM,
   type Intent,
+  NEEDS_FILE,
+  NEEDS_MEMORY,
   SEGV_ACCERR,
   SEGV_MAPERR,
   type Verdict,
@@ -46,22 +49,21 @@ export function* handleFault(kernel: Kernel, thread: Thread, address: Vaddr, err
   const { mm } = thread;
   if (page >= kernel.layout.taskEnd) return signal(kernel, SEGV_MAPERR);
   if (!mm.mmapSem.tryRead(thread)) yield* mm.mmapSem.read(thread);
-  const verdict = yield* faultWithin(kernel, thread, page, error);
+  let vma = mm.vmas.find(page);
+  if (vma !== null && vma.start > page && !(yield* growDown(kernel, vma, page))) vma = null;
+  let verdict: Verdict;
+  if (vma === null) verdict = signal(kernel, SEGV_MAPERR);
+  else if (!permits(kernel, vma, error)) verdict = signal(kernel, SEGV_ACCERR);
+  else verdict = yield* makePresent(kernel, thread.process, vma, page, (error & ERROR_WRITE) !== 0 ? "write" : "read");
   mm.mmapSem.releaseRead(thread);
   return verdict;
 }
 
-function* faultWithin(kernel: Kernel, thread: Thread, page: Vpn, error: number): Path<Verdict> {
-  const vma = thread.mm.vmas.find(page);
-  if (vma === null) return signal(kernel, SEGV_MAPERR);
-  if (vma.start > page) {
-    if ((vma.flags & VM_GROWSDOWN) === 0) return signal(kernel, SEGV_MAPERR);
-    if ((yield* expandStack(kernel, vma, page)) < 0) return signal(kernel, SEGV_MAPERR);
-    kernel.counters.stackExpansions++;
-  }
-  if (!permits(kernel, vma, error)) return signal(kernel, SEGV_ACCERR);
-  const intent = (error & ERROR_WRITE) !== 0 ? "write" : "read";
-  return yield* makePresent(kernel, thread.process, vma, page, intent);
+/** Whether the area above `page` is a stack that now reaches it. */
+function* growDown(kernel: Kernel, vma: Vma, page: Vpn): Path<boolean> {
+  if ((vma.flags & VM_GROWSDOWN) === 0 || (yield* expandStack(kernel, vma, page)) < 0) return false;
+  kernel.counters.stackExpansions++;
+  return true;
 }
 
 /** @models linux-6.1 arch/x86/mm/fault.c access_error */
@@ -81,15 +83,22 @@ function signal(kernel: Kernel, verdict: Verdict): Verdict {
  * Makes `page` of `vma` present for `intent`, and charges the fault to `payer`: the process that runs, even when it
  * touches another's memory. Requires: mmap_sem is held, the area allows it or is being forced.
  */
-export function* makePresent(
-  kernel: Kernel,
-  payer: Process,
-  vma: Vma,
-  page: Vpn,
-  intent: Intent,
-): Path<Verdict> {
-  const { counters } = kernel;
-  const verdict = yield* repair(kernel, vma, page, intent);
+export function* makePresent(kernel: Kernel, payer: Process, vma: Vma, page: Vpn, intent: Intent): Path<Verdict> {
+  for (;;) {
+    let verdict = tryRepair(kernel, vma, page, intent);
+    if (verdict === NEEDS_FILE) verdict = yield* fileFault(kernel, vma, vma.file!, page, intent);
+    if (verdict === NEEDS_MEMORY) {
+      if (yield* waitForMemory(kernel.allocator)) continue;
+      verdict = FAULT_OOM;
+    }
+    charge(kernel, payer, verdict);
+    kernel.events.record(EVENT_FAULT, vma.mm.id, page, 1, -1, verdict, intent === "write" ? 1 : 0);
+    return verdict;
+  }
+}
+
+/** @models linux-6.1 mm/memory.c mm_account_fault */
+function charge({ counters }: Kernel, payer: Process, verdict: Verdict): void {
   if (verdict === FAULT_MINOR) {
     counters.minorFaults++;
     payer.minorFaults++;
@@ -98,39 +107,35 @@ export function* makePresent(
     payer.majorFaults++;
   } else if (verdict === FAULT_OOM) counters.outOfMemoryFaults++;
   else counters.signalFaults++;
-  kernel.events.record(EVENT_FAULT, vma.mm.id, page, 1, -1, verdict, intent === "write" ? 1 : 0);
-  return verdict;
 }
 
-function* repair(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Path<Verdict> {
+/** Repairs what can be repaired without waiting; otherwise NEEDS_FILE, or NEEDS_MEMORY with nothing done. */
+function tryRepair(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Verdict {
   const { tables, entries } = kernel;
-  const frame = tables.tableAt(vma.mm, page, LEAF);
-  if (frame === NO_TABLE) return yield* missingPage(kernel, vma, page, intent);
+  const leaf = tables.tableAt(vma.mm, page, LEAF);
+  if (leaf === NO_TABLE) return missingPage(kernel, vma, page, intent);
   const index = tables.indexAt(page, LEAF);
-  const table = tables.open(frame);
+  const table = tables.open(leaf);
   const flags = entries.flags(table, index);
   tables.close(table);
-  if (flags === 0) return yield* missingPage(kernel, vma, page, intent);
+  if (flags === 0) return missingPage(kernel, vma, page, intent);
   if ((flags & (PTE_PRESENT | PTE_PROT_NONE)) === 0) bug(`page ${page} of ${vma.mm.id}: no one wrote entry ${flags}`);
-  if (intent === "write" && (flags & PTE_WRITE) === 0) {
-    return yield* writeProtectedPage(kernel, vma, page, entries.slotOf(table, index));
-  }
-  return alreadyPresent(kernel, vma, page, intent);
+  const slot = entries.slotOf(table, index);
+  if (intent === "write" && (flags & PTE_WRITE) === 0) return writeProtectedPage(kernel, vma, page, slot);
+  return alreadyPresent(kernel, slot, flags, intent);
 }
 
-function missingPage(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Path<Verdict> {
-  return vma.file === null ? anonymousFault(kernel, vma, page, intent) : fileFault(kernel, vma, page, intent);
+function missingPage(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Verdict {
+  return vma.file === null ? anonymousFault(kernel, vma, page, intent) : NEEDS_FILE;
 }
 
 /** Somebody else repaired it, or a TLB kept a translation too long: notes the access, as the MMU would have. */
-function alreadyPresent(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Verdict {
+function alreadyPresent(kernel: Kernel, slot: PteSlot, flags: number, intent: Intent): Verdict {
   const { tables, entries, counters } = kernel;
-  const index = tables.indexAt(page, LEAF);
-  const table = tables.openLeaf(vma.mm, page);
-  if (table !== NO_TABLE) {
-    const used = intent === "write" ? PTE_ACCESSED | PTE_DIRTY : PTE_ACCESSED;
-    const flags = entries.flags(table, index);
-    if ((flags & used) !== used) entries.setFlags(table, index, flags | used);
+  const used = intent === "write" ? PTE_ACCESSED | PTE_DIRTY : PTE_ACCESSED;
+  if ((flags & used) !== used) {
+    const table = tables.open(entries.tableOf(slot));
+    entries.setFlags(table, entries.indexOf(slot), flags | used);
     tables.close(table);
   }
   counters.spuriousFaults++;

@@ -14,21 +14,27 @@ import { anonVmaPrepare } from "./anon-vma.ts";
 import { writtenEntry } from "./anonymous-fault.ts";
 import type { FileObject } from "./file.ts";
 import { cachedPages, filePage, type PageRequest, setFrameDirty } from "./file-pages.ts";
+import { NO_FRAME } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
-import { entryFlags, mapNewAnonymous, mapShared, userFrame } from "./mapped-frame.ts";
+import { entryFlags, mapNewAnonymous, mapShared, tryUserFrame } from "./mapped-frame.ts";
 import { pagePolicy } from "./page-policy.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
-import { BUS_ADRERR, FAULT_MAJOR, FAULT_MINOR, FAULT_OOM, type Intent, type Verdict } from "./verdict.ts";
+import {
+  BUS_ADRERR,
+  FAULT_MAJOR,
+  FAULT_MINOR,
+  FAULT_OOM,
+  type Intent,
+  isRepaired,
+  NEEDS_MEMORY,
+  type Verdict,
+} from "./verdict.ts";
 import { VM_SHARED, type Vma } from "./vma.ts";
 
-/** Requires: the entry of `page` is none, or its leaf table is missing; the area maps a file. */
-export function* fileFault(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Path<Verdict> {
-  const { tables } = kernel;
+/** NEEDS_MEMORY if a table or a copy is missing. Requires: the entry of `page` is none, or its leaf table is missing. */
+export function* fileFault(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn, intent: Intent): Path<Verdict> {
   const level = pagePolicy(kernel).firstTables;
-  if (tables.tryEnsure(vma.mm, page, level) === NO_TABLE && (yield* tables.ensure(vma.mm, page, level)) < 0) {
-    return FAULT_OOM;
-  }
-  const file = vma.file!;
+  if (kernel.tables.tryEnsure(vma.mm, page, level) === NO_TABLE) return NEEDS_MEMORY;
   if (intent === "read") return yield* readFault(kernel, vma, file, page);
   return (vma.flags & VM_SHARED) !== 0
     ? yield* sharedWriteFault(kernel, vma, file, page)
@@ -36,63 +42,58 @@ export function* fileFault(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent):
 }
 
 function* readFault(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn): Path<Verdict> {
-  kernel.counters.fileReadFaults++;
-  if (mapAround(kernel, vma, file, page)) return FAULT_MINOR;
-  const request: PageRequest = { areaFlags: vma.flags, major: false };
-  const frame = yield* pageAndLeaf(kernel, vma, file, page, request);
-  if (frame < 0) return failure(frame);
-  return mapPage(kernel, vma, page, frame, entryFlags(kernel, vma), request);
+  const { counters } = kernel;
+  let verdict = FAULT_MINOR;
+  if (!mapAround(kernel, vma, file, page)) {
+    const request: PageRequest = { areaFlags: vma.flags, major: false };
+    const frame = yield* filePage(kernel, file, vma.indexAt(page), request);
+    verdict = frame < 0 ? failure(frame) : mapPage(kernel, vma, page, frame, entryFlags(kernel, vma), request);
+  }
+  if (isRepaired(verdict)) counters.fileReadFaults++;
+  return verdict;
 }
 
 function* sharedWriteFault(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn): Path<Verdict> {
-  kernel.counters.sharedWriteFaults++;
   const request: PageRequest = { areaFlags: vma.flags, major: false };
-  const frame = yield* pageAndLeaf(kernel, vma, file, page, request);
+  const frame = yield* filePage(kernel, file, vma.indexAt(page), request);
   if (frame < 0) return failure(frame);
   const verdict = mapPage(kernel, vma, page, frame, entryFlags(kernel, vma) | PTE_DIRTY | PTE_WRITE, request);
-  if (verdict !== FAULT_OOM) setFrameDirty(kernel, file, frame);
+  if (!isRepaired(verdict)) return verdict;
+  setFrameDirty(kernel, file, frame);
+  kernel.counters.sharedWriteFaults++;
   return verdict;
 }
 
 function* privateWriteFault(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn): Path<Verdict> {
   const { counters, allocator, memory } = kernel;
   if (anonVmaPrepare(kernel, vma) < 0) return FAULT_OOM;
-  const copy = yield* userFrame(kernel);
-  if (copy < 0) return FAULT_OOM;
+  const copy = tryUserFrame(kernel);
+  if (copy === NO_FRAME) return NEEDS_MEMORY;
   const request: PageRequest = { areaFlags: vma.flags, major: false };
-  const frame = yield* pageAndLeaf(kernel, vma, file, page, request);
-  if (frame < 0) {
-    allocator.release(copy);
-    return failure(frame);
+  const frame = yield* filePage(kernel, file, vma.indexAt(page), request);
+  let verdict = frame < 0 ? failure(frame) : FAULT_MINOR;
+  if (frame >= 0) {
+    memory.copy(frame, copy);
+    verdict = mapCopy(kernel, vma, page, copy);
   }
-  memory.copy(frame, copy);
-  const verdict = mapCopy(kernel, vma, page, copy);
-  if (verdict !== FAULT_MINOR) return verdict;
+  if (verdict !== FAULT_MINOR || kernel.frames.mapCount.read(copy) === 0) {
+    allocator.release(copy);
+    return verdict;
+  }
   counters.pagesCopied++;
   counters.privateFileFaults++;
   return request.major ? FAULT_MAJOR : FAULT_MINOR;
 }
 
-/**
- * The frame of the file's page, with a leaf table to map it in; or -EINVAL beyond the end, or -ENOMEM. The table comes
- * last: a fault that fails leaves none behind.
- */
-function* pageAndLeaf(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn, request: PageRequest): Path<number> {
-  for (;;) {
-    const frame = yield* filePage(kernel, file, vma.indexAt(page), request);
-    if (frame < 0 || kernel.tables.tryEnsureLeaf(vma.mm, page) !== NO_TABLE) return frame;
-    if ((yield* kernel.tables.ensure(vma.mm, page, LEAF)) < 0) return -ENOMEM;
-    // The page may have gone while we waited for the table.
-  }
-}
-
 const failure = (result: number): Verdict => (result === -ENOMEM ? FAULT_OOM : BUS_ADRERR);
 
-/** Maps a page of the file, unless somebody else has meanwhile. Requires: the leaf table is there. */
+/** Maps a page of the file, unless somebody else has meanwhile. The leaf table comes last: a fault that fails leaves none. */
 function mapPage(kernel: Kernel, vma: Vma, page: Vpn, frame: Pfn, flags: number, request: PageRequest): Verdict {
   const { tables, entries } = kernel;
+  const leaf = tables.tryEnsureLeaf(vma.mm, page);
+  if (leaf === NO_TABLE) return NEEDS_MEMORY;
   const index = tables.indexAt(page, LEAF);
-  const table = tables.openLeaf(vma.mm, page) as OpenTable;
+  const table = tables.open(leaf);
   let verdict = request.major ? FAULT_MAJOR : FAULT_MINOR;
   if (entries.flags(table, index) === 0) {
     if (mapShared(kernel, vma, frame, entries.slotOf(table, index)) < 0) verdict = FAULT_OOM;
@@ -102,17 +103,18 @@ function mapPage(kernel: Kernel, vma: Vma, page: Vpn, frame: Pfn, flags: number,
   return verdict;
 }
 
-/** Maps a private copy, or gives it back if somebody else has repaired the page. Requires: the leaf table is there. */
+/** Maps a private copy, unless somebody else has repaired the page meanwhile: then the copy stays unmapped. */
 function mapCopy(kernel: Kernel, vma: Vma, page: Vpn, copy: Pfn): Verdict {
   const { tables, entries } = kernel;
+  const leaf = tables.tryEnsureLeaf(vma.mm, page);
+  if (leaf === NO_TABLE) return NEEDS_MEMORY;
   const index = tables.indexAt(page, LEAF);
-  const table = tables.openLeaf(vma.mm, page) as OpenTable;
+  const table = tables.open(leaf);
   let verdict = FAULT_MINOR;
-  if (entries.flags(table, index) !== 0) kernel.allocator.release(copy);
-  else if (mapNewAnonymous(kernel, pagePolicy(kernel), vma, page, copy, entries.slotOf(table, index)) < 0) {
-    kernel.allocator.release(copy);
-    verdict = FAULT_OOM;
-  } else entries.set(table, index, copy, writtenEntry(kernel, vma));
+  if (entries.flags(table, index) === 0) {
+    if (mapNewAnonymous(kernel, vma, page, copy, entries.slotOf(table, index)) < 0) verdict = FAULT_OOM;
+    else entries.set(table, index, copy, writtenEntry(kernel, vma));
+  }
   tables.close(table);
   return verdict;
 }

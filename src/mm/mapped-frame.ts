@@ -7,10 +7,10 @@ import type { Pfn, PteSlot, Vpn } from "../base/units.ts";
 import { PTE_ACCESSED, PTE_NO_EXECUTE, PTE_PRESENT, PTE_PROT_NONE, PTE_USER, PTE_WRITE } from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
 import type { AddressSpace } from "./address-space.ts";
-import { WANT_USER } from "./allocator.ts";
-import { NO_FRAME, PG_ANON, PG_LRU, PG_SWAPBACKED, PG_UPTODATE } from "./frames.ts";
+import { type Allocator, WANT_KERNEL, WANT_USER } from "./allocator.ts";
+import { PG_ANON, PG_LRU, PG_SWAPBACKED, PG_UPTODATE } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
-import { type PagePolicy, pagePolicy } from "./page-policy.ts";
+import { pagePolicy } from "./page-policy.ts";
 import { VM_ACCESS, VM_EXEC, VM_SHARED, VM_WRITE, type Vma } from "./vma.ts";
 import { OWNER_USER } from "./zone.ts";
 
@@ -38,10 +38,15 @@ export function countResident(kernel: Kernel, mm: AddressSpace, frame: Pfn, chan
   else resident.file += change;
 }
 
-/** A frame for a user page, contents unknown, waiting for memory if need be; or -ENOMEM. */
-export function* userFrame(kernel: Kernel): Path<Pfn> {
-  const frame = kernel.allocator.tryAllocate(0, WANT_USER, OWNER_USER);
-  return frame !== NO_FRAME ? frame : yield* kernel.allocator.allocate(0, WANT_USER, OWNER_USER);
+/** A frame for a user page, contents unknown; or NO_FRAME. */
+export function tryUserFrame(kernel: Kernel): Pfn {
+  return kernel.allocator.tryAllocate(0, WANT_USER, OWNER_USER);
+}
+
+/** Waits until there may be memory for a page or a page table. False: there will be none. */
+export function* waitForMemory(allocator: Allocator): Path<boolean> {
+  const { reclaimer } = allocator;
+  return reclaimer !== undefined && (yield* reclaimer.reclaim(0, WANT_KERNEL)) > 0;
 }
 
 /**
@@ -50,18 +55,11 @@ export function* userFrame(kernel: Kernel): Path<Pfn> {
  *
  * @models linux-6.1 mm/rmap.c page_add_new_anon_rmap
  */
-export function mapNewAnonymous(
-  kernel: Kernel,
-  policy: PagePolicy,
-  vma: Vma,
-  page: Vpn,
-  frame: Pfn,
-  slot: PteSlot,
-): number {
+export function mapNewAnonymous(kernel: Kernel, vma: Vma, page: Vpn, frame: Pfn, slot: PteSlot): number {
   const { frames } = kernel;
   frames.mapping.write(frame, vma.anonVma!.id);
   frames.index.write(frame, vma.indexAt(page));
-  frames.flags.write(frame, PG_ANON | PG_SWAPBACKED | PG_UPTODATE | PG_LRU | policy.newAnonymousFlags);
+  frames.flags.write(frame, PG_ANON | PG_SWAPBACKED | PG_UPTODATE | PG_LRU | pagePolicy(kernel).newAnonymousFlags);
   if (kernel.reverseMap.add(frame, slot, vma) < 0) {
     frames.mapping.write(frame, 0);
     frames.flags.write(frame, 0);

@@ -9,8 +9,8 @@ import type { Tunables } from "../tunables.ts";
 import type { AddressSpace } from "./address-space.ts";
 import { type Frames, PG_ANON, PG_EXCLUSIVE } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
-import { freePmdRanges } from "./tables/pmd-ranges.ts";
 import { freeTablesPerArea } from "./tables/per-area.ts";
+import { freePmdRanges } from "./tables/pmd-ranges.ts";
 import type { Gather } from "./tlb/gather.ts";
 import type { Intent } from "./verdict.ts";
 import { VM_ACCESS, VM_EXEC, VM_PFNMAP, VM_READ, VM_SHARED, VM_WRITE, type Vma } from "./vma.ts";
@@ -106,6 +106,4 @@ export function pagePolicy(kernel: Kernel): PagePolicy {
   return policies[kernel.personality.name] ?? bug(`no page policy for ${kernel.personality.name}`);
 }
 
-const isSharedWritable = (vma: Vma): boolean =>
-  (vma.flags & (VM_WRITE | VM_SHARED)) === (VM_WRITE | VM_SHARED);
-
+const isSharedWritable = (vma: Vma): boolean => (vma.flags & (VM_WRITE | VM_SHARED)) === (VM_WRITE | VM_SHARED);

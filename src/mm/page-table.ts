@@ -25,6 +25,7 @@ import { type Allocator, WANT_KERNEL } from "./allocator.ts";
 import type { Counters } from "./counters.ts";
 import { EVENT_TABLE, EVENT_TABLE_FREED, type Events } from "./events.ts";
 import { type Frames, PG_TABLE } from "./frames.ts";
+import { waitForMemory } from "./mapped-frame.ts";
 import type { TlbFlush } from "./tlb-flush.ts";
 import { OWNER_PAGE_TABLES } from "./zone.ts";
 
@@ -151,10 +152,7 @@ export class PageTables {
     for (;;) {
       const frame = this.tryEnsure(mm, page, level);
       if (frame !== NO_TABLE) return frame;
-      // Make room, then start over: another task may have hung the missing table meanwhile.
-      const room = yield* this.parts.allocator.allocate(0, WANT_KERNEL, OWNER_PAGE_TABLES);
-      if (room < 0) return -ENOMEM;
-      this.parts.allocator.free(room, 0);
+      if (!(yield* waitForMemory(this.parts.allocator))) return -ENOMEM;
     }
   }
 

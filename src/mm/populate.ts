@@ -85,14 +85,7 @@ export function* populateForWrite(kernel: Kernel, thread: Thread, vma: Vma, firs
   return yield* populateAsAsked(kernel, thread, vma, first, end, { intent: "write", rights: "obeyed" });
 }
 
-function* populateAsAsked(
-  kernel: Kernel,
-  thread: Thread,
-  vma: Vma,
-  first: Vpn,
-  end: Vpn,
-  touch: Touch,
-): Path<number> {
+function* populateAsAsked(kernel: Kernel, thread: Thread, vma: Vma, first: Vpn, end: Vpn, touch: Touch): Path<number> {
   if (!mayTouch(vma, touch)) return -EINVAL;
   return yield* touchPages(kernel, thread.process, vma, first, end, touch);
 }

@@ -6,7 +6,7 @@
  */
 import { EIO, ENOMEM } from "../base/errno.ts";
 import { addressOf, pageOf, type Vaddr } from "../base/units.ts";
-import { type OpenTable } from "../hw/pte.ts";
+import type { OpenTable } from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
 import type { Kernel } from "./kernel.ts";
 import { LEAF } from "./page-table.ts";
@@ -21,7 +21,10 @@ export function* readRemote(kernel: Kernel, reader: Thread, target: Process, add
   const vma = mm.vmas.containing(page);
   let result = -EIO;
   if (vma !== null) {
-    const touched = yield* touchPages(kernel, reader.process, vma, page, page + 1, { intent: "read", rights: "forced" });
+    const touched = yield* touchPages(kernel, reader.process, vma, page, page + 1, {
+      intent: "read",
+      rights: "forced",
+    });
     if (touched === 0) result = byteAt(kernel, target, address);
     else if (touched === -ENOMEM) result = -ENOMEM;
   }

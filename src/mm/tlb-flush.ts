@@ -47,7 +47,7 @@ export abstract class Shootdown implements TlbFlush {
 
   all(mm: AddressSpace): void {
     this.parts.counters.tlbFlushesAll++;
-    this.reach(mm, 0, 0, (cpu) => this.reload(cpu));
+    this.reach(mm, 0, 0, (cpu) => this.reload(cpu, mm));
   }
 
   /** Runs `flush` on every CPU that has `mm` loaded, and counts the interrupts. */
@@ -66,8 +66,9 @@ export abstract class Shootdown implements TlbFlush {
     for (let page = first; page < end; page++) cpu.mmu.flushPage(page);
   }
 
-  protected reload(cpu: Cpu): void {
+  /** Drops everything but global translations, and reads again what the CPU keeps of the top table. */
+  protected reload(cpu: Cpu, mm: AddressSpace): void {
     this.parts.counters.tlbReloads++;
-    cpu.mmu.flushUser();
+    cpu.mmu.loadRoot(mm.root);
   }
 }

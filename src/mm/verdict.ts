@@ -15,6 +15,11 @@ export const SEGV_ACCERR = 4;
 /** SIGBUS: beyond the end of the file. */
 export const BUS_ADRERR = 5;
 
+/** Not an end: nothing has been done for want of memory. Whoever can wait does, and tries again. */
+export const NEEDS_MEMORY = -1;
+/** Not an end: the page is a file's, which may have to be waited for. */
+export const NEEDS_FILE = -2;
+
 /** Whether the verdict says that the access may be tried again. */
 export const isRepaired = (verdict: Verdict): boolean => verdict <= FAULT_MAJOR;
 

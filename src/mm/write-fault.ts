@@ -6,21 +6,20 @@
  * @models linux-2.6.11 mm/memory.c do_wp_page
  */
 import type { Pfn, PteSlot, Vpn } from "../base/units.ts";
-import { type OpenTable, PTE_ACCESSED, PTE_DIRTY, PTE_WRITE } from "../hw/pte.ts";
-import type { Path } from "../sync/path.ts";
+import { PTE_ACCESSED, PTE_DIRTY, PTE_WRITE } from "../hw/pte.ts";
 import { anonVmaPrepare } from "./anon-vma.ts";
 import { writtenEntry } from "./anonymous-fault.ts";
 import { setFrameDirty } from "./file-pages.ts";
-import { PG_ANON } from "./frames.ts";
+import { NO_FRAME, PG_ANON } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
-import { mapNewAnonymous, unmapFrame, userFrame } from "./mapped-frame.ts";
+import { mapNewAnonymous, tryUserFrame, unmapFrame } from "./mapped-frame.ts";
 import { pagePolicy } from "./page-policy.ts";
-import { FAULT_MINOR, FAULT_OOM, type Verdict } from "./verdict.ts";
+import { FAULT_MINOR, FAULT_OOM, NEEDS_MEMORY, type Verdict } from "./verdict.ts";
 import { VM_SHARED, VM_WRITE, type Vma } from "./vma.ts";
 
 /** Requires: the entry at `slot`, that of `page`, maps a frame and forbids writes. */
-export function* writeProtectedPage(kernel: Kernel, vma: Vma, page: Vpn, slot: PteSlot): Path<Verdict> {
-  const { frames, entries, zeroFrame } = kernel;
+export function writeProtectedPage(kernel: Kernel, vma: Vma, page: Vpn, slot: PteSlot): Verdict {
+  const { frames, zeroFrame } = kernel;
   const frame = frameAt(kernel, slot);
   if (frame !== zeroFrame) {
     if (frames.has(frame, PG_ANON)) {
@@ -30,10 +29,8 @@ export function* writeProtectedPage(kernel: Kernel, vma: Vma, page: Vpn, slot: P
     }
   }
   if (anonVmaPrepare(kernel, vma) < 0) return FAULT_OOM;
-  const before = entries.flags(entries.tableOf(slot) as OpenTable, entries.indexOf(slot));
-  const copy = yield* userFrame(kernel);
-  if (copy < 0) return FAULT_OOM;
-  return replace(kernel, vma, page, copy, { slot, frame, flags: before });
+  const copy = tryUserFrame(kernel);
+  return copy === NO_FRAME ? NEEDS_MEMORY : replace(kernel, vma, page, copy, slot, frame);
 }
 
 /** The page belongs to this area alone from now on, and may be written. */
@@ -65,29 +62,18 @@ function widen(kernel: Kernel, vma: Vma, slot: PteSlot): void {
   tables.close(table);
 }
 
-interface Old {
-  readonly slot: PteSlot;
-  readonly frame: Pfn;
-  readonly flags: number;
-}
-
-/** Puts `copy` in the place of the old page, if that is still what is mapped. */
-function replace(kernel: Kernel, vma: Vma, page: Vpn, copy: Pfn, old: Old): Verdict {
+/** Puts `copy` in the place of `old`. */
+function replace(kernel: Kernel, vma: Vma, page: Vpn, copy: Pfn, slot: PteSlot, old: Pfn): Verdict {
   const { tables, entries, memory, counters, allocator } = kernel;
-  const isZero = old.frame === kernel.zeroFrame;
+  const isZero = old === kernel.zeroFrame;
   if (isZero) memory.zero(copy);
-  else memory.copy(old.frame, copy);
-
-  const table = tables.open(entries.tableOf(old.slot));
-  const index = entries.indexOf(old.slot);
-  const same = entries.flags(table, index) === old.flags && entries.frame(table, index) === old.frame;
-  let verdict = FAULT_MINOR;
-  if (same && mapNewAnonymous(kernel, pagePolicy(kernel), vma, page, copy, old.slot) < 0) verdict = FAULT_OOM;
-  if (!same || verdict === FAULT_OOM) {
-    tables.close(table);
+  else memory.copy(old, copy);
+  if (mapNewAnonymous(kernel, vma, page, copy, slot) < 0) {
     allocator.release(copy);
-    return verdict;
+    return FAULT_OOM;
   }
+  const table = tables.open(entries.tableOf(slot));
+  const index = entries.indexOf(slot);
   // No CPU may see the new page while another still reads the old one: clear, flush, and only then set.
   entries.clear(table, index);
   kernel.tlbFlush.page(vma.mm, page);
@@ -96,8 +82,8 @@ function replace(kernel: Kernel, vma: Vma, page: Vpn, copy: Pfn, old: Old): Verd
   if (isZero) counters.pagesZeroed++;
   else {
     counters.pagesCopied++;
-    unmapFrame(kernel, vma, old.frame, old.slot);
-    allocator.release(old.frame);
+    unmapFrame(kernel, vma, old, slot);
+    allocator.release(old);
   }
   counters.copyOnWriteFaults++;
   return FAULT_MINOR;

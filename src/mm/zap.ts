@@ -6,15 +6,14 @@
  * @models linux-6.1 mm/memory.c unmap_vmas, zap_pte_range, zap_page_range_single, unmap_mapping_pages
  */
 import type { FileIndex, Vpn } from "../base/units.ts";
-import { type OpenTable, PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_PROT_NONE } from "../hw/pte.ts";
+import { type OpenTable, PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_PROT_NONE, presentFrame } from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
 import type { AddressSpace } from "./address-space.ts";
 import { EVENT_ZAP } from "./events.ts";
 import type { FileObject } from "./file.ts";
 import { setFrameDirty } from "./file-pages.ts";
-import { PG_ANON, PG_REFERENCED } from "./frames.ts";
+import { PG_ANON, PG_REFERENCED, PG_SWAPBACKED } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
-import { unmapFrame } from "./mapped-frame.ts";
 import { pagePolicy } from "./page-policy.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
 import { Gather } from "./tlb/gather.ts";
@@ -69,14 +68,7 @@ export function* unmapFileRange(
 }
 
 /** Clears the entries of `[first, end)`, leaf table by leaf table, into `gather`. */
-export function* zapPages(
-  kernel: Kernel,
-  gather: Gather,
-  vma: Vma,
-  first: Vpn,
-  end: Vpn,
-  cows: Cows,
-): Path<void> {
+export function* zapPages(kernel: Kernel, gather: Gather, vma: Vma, first: Vpn, end: Vpn, cows: Cows): Path<void> {
   const { tables } = kernel;
   const { mm } = vma;
   let page = tables.nextLeaf(mm, first, end);
@@ -100,43 +92,55 @@ interface LeafRange {
 
 /** Clears entries of one leaf table until the range or the gather's room ends; returns the page after the last. */
 function zapLeaf(kernel: Kernel, gather: Gather, vma: Vma, table: OpenTable, range: LeafRange): Vpn {
-  const { entries, frames, zeroFrame, counters } = kernel;
+  const { entries, frames, reverseMap, zeroFrame, counters } = kernel;
   const { end } = range;
+  const { resident } = vma.mm;
   const sparesCows = range.cows === "shared";
   const firstSlot = entries.slotOf(table, 0);
   let index = kernel.tables.indexAt(range.first, LEAF);
   let page = range.first;
   let zapped = 0;
-  for (; page < end; page++, index++) {
-    const flags = entries.flags(table, index);
-    if (flags === 0) continue;
+  let from = page;
+  let to = page;
+  for (; page < end && !gather.isFull; page++, index++) {
+    const low = entries.low(table, index);
+    const high = entries.high(table, index);
+    if ((low | high) === 0) continue;
+    const isPresent = (low & PTE_PRESENT) !== 0;
+    const flags = isPresent ? low : entries.flags(table, index);
     if ((flags & (PTE_PRESENT | PTE_PROT_NONE)) === 0) {
       if (!sparesCows) entries.clear(table, index);
       continue;
     }
-    const frame = entries.frame(table, index);
+    const frame = isPresent ? presentFrame(low, high) : entries.frame(table, index);
     if (frame !== zeroFrame) {
-      const isAnon = (frames.flags.read(frame) & PG_ANON) !== 0;
-      if (isAnon && sparesCows) continue;
-      if (!isAnon) passOn(kernel, vma, frame, flags);
-      unmapFrame(kernel, vma, frame, firstSlot + index);
+      const state = frames.flags.read(frame);
+      if ((state & PG_ANON) !== 0) {
+        if (sparesCows) continue;
+        resident.anon--;
+      } else {
+        passOn(kernel, vma, frame, flags);
+        if ((state & PG_SWAPBACKED) !== 0) resident.shmem--;
+        else resident.file--;
+      }
+      entries.clear(table, index);
+      reverseMap.remove(frame, firstSlot + index, vma);
       gather.add(frame);
-    }
-    entries.clear(table, index);
-    gather.cover(page, page + 1);
-    zapped++;
-    if (gather.isFull) {
-      page++;
-      break;
-    }
+    } else entries.clear(table, index);
+    if (zapped++ === 0) from = page;
+    to = page + 1;
   }
+  if (zapped === 0) return page;
+  gather.cover(from, to);
   counters.ptesZapped += zapped;
-  if (zapped > 0) kernel.events.record(EVENT_ZAP, vma.mm.id, range.first, zapped, -1, 0, 0);
+  kernel.events.record(EVENT_ZAP, vma.mm.id, range.first, zapped, -1, 0, 0);
   return page;
 }
 
 /** A page of a file keeps what its entry knew of it. */
 function passOn(kernel: Kernel, vma: Vma, frame: number, flags: number): void {
   if ((flags & PTE_DIRTY) !== 0) setFrameDirty(kernel, vma.file, frame);
-  if ((flags & PTE_ACCESSED) !== 0 && (vma.flags & VM_SEQ_READ) === 0) kernel.frames.setFlag(frame, PG_REFERENCED);
+  if ((flags & PTE_ACCESSED) === 0 || (vma.flags & VM_SEQ_READ) !== 0) return;
+  const { frames } = kernel;
+  if (!frames.has(frame, PG_REFERENCED)) frames.setFlag(frame, PG_REFERENCED);
 }
