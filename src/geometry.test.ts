@@ -1,6 +1,16 @@
 import { describe, expect, test } from "vitest";
 import { UsageError } from "./base/errors.ts";
-import { type GeometryInput, lowmemLimit, parseGeometry, tlbShapeOf, userBytes } from "./geometry.ts";
+import {
+  costTableOf,
+  diskModelOf,
+  type GeometryInput,
+  lowmemLimit,
+  parseGeometry,
+  tlbShapeOf,
+  userBytes,
+} from "./geometry.ts";
+import { costPresets } from "./hw/cost.ts";
+import { diskPresets } from "./hw/disk.ts";
 import { tlbPresets } from "./hw/tlb-presets.ts";
 
 const pae = { memory: "8G", paging: "pae", tlb: "p6" } as const;
@@ -47,6 +57,15 @@ test.each(Object.keys(tlbPresets))("the TLB preset %s is also a valid record", (
   expect(tlbShapeOf(parseGeometry({ ...pae, tlb: JSON.parse(JSON.stringify(shape)) }))).toEqual(shape);
 });
 
+test("a cost table or a disk is a preset or a record", () => {
+  const named = parseGeometry({ ...pae, cost: "p6", disk: "scsi-10k" });
+  expect([costTableOf(named), diskModelOf(named)]).toEqual([costPresets.p6, diskPresets["scsi-10k"]]);
+  const cost = { ...costPresets.p6, name: "mine", cycles: { ...costPresets.p6.cycles, fault: 1 } };
+  const disk = { ...diskPresets.nvme, name: "slow", bytesPerSecond: 1 };
+  const own = parseGeometry({ ...pae, cost, disk });
+  expect([costTableOf(own), diskModelOf(own)]).toEqual([cost, disk]);
+});
+
 describe("refuses, and says why", () => {
   test.each<[string, Record<string, unknown>, string]>([
     [
@@ -82,6 +101,20 @@ describe("refuses, and says why", () => {
       { tlb: { ...tlbPresets.p6, load: [{ pages: ["4K"], entries: 10, ways: 4 }] } },
       "sets of 4",
     ],
+    [
+      "a cost table that leaves events out",
+      { cost: { ...costPresets.p6, cycles: { fault: 1 } } },
+      "geometry.cost.cycles.access is missing",
+    ],
+    [
+      "a TLB with a mistake inside",
+      { tlb: { ...tlbPresets.p6, replacement: "lro" } },
+      'geometry.tlb.replacement: there is no "lro" (did you mean "lru"?)',
+    ],
+    ["a TLB with one key too many", { tlb: { ...tlbPresets.p6, third: [] } }, 'geometry.tlb has no "third"'],
+    ["nothing about paging", { paging: undefined }, "geometry.paging is missing"],
+    ["a TLB that is a number", { tlb: 64 }, "write a record, or the name of a preset"],
+    ["a disk that does not exist", { disk: "nvm" }, 'did you mean "nvme"'],
     ["a paging format that does not exist", { paging: "x86_64" }, 'did you mean "x86-64"'],
     ["an unknown key", { memroy: "1G" }, 'did you mean "memory'],
     ["text that is no size", { memory: "8 gigs" }, '"8 gigs" is not a size'],

@@ -6,6 +6,8 @@ import { z } from "zod";
 import { UsageError } from "./base/errors.ts";
 import { formatSize } from "./base/size-text.ts";
 import { PAGE_SIZE } from "./base/units.ts";
+import { type CostEvent, type CostTable, costEvents, costPresets } from "./hw/cost.ts";
+import { type DiskModel, diskPresets } from "./hw/disk.ts";
 import { type PagingFormat, pagingFormats } from "./hw/paging-format.ts";
 import type { TlbShape } from "./hw/tlb.ts";
 import { tlbPresets } from "./hw/tlb-presets.ts";
@@ -34,9 +36,30 @@ const tlbShapeSchema = z.strictObject({
   instruction: z.array(arrayShapeSchema).min(1),
   load: z.array(arrayShapeSchema).min(1),
   store: z.array(arrayShapeSchema).min(1).exactOptional(),
+  second: z.array(arrayShapeSchema).exactOptional(),
   secondInstruction: z.array(arrayShapeSchema).exactOptional(),
   secondData: z.array(arrayShapeSchema).exactOptional(),
   walkCache: z.strictObject({ entries: z.int().min(1), ways }).exactOptional(),
+});
+
+const cycles = Object.fromEntries(
+  Object.entries(costEvents).map(([event, meaning]) => [event, z.number().min(0).describe(meaning)]),
+) as Record<CostEvent, z.ZodNumber>;
+
+/** What events cost (hw/cost.ts). */
+const costTableSchema = z.strictObject({
+  name: z.string(),
+  rests: z.string(),
+  hertz: z.number().positive(),
+  cycles: z.strictObject(cycles),
+});
+
+/** How slow the disk is (hw/disk.ts). */
+const diskModelSchema = z.strictObject({
+  name: z.string(),
+  rests: z.string(),
+  latencySeconds: z.number().min(0),
+  bytesPerSecond: z.number().positive(),
 });
 
 /** The user's share of a 32-bit address space, and the kernel's. */
@@ -53,6 +76,12 @@ export const geometrySchema = z.strictObject({
     .default(null)
     .describe("user to kernel share of a 32-bit address space; null: 3:1, or not applicable"),
   tlb: presetOr(namesOf(tlbPresets), tlbShapeSchema).describe("a TLB preset, or a TLB as its data sheet says"),
+  cost: presetOr(namesOf(costPresets), costTableSchema)
+    .default("modern")
+    .describe("a cost table's name, or a table of cycles by event"),
+  disk: presetOr(namesOf(diskPresets), diskModelSchema)
+    .default("nvme")
+    .describe("a disk's name, or its latency and bandwidth"),
   largePages: z
     .array(z.enum(["2M", "4M", "1G"]))
     .nullable()
@@ -124,6 +153,12 @@ export function lowmemLimit(geometry: Geometry, mappable: number): number {
 
 /** The TLB that the geometry names or spells out. */
 export const tlbShapeOf = ({ tlb }: Geometry): TlbShape => (typeof tlb === "string" ? tlbPresets[tlb] : tlb);
+
+/** The cost table that the geometry names or spells out. */
+export const costTableOf = ({ cost }: Geometry): CostTable => (typeof cost === "string" ? costPresets[cost] : cost);
+
+/** The disk that the geometry names or spells out. */
+export const diskModelOf = ({ disk }: Geometry): DiskModel => (typeof disk === "string" ? diskPresets[disk] : disk);
 
 type Check = (geometry: Geometry, format: PagingFormat) => void;
 
@@ -199,8 +234,16 @@ const checks: readonly Check[] = [
   },
 
   function arraysAreWhole(geometry) {
-    const { name, instruction, load, store = [], secondInstruction = [], secondData = [] } = tlbShapeOf(geometry);
-    for (const { entries, ways } of [...instruction, ...load, ...store, ...secondInstruction, ...secondData]) {
+    const {
+      name,
+      instruction,
+      load,
+      store = [],
+      second = [],
+      secondInstruction = [],
+      secondData = [],
+    } = tlbShapeOf(geometry);
+    for (const { entries, ways } of [instruction, load, store, second, secondInstruction, secondData].flat()) {
       if (ways !== "full" && entries % ways !== 0) {
         refuse("tlb", `${name}: ${entries} entries are not a whole number of sets of ${ways}`);
       }

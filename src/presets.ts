@@ -67,23 +67,23 @@ export const machinePresets = {
   "piii-4g": {
     summary: "A four-way Pentium III server with 4 GiB, of 2002.",
     kernel: "linux-2.6.11",
-    geometry: sized("4G", { paging: "pae", cpus: 4, tlb: "p6", cacheLineBytes: 32 }),
+    geometry: sized("4G", { paging: "pae", cpus: 4, tlb: "p6", cost: "p6", disk: "scsi-10k", cacheLineBytes: 32 }),
   },
   "piii-xeon-64g": {
     summary:
       "An eight-way Pentium III Xeon with all the memory that PAE can address: the machine that lowmem was too small for.",
     kernel: "linux-2.6.11",
-    geometry: sized("64G", { paging: "pae", cpus: 8, tlb: "p6", cacheLineBytes: 32 }),
+    geometry: sized("64G", { paging: "pae", cpus: 8, tlb: "p6", cost: "p6", disk: "scsi-10k", cacheLineBytes: 32 }),
   },
   "numaq-64g": {
     summary: "The 32-way NUMA-Q with 64 GiB on which highmem was tried out, seen as one node.",
     kernel: "linux-2.6.11",
-    geometry: sized("64G", { paging: "pae", cpus: 32, tlb: "p6", cacheLineBytes: 32 }),
+    geometry: sized("64G", { paging: "pae", cpus: 32, tlb: "p6", cost: "p6", disk: "scsi-10k", cacheLineBytes: 32 }),
   },
   "opteron-32g": {
     summary: "A four-way Opteron with 32 GiB, of 2005: long mode, no highmem, a small TLB.",
     kernel: "linux-2.6.11",
-    geometry: sized("32G", { paging: "x86-64", cpus: 4, tlb: "k8", largePages: ["2M"] }),
+    geometry: sized("32G", { paging: "x86-64", cpus: 4, tlb: "k8", cost: "k8", disk: "scsi-10k", largePages: ["2M"] }),
   },
   "skylake-256g": {
     summary: "A two-socket Skylake-SP server with 256 GiB, of 2018.",
@@ -98,17 +98,38 @@ export const machinePresets = {
   "nonpae-3g": {
     summary: "An emulated PC with 3 GiB and two-level page tables, as Debian's 686 kernel of 2022 runs on.",
     kernel: "linux-6.1",
-    geometry: sized("3G", { paging: "i386", tlb: "p4", cacheLineBytes: 128, firmware: "pc" }),
+    geometry: sized("3G", {
+      paging: "i386",
+      tlb: "p4",
+      cost: "p4",
+      disk: "sata-7200",
+      cacheLineBytes: 128,
+      firmware: "pc",
+    }),
   },
   "pae-8g": {
     summary: "An emulated PC with 8 GiB and PAE, as Debian's 686-pae kernel of 2022 runs on.",
     kernel: "linux-6.1",
-    geometry: sized("8G", { paging: "pae", tlb: "p4", cacheLineBytes: 128, firmware: "pc" }),
+    geometry: sized("8G", {
+      paging: "pae",
+      tlb: "p4",
+      cost: "p4",
+      disk: "sata-7200",
+      cacheLineBytes: 128,
+      firmware: "pc",
+    }),
   },
   "pae-64g": {
     summary: "The same with 64 GiB, of which PAE can reach 63 around the hole for devices.",
     kernel: "linux-6.1",
-    geometry: sized("64G", { paging: "pae", tlb: "p4", cacheLineBytes: 128, firmware: "pc" }),
+    geometry: sized("64G", {
+      paging: "pae",
+      tlb: "p4",
+      cost: "p4",
+      disk: "sata-7200",
+      cacheLineBytes: 128,
+      firmware: "pc",
+    }),
   },
   "amd64-8g": {
     summary: "An emulated PC with 8 GiB in long mode, as Debian's amd64 kernel of 2022 runs on.",

@@ -49,18 +49,32 @@ export function parseRecord<S extends z.ZodObject>(
   );
 }
 
+/** One mistake in words. `known` are the keys of the outermost record. */
 function describeIssue(known: readonly string[], what: string, issue: z.core.$ZodIssue): string {
-  if (issue.code === "unrecognized_keys" && issue.path.length === 0) {
-    const unknown = issue.keys.map((key) => `"${key}"${didYouMean(key, known)}`).join(", ");
-    return `${what} has no ${unknown}; known: ${known.join(", ")}`;
-  }
   const place = [what, ...issue.path].join(".");
+  if (issue.code === "unrecognized_keys") {
+    const candidates = issue.path.length === 0 ? known : [];
+    const unknown = issue.keys.map((key) => `"${key}"${didYouMean(key, candidates)}`).join(", ");
+    return `${place} has no ${unknown}${candidates.length === 0 ? "" : `; known: ${candidates.join(", ")}`}`;
+  }
+  if (issue.input === undefined && issue.code !== "custom") return `${place} is missing`;
   if (issue.code === "invalid_value") {
     const found = String(issue.input);
     const values = issue.values.map(String);
     return `${place}: there is no "${found}"${didYouMean(found, values)}; use ${values.join(", ")}`;
   }
+  const within = issue.code === "invalid_union" ? nearestBranch(issue) : [];
+  if (within.length > 0) return within.map((inner) => describeIssue([], place, inner)).join("\n");
   return `${place}: ${issue.message}`;
+}
+
+/** Of several forms that a value may have: what is wrong with it as the one that it resembles, if any. */
+function nearestBranch(issue: z.core.$ZodIssueInvalidUnion): readonly z.core.$ZodIssue[] {
+  if (typeof issue.input !== "object" || issue.input === null) return [];
+  return (
+    issue.errors.find((branch) => branch.some(({ path, code }) => path.length > 0 || code === "unrecognized_keys")) ??
+    []
+  );
 }
 
 /** One of the named presets, or a record that says it all. */
@@ -68,7 +82,7 @@ export function presetOr<const N extends string, S extends z.ZodType>(names: rea
   const preset = z.enum(names as readonly [N, ...N[]]);
   return z.union([preset, record], {
     error: ({ input }) => {
-      if (typeof input !== "string") return undefined;
+      if (typeof input !== "string") return `write a record, or the name of a preset: ${names.join(", ")}`;
       return `there is no preset "${input}"${didYouMean(input, names)}; the presets are ${names.join(", ")}`;
     },
   });
