@@ -10,7 +10,7 @@
 import { EINVAL } from "../../base/errno.ts";
 import { addressOf, PAGE_SIZE, pageOf, type Vpn } from "../../base/units.ts";
 import type { Path } from "../../sync/path.ts";
-import { OpenFile } from "../file.ts";
+import type { OpenFile } from "../file.ts";
 import { holdFile, releaseFile } from "../file-lifetime.ts";
 import type { Kernel } from "../kernel.ts";
 import { type MapRequest, mapLocked } from "../map.ts";
@@ -40,21 +40,20 @@ function* remap(kernel: Kernel, thread: Thread, request: RemapRequest): Path<num
   if (!mm.mmapSem.tryRead(thread)) yield* mm.mmapSem.read(thread);
   const seen = mm.vmas.containing(first);
   const flags = seen === null ? 0 : seen.flags;
-  const file = seen === null ? null : seen.file;
-  const opened = openOf(seen);
+  const opened = seen === null ? null : seen.opened;
   mm.mmapSem.releaseRead(thread);
-  if (file === null || opened === null || (flags & VM_SHARED) === 0) return -EINVAL;
+  if (opened === null || (flags & VM_SHARED) === 0) return -EINVAL;
 
   // The old area may be the last that keeps the file.
-  holdFile(file);
+  holdFile(opened.file);
   if (!mm.mmapSem.tryWrite(thread)) yield* mm.mmapSem.write(thread);
   const vma = mm.vmas.containing(first);
-  const unchanged = vma !== null && vma.flags === flags && vma.file === file && spans(vma, first + pages);
+  const unchanged = vma !== null && vma.flags === flags && vma.opened === opened && spans(vma, first + pages);
   const asked = mapRequest(request, flags, opened);
   const address = unchanged ? yield* mapLocked(kernel, thread, asked) : -EINVAL;
   const wanted = wantsPages(asked.flags, mm.defaultFlags);
   mm.mmapSem.releaseWrite(thread);
-  releaseFile(kernel, file);
+  releaseFile(kernel, opened.file);
   if (address < 0) return address;
   if (wanted) yield* populate(kernel, thread, first, first + pages);
   return 0;
@@ -83,14 +82,8 @@ function spans(vma: Vma, end: Vpn): boolean {
   while (last.end < end) {
     const { above } = last;
     if (above === null || above.start !== last.end) return false;
-    if (above.file !== vma.file || above.opened !== vma.opened || above.flags !== vma.flags) return false;
+    if (above.opened !== vma.opened || above.flags !== vma.flags) return false;
     last = above;
   }
   return true;
-}
-
-/** Through which open an area's file is mapped again. Shared anonymous memory was never opened by anyone. */
-function openOf(vma: Vma | null): OpenFile | null {
-  if (vma === null || vma.file === null) return null;
-  return vma.opened ?? new OpenFile(vma.file, "read-write");
 }
