@@ -56,7 +56,7 @@ export interface BootLayout {
   readonly lowmemEnd: Pfn;
   /** The zones that span something, lowest first. */
   readonly zones: readonly (FrameRange & { readonly kind: number })[];
-  /** What exists: free memory and reservations, each ascending. */
+  /** What exists is free, in ascending order, or reserved. */
   readonly free: readonly FrameRange[];
   readonly reserved: readonly Reservation[];
 }

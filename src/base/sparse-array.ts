@@ -2,6 +2,8 @@
  * Arrays as long as a machine's memory that cost only what has been written. An array is cut into sections; all
  * sections start as one shared section that holds the fill value, and a section gets memory of its own at the first
  * write of another value into it. Reading is two loads; indices are below 2^31 and not checked.
+ *
+ * One class a kind of element, alike but for it: in a shared one every read would have to ask which kind it has.
  */
 
 /** Elements of a section: 2^15. */
