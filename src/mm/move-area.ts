@@ -60,7 +60,7 @@ export function* moveArea(kernel: Kernel, vma: Vma, remap: Remap): Path<Vpn> {
     if ((flags & VM_LOCKED) !== 0) mm.lockedPages += newPages;
     yield* unmap(kernel, mm, to, to + newPages);
     // That took back what was promised for the new place, which was promised only as far as the old one was short.
-    if ((flags & VM_ACCOUNT) !== 0 && !keepsOld) kernel.commitment.pages += oldPages;
+    if ((flags & VM_ACCOUNT) !== 0 && !keepsOld) kernel.commitment.chargeAnyway(oldPages);
     return -ENOMEM;
   }
   account(mm, flags, newPages);
@@ -115,16 +115,19 @@ function emptySource(kernel: Kernel, source: Vma, from: Vpn, pages: number): voi
 /**
  * Unmaps the old place. What was promised for it is not taken back: the new place has taken it over. So the flag that
  * says that it counts is hidden meanwhile, and shown again on what is left of the old area.
+ *
+ * @differs if memory is too short to split, 6.1 leaves the flag hidden, and what was promised is never taken back
  */
 function* dropOld(kernel: Kernel, source: Vma, from: Vpn, pages: number): Path<void> {
+  // With no old pages, the old place was only mapped a second time.
+  if (pages === 0) return;
   const { mm, start, end } = source;
   const charged = (source.flags & VM_ACCOUNT) !== 0;
-  const rest = source.pages - pages;
-  const splitsInTwo = from > start && from + pages < end;
-  if (charged) source.flags &= ~VM_ACCOUNT;
-  const failed = (yield* unmap(kernel, mm, from, from + pages)) < 0;
-  if (failed && charged) kernel.commitment.pages += pages;
-  if (!charged || failed || rest === 0) return;
-  if (from > start) mm.vmas.containing(start)!.flags |= VM_ACCOUNT;
-  if (splitsInTwo || from === start) mm.vmas.containing(end - 1)!.flags |= VM_ACCOUNT;
+  source.flags &= ~VM_ACCOUNT;
+  const unmapped = yield* unmap(kernel, mm, from, from + pages);
+  if (!charged) return;
+  if (unmapped < 0) kernel.commitment.chargeAnyway(pages);
+  for (let vma = mm.vmas.intersecting(start, end); vma !== null && vma.start < end; vma = vma.above) {
+    vma.flags |= VM_ACCOUNT;
+  }
 }

@@ -56,6 +56,12 @@ export class Commitment {
     return 0;
   }
 
+  /** Promises `pages` more that are in use already, whatever the limit. */
+  chargeAnyway(pages: number): void {
+    this.pages += pages;
+    if (this.pages > this.peakPages) this.peakPages = this.pages;
+  }
+
   uncharge(pages: number): void {
     this.pages -= pages;
   }
