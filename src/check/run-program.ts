@@ -12,6 +12,7 @@ import { FETCH, LOAD, STORE } from "../hw/access.ts";
 import type { Machine } from "../machine.ts";
 import { BUS_ADRERR, SEGV_ACCERR, SEGV_MAPERR } from "../mm/fault.ts";
 import { OpenFile } from "../mm/file.ts";
+import { unlinkFile } from "../mm/file-lifetime.ts";
 import type { Process } from "../mm/process.ts";
 import type { Argument } from "../mm/syscalls.ts";
 import type { Outcome } from "./compare-outcomes.ts";
@@ -190,6 +191,12 @@ export class ProgramRun {
     this.executor.warm(process);
     this.executor.warm(child);
     return " ok";
+  }
+
+  /** Ends every process and removes every file, so that the machine is as it was. */
+  cleanUp(): void {
+    for (const process of this.machine.processes) if (process.state === "alive") this.machine.exit(process, 0);
+    for (const file of [...this.machine.kernel.files.all()]) unlinkFile(this.machine.kernel, file);
   }
 
   private dump(): string[] {

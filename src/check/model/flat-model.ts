@@ -90,6 +90,11 @@ export class FlatModel {
     return hexByte(readByte(flat, CONTENT_OFFSET));
   }
 
+  /** Whether the page may be found zero, whatever it held (MADV_FREE). */
+  mayBeFreed(process: number, page: Vpn): boolean {
+    return this.processes[process]?.pages.get(page)?.mayBeFreed ?? false;
+  }
+
   private fork(parent: FlatProcess, number: number, result: Result): Verdict {
     const printed = textOf(result);
     if (this.processes[number] !== undefined) return expectText(printed, "badid");
