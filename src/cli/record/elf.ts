@@ -125,7 +125,7 @@ export function resolveProgram(command: string, args: readonly string[]): Progra
 function findExecutable(command: string): string {
   const places = command.includes("/")
     ? [command]
-    : (process.env["PATH"] ?? "").split(delimiter).map((folder) => join(folder, command));
+    : (process.env.PATH ?? "").split(delimiter).map((folder) => join(folder, command));
   const found = places.find(isExecutable);
   if (found === undefined) throw new UsageError(`${command}: no such program`);
   return found;
@@ -133,7 +133,7 @@ function findExecutable(command: string): string {
 
 /** Where a tool lies on PATH; `undefined` when it is not installed. */
 export function findTool(name: string): string | undefined {
-  const folders = (process.env["PATH"] ?? "").split(delimiter).filter((folder) => folder !== "");
+  const folders = (process.env.PATH ?? "").split(delimiter).filter((folder) => folder !== "");
   return folders.map((folder) => join(folder, name)).find(isExecutable);
 }
 

@@ -27,27 +27,35 @@ export class FileNames {
   }
 }
 
+/** What several descriptors, in several processes, can share. */
+interface OpenDescription {
+  readonly path: string;
+  position: number;
+}
+
 /** The descriptors of one process, followed through its calls; for recorders that do not say what a descriptor is. */
 export class DescriptorTable {
-  private readonly paths: Map<number, string>;
+  private readonly descriptions: Map<number, OpenDescription>;
+  /** Sizes of System V segments; of all processes. */
   private readonly segments: Map<number, number>;
 
-  constructor(paths = new Map<number, string>(), segments = new Map<number, number>()) {
-    this.paths = paths;
+  constructor(descriptions = new Map<number, OpenDescription>(), segments = new Map<number, number>()) {
+    this.descriptions = descriptions;
     this.segments = segments;
   }
 
   copy(): DescriptorTable {
-    return new DescriptorTable(new Map(this.paths), this.segments);
+    return new DescriptorTable(new Map(this.descriptions), this.segments);
   }
 
   follow(name: string, args: readonly number[], text: string | undefined, result: number): void {
     if (result < 0) return;
     if (/^(open|openat|openat2|creat)$/.test(name)) this.opened(result, text);
-    else if (name === "memfd_create") this.paths.set(result, `/memfd:${text ?? ""}#${result}`);
-    else if (name === "close") this.paths.delete(args[0]);
+    else if (name === "memfd_create") this.opened(result, `/memfd:${text ?? ""}#${result}`);
+    else if (name === "close") this.descriptions.delete(args[0]);
     else if (name === "shmget") this.segments.set(result, args[1]);
-    else if (/^dup[23]?$/.test(name)) this.opened(result, this.paths.get(args[0]));
+    else if (/^(dup[23]?)$/.test(name)) this.duplicated(args[0], result);
+    else this.moved(name, args[0], result);
   }
 
   /** The file that a call is about, if it is one with pages. */
@@ -57,15 +65,28 @@ export class DescriptorTable {
       return { path: `sysv:${args[0]}`, sizeBytes: this.segments.get(args[0]) ?? 0, position: -1 };
     }
     const descriptor = shape.file === "r" ? result : args[Number(shape.file)];
-    const path = this.paths.get(descriptor);
-    if (path === undefined) return undefined;
-    const status = statSync(path, { throwIfNoEntry: false });
+    const description = this.descriptions.get(descriptor);
+    if (description === undefined) return undefined;
+    const status = statSync(description.path, { throwIfNoEntry: false });
     if (status !== undefined && !status.isFile()) return undefined;
-    return { path, sizeBytes: status?.size ?? 0, position: -1 };
+    return { ...description, sizeBytes: status?.size ?? 0 };
   }
 
   private opened(descriptor: number, path: string | undefined): void {
-    if (path === undefined) this.paths.delete(descriptor);
-    else this.paths.set(descriptor, path);
+    if (path === undefined) this.descriptions.delete(descriptor);
+    else this.descriptions.set(descriptor, { path, position: 0 });
+  }
+
+  private duplicated(from: number, to: number): void {
+    const description = this.descriptions.get(from);
+    if (description === undefined) this.descriptions.delete(to);
+    else this.descriptions.set(to, description);
+  }
+
+  private moved(name: string, descriptor: number, result: number): void {
+    const description = this.descriptions.get(descriptor);
+    if (description === undefined) return;
+    if (name === "lseek") description.position = result;
+    else if (/^(read|write)v?$/.test(name)) description.position += result;
   }
 }

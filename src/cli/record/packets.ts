@@ -128,7 +128,9 @@ export function leftPacket(file: Uint8Array, micros: number): Packet | undefined
   const view = new DataView(file.buffer, file.byteOffset, file.length);
   const items = Math.min(view.getUint32(8, true), Math.floor((file.length - LEFT_ITEMS_AT) / 8));
   if (items === 0) return undefined;
-  const words = new Uint32Array(file.slice(LEFT_ITEMS_AT, LEFT_ITEMS_AT + items * 8).buffer);
+  const body = new Uint8Array(items * 8);
+  body.set(file.subarray(LEFT_ITEMS_AT, LEFT_ITEMS_AT + body.length));
+  const words = new Uint32Array(body.buffer);
   return { pid: view.getUint32(0, true), tid: view.getUint32(4, true), ticket: 0, micros, words };
 }
 

@@ -38,7 +38,7 @@ export interface QemuTools {
 
 /** What this back end needs on this machine for a program; or the name of what is missing. */
 export function findQemu(abi: Abi): QemuTools | { missing: string } {
-  const compiler = [process.env["CC"], "cc", "gcc", "clang"].map((name) => name && findTool(name)).find(Boolean);
+  const compiler = [process.env.CC, "cc", "gcc", "clang"].map((name) => name && findTool(name)).find(Boolean);
   const found = new Map<Abi, string>();
   for (const each of abiNames) {
     const path = findTool(emulators[each]);
@@ -68,7 +68,7 @@ export function compiledPlugin(tools: QemuTools): string {
   const source = readFileSync(pluginSource);
   const defines = [`-DPLUGIN_API=${pluginInterface(tools.version)}`, `-DI386_BASE="${I386_BASE}"`];
   const key = createHash("sha256").update(source).update(defines.join()).digest("hex").slice(0, 16);
-  const cache = join(process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "bigmem");
+  const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "bigmem");
   const path = join(cache, `plugin-${key}.so`);
   if (existsSync(path)) return path;
   mkdirSync(cache, { recursive: true });

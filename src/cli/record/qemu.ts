@@ -49,6 +49,8 @@ export async function recordWithQemu(tools: QemuTools, program: Program, writer:
   }
 }
 
+/** The kind of an item that is no run. */
+const RECORD = 3;
 const PACKETS_A_TURN = 32;
 /** How often to see whether the last process has ended. */
 const POLL_MILLIS = 5;
@@ -218,8 +220,10 @@ class QemuSession {
     for (let at = 0; at < words.length; ) {
       const low = words[at];
       const kind = low & 3;
-      if (kind === 3) {
+      if (kind === RECORD) {
         const items = low >>> 2;
+        if (items === 0 || at + items * 2 > words.length)
+          throw new Error(`a record of ${items} items does not fit its packet`);
         this.record(packet, words[at + 1], new RecordView(words, at, items));
         at += items * 2;
       } else {
@@ -256,7 +260,7 @@ class QemuSession {
     }
   }
 
-  private forked(spelling: string, call: CallRecord, atMicros: number): void {
+  private forked(spelling: string, call: CallRecord, atMicros: number | undefined): void {
     if (call.result <= 0) return;
     this.recording.fork(call.result, spelling === "clone" ? sharesMemory(call.args[0]) : "nothing", atMicros);
     const waiting = this.early.get(call.result);

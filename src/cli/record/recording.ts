@@ -51,7 +51,7 @@ export class Recording {
   }
 
   /** A program begins: in a new process, or in place of what its process ran before. */
-  start(thread: number, parent: number, image: Image, atMicros: number): void {
+  start(thread: number, parent: number, image: Image, atMicros: number | undefined): void {
     const { abi, name, regions, brk } = image;
     const before = this.threads.get(thread);
     if (before !== undefined) {
@@ -83,6 +83,15 @@ export class Recording {
     this.current = this.threads.get(thread);
   }
 
+  /** The recorder calls a thread by another number from now on. */
+  rename(from: number, to: number): void {
+    const thread = this.threads.get(from);
+    if (thread === undefined || from === to) return;
+    thread.process.threads.delete(from);
+    this.threads.delete(from);
+    this.adopt(to, thread.id, thread.process);
+  }
+
   /** What follows is this thread's. */
   turnTo(thread: number): void {
     const next = this.threads.get(thread);
@@ -101,7 +110,7 @@ export class Recording {
   }
 
   /** The current thread made `child`: a process of its own or another thread of its process. */
-  fork(child: number, shares: "nothing" | "memory", atMicros: number): void {
+  fork(child: number, shares: "nothing" | "memory", atMicros: number | undefined): void {
     const { current } = this;
     if (current === undefined) return;
     const id = ++this.lastId;
@@ -111,7 +120,7 @@ export class Recording {
     this.writer.event({ op: "fork", child: id, process: process.id, shares, atMicros });
   }
 
-  exit(thread: number, status: number, scope: "thread" | "process", atMicros: number): void {
+  exit(thread: number, status: number, scope: "thread" | "process", atMicros: number | undefined): void {
     const ended = this.threads.get(thread);
     if (ended === undefined) return;
     this.turnTo(thread);
@@ -126,12 +135,12 @@ export class Recording {
   }
 
   /** A process is gone without having said so. */
-  killed(thread: number, atMicros: number): void {
+  killed(thread: number, atMicros: number | undefined): void {
     this.exit(thread, ENDED_BY_SIGNAL, "process", atMicros);
   }
 
   /** A system call of the current thread. Its `shape` says what it means. */
-  call(shape: CallShape, call: SeenCall, file: SeenFile | undefined, atMicros: number): void {
+  call(shape: CallShape, call: SeenCall, file: SeenFile | undefined, atMicros: number | undefined): void {
     const { current } = this;
     if (current === undefined) return;
     if (shape.memory) this.memoryCall(call, file, atMicros);
@@ -146,7 +155,7 @@ export class Recording {
     this.threads.set(thread, { id, process });
   }
 
-  private memoryCall(call: SeenCall, file: SeenFile | undefined, atMicros: number): void {
+  private memoryCall(call: SeenCall, file: SeenFile | undefined, atMicros: number | undefined): void {
     const name = memoryCallNamed(call.name);
     if (name === undefined) return;
     const args = call.args.slice(0, memoryCalls[name].length);
@@ -155,7 +164,7 @@ export class Recording {
     this.writer.event({ op: "call", name, args, result: call.result, ...reference, atMicros });
   }
 
-  private fileCall(call: SeenCall, file: SeenFile, atMicros: number): void {
+  private fileCall(call: SeenCall, file: SeenFile, atMicros: number | undefined): void {
     const { path, sizeBytes } = file;
     if (/^(open|openat|openat2|creat|memfd_create)$/.test(call.name) || !this.openedFiles.has(path)) {
       this.openedFiles.add(path);

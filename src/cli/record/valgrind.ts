@@ -83,8 +83,9 @@ export async function recordWithValgrind(
       const last = ended;
       const read = logs.read();
       await writer.settled();
-      if (last && !read && logs.allEnded()) break;
-      await new Promise((resolve) => setTimeout(resolve, read ? 0 : POLL_MILLIS));
+      if (last && read === 0 && logs.allEnded()) break;
+      // Logs that grow slowly are read in pieces worth a look.
+      await new Promise((resolve) => setTimeout(resolve, read < READ_BYTES / 4 ? POLL_MILLIS : 0));
     }
     return await status;
   } finally {
@@ -94,6 +95,15 @@ export async function recordWithValgrind(
   }
 }
 
+/** What a process takes over at its fork, or a program from the one before it. */
+interface Fork {
+  readonly descriptors: DescriptorTable;
+  /** Valgrind's number of the thread that goes on. */
+  readonly thread: number;
+}
+
+const FIRST: Fork = { descriptors: new DescriptorTable(), thread: 1 };
+
 /** All the logs of one recording. */
 class Logs {
   readonly recording: Recording;
@@ -101,6 +111,8 @@ class Logs {
   private readonly root: number;
   /** By process: its logs in order; all but the last are of programs that it ran before an exec. */
   private readonly byProcess = new Map<number, Log[]>();
+  /** By process that was forked. */
+  private readonly forks = new Map<number, Fork>();
   private found = 0;
 
   constructor(folder: string, writer: TraceWriter, root: number) {
@@ -109,16 +121,17 @@ class Logs {
     this.recording = new Recording(writer);
   }
 
-  /** Reads a part of each log; false if there was nothing to read. */
-  read(): boolean {
+  /** Reads a part of each log; returns how many bytes there were. */
+  read(): number {
     this.discover();
-    let any = false;
-    for (const process of [...this.byProcess.keys()]) any = this.readProcess(process) || any;
-    return any;
+    let bytes = 0;
+    for (const process of [...this.byProcess.keys()]) bytes += this.readProcess(process);
+    return bytes;
   }
 
   allEnded(): boolean {
-    return [...this.byProcess.keys()].every((process) => !this.mayGrow(process));
+    const reads = (process: number): boolean => process === this.root || this.forks.has(process);
+    return [...this.byProcess.keys()].every((process) => !reads(process) && !lives(process));
   }
 
   /** Everything of a process that has ended. */
@@ -128,15 +141,10 @@ class Logs {
     this.endIfGone(process);
   }
 
-  /** A log belongs to a process that began with it, or to one whose fork must be known first. */
-  announce(process: number, parent: Log): void {
-    const logs = this.byProcess.get(process) ?? [];
-    this.byProcess.set(process, logs);
-    this.forks.set(process, parent.descriptors.copy());
-    if (logs.length > 0) logs[0].descriptors = this.forks.get(process) ?? logs[0].descriptors;
+  /** A log's process has forked: the child's own log may be read now. */
+  announce(process: number, fork: Fork): void {
+    this.forks.set(process, fork);
   }
-
-  private readonly forks = new Map<number, DescriptorTable>();
 
   /** Logs are renamed as they are found: a second exec of a process would write over the first one's. */
   private discover(): void {
@@ -148,38 +156,38 @@ class Logs {
       renameSync(join(this.folder, name), path);
       const logs = this.byProcess.get(pid) ?? [];
       const forked = pid !== this.root && logs.length === 0;
-      const descriptors = this.forks.get(pid) ?? logs.at(-1)?.descriptors ?? new DescriptorTable();
-      logs.push(new Log(this, pid, path, forked ? "forked" : "started", descriptors));
+      logs.push(new Log(this, pid, path, forked ? "forked" : "started"));
       this.byProcess.set(pid, logs);
     }
   }
 
-  private readProcess(process: number): boolean {
+  private readProcess(process: number): number {
     const logs = this.byProcess.get(process) ?? [];
-    if (logs.length === 0) return false;
+    if (logs.length === 0) return 0;
     // Not before the parent's log has told of the fork.
-    if (process !== this.root && !this.forks.has(process)) return false;
-    if (logs[0].read()) return true;
-    if (logs.length > 1) {
-      logs.shift()?.close();
-      return true;
+    const fork = process === this.root ? FIRST : this.forks.get(process);
+    if (fork === undefined) return 0;
+    const [log, next] = logs;
+    log.begin(fork);
+    const bytes = log.read();
+    if (bytes > 0) return bytes;
+    if (next !== undefined) {
+      next.begin(log.handOver());
+      logs.shift();
+      return this.readProcess(process);
     }
     this.endIfGone(process);
-    return false;
+    return 0;
   }
 
   private endIfGone(process: number): void {
     const log = this.byProcess.get(process)?.[0];
-    if (log === undefined || lives(process) || log.read()) return;
+    if (log === undefined || lives(process) || log.read() > 0) return;
     if (this.byProcess.get(process)?.length !== 1) return;
     log.end();
     log.close();
     this.byProcess.delete(process);
     this.forks.delete(process);
-  }
-
-  private mayGrow(process: number): boolean {
-    return lives(process) || this.forks.has(process) || process === this.root;
   }
 }
 
@@ -201,7 +209,6 @@ const NO_QUOTE = new DataView(new ArrayBuffer(0));
 
 /** One log: of a program from its start, or of a forked child. */
 class Log implements LackeyHandler {
-  descriptors: DescriptorTable;
   private readonly logs: Logs;
   private readonly pid: number;
   private readonly path: string;
@@ -210,40 +217,58 @@ class Log implements LackeyHandler {
   private readonly buffer = new Uint8Array(READ_BYTES);
   private position = 0;
   private freed = 0;
-  private thread = 1;
+  private descriptors = FIRST.descriptors;
+  private thread = FIRST.thread;
+  private begun = false;
+  private readonly living = new Set<number>();
   private started: boolean;
   private maps: readonly MapsLine[] | undefined;
   /** Accesses before the first call: kind and address, in turn. */
   private readonly early: number[] = [];
 
-  constructor(logs: Logs, pid: number, path: string, how: "started" | "forked", descriptors: DescriptorTable) {
+  constructor(logs: Logs, pid: number, path: string, how: "started" | "forked") {
     this.logs = logs;
     this.pid = pid;
     this.path = path;
     this.file = openSync(path, "r");
     this.started = how === "forked";
-    this.descriptors = descriptors;
     this.parser = new LackeyParser(`valgrind's log of process ${pid}`, this);
     if (how === "started") this.maps = mapsOf(pid);
   }
 
-  /** Reads on; false at the end of what is written so far. */
-  read(): boolean {
+  /** Before the first read: what the log's process takes over. */
+  begin({ descriptors, thread }: Fork): void {
+    if (this.begun) return;
+    this.begun = true;
+    this.descriptors = descriptors;
+    this.thread = thread;
+    this.living.add(thread);
+  }
+
+  /** The program ends here because its process runs another one; that one's thread is the first again. */
+  handOver(): Fork {
+    this.close();
+    this.logs.recording.rename(this.key(), this.keyOf(FIRST.thread));
+    return { descriptors: this.descriptors, thread: FIRST.thread };
+  }
+
+  /** Reads on; 0 at the end of what is written so far. */
+  read(): number {
     const got = readSync(this.file, this.buffer, 0, READ_BYTES, this.position);
-    if (got === 0) return false;
+    if (got === 0) return 0;
     this.position += got;
     if (!this.started && !hasImage(this.maps)) this.maps = mapsOf(this.pid);
     this.turn();
     this.parser.feed(this.buffer.subarray(0, got));
     this.free();
-    return true;
+    return got;
   }
 
   end(): void {
     if (!this.started) this.start(undefined);
     this.turn();
     const { recording } = this.logs;
-    if (recording.knows(this.key())) recording.killed(this.key(), 0);
+    if (recording.knows(this.key())) recording.killed(this.key(), undefined);
   }
 
   close(): void {
@@ -271,8 +296,8 @@ class Log implements LackeyHandler {
     const { recording } = this.logs;
     const { result, args } = call;
     if (name === "exit_group" || name === "exit") {
-      recording.exit(this.key(), args[0] % 256, name === "exit" ? "thread" : "process", 0);
-      this.thread = 0;
+      recording.exit(this.key(), args[0] % 256, name === "exit" ? "thread" : "process", undefined);
+      this.living.delete(this.thread);
     } else if (result !== undefined) {
       this.returned(name, call, result);
     }
@@ -286,8 +311,8 @@ class Log implements LackeyHandler {
       // Threads are told apart when they make their first call.
       const shares = name === "clone" ? sharesMemory(args[0]) : "nothing";
       if (shares === "memory" || result <= 0) return;
-      recording.fork(result * THREADS_A_PROCESS + this.thread, "nothing", 0);
-      this.logs.announce(result, this);
+      recording.fork(result * THREADS_A_PROCESS + this.thread, "nothing", undefined);
+      this.logs.announce(result, { descriptors: this.descriptors.copy(), thread: this.thread });
       return;
     }
     this.descriptors.follow(name, args, call.text, result);
@@ -296,7 +321,7 @@ class Log implements LackeyHandler {
     const shape: CallShape | undefined = shapeNamed(memoryCall ?? name);
     if (shape !== undefined) {
       const seen = { name: memoryCall ?? name, args: traced, result, quoted: NO_QUOTE };
-      recording.call(shape, seen, this.descriptors.fileOf(shape, traced, result), 0);
+      recording.call(shape, seen, this.descriptors.fileOf(shape, traced, result), undefined);
     }
     if (name === "wait4" && result > 0) this.logs.drain(result);
   }
@@ -308,7 +333,7 @@ class Log implements LackeyHandler {
     const stackAddress = data < 0 ? 0 : this.early[data + 1];
     const maps = this.maps ?? [];
     const image = imageOf(clientMaps(maps, stackAddress), abiOf(maps), stackAddress);
-    recording.start(this.key(), 0, brk === undefined ? image : { ...image, brk }, 0);
+    recording.start(this.key(), 0, brk === undefined ? image : { ...image, brk }, undefined);
     for (let i = 0; i < this.early.length; i += 2) this.access(this.early[i] as AccessKind, this.early[i + 1], 1);
     this.early.length = 0;
   }
@@ -319,14 +344,19 @@ class Log implements LackeyHandler {
     const before = this.key();
     this.thread = thread;
     if (!recording.knows(this.key())) {
-      recording.turnTo(before);
-      recording.fork(this.key(), "memory", 0);
+      recording.turnTo(recording.knows(before) ? before : this.keyOf(Math.min(...this.living)));
+      recording.fork(this.key(), "memory", undefined);
+      this.living.add(thread);
     }
     recording.turnTo(this.key());
   }
 
   private key(): number {
-    return this.pid * THREADS_A_PROCESS + this.thread;
+    return this.keyOf(this.thread);
+  }
+
+  private keyOf(thread: number): number {
+    return this.pid * THREADS_A_PROCESS + thread;
   }
 
   private turn(): void {

@@ -252,6 +252,12 @@ static uint64_t *room(struct thread *thread, size_t items) {
   return place;
 }
 
+/* Only what is whole counts: the process can be killed at any time, and then `used` says what its buffer holds. */
+static inline void add_items(struct thread *thread, size_t items) {
+  atomic_signal_fence(memory_order_release);
+  thread->used += items;
+}
+
 static uint64_t record_head(enum record type, size_t bytes) {
   return (uint64_t)type << 32 | (uint64_t)(bytes / 8) << 2 | RECORD;
 }
@@ -352,8 +358,8 @@ static void open_run(unsigned vcpu, uint64_t page, enum kind kind, unsigned coun
   struct thread *thread = thread_of(vcpu);
   if (!started && kind != FETCH) send_start(thread, page << PAGE_SHIFT);
   uint64_t *run = room(thread, 1);
-  thread->used++;
   *run = page << RUN_PAGE_SHIFT | (uint64_t)(count - 1) << 2 | kind;
+  add_items(thread, 1);
   thread->run[kind] = run;
   thread->page[kind] = page;
   if (kind != FETCH) thread->data_page = page;
@@ -483,14 +489,14 @@ static void report(struct thread *thread, int64_t number, int64_t result) {
   memcpy(place + sizeof *call / 8, path, call->path_bytes);
   memcpy(place + sizeof *call / 8 + path_items, quoted, call->quote_bytes);
   call->head = record_head(CALL, items * 8);
-  thread->used += items;
+  add_items(thread, items);
 }
 
 /* The connection ends, the process does not. */
 static void leave(struct thread *thread) {
   uint64_t *place = room(thread, 1);
   *place = record_head(LEAVE, 8);
-  thread->used++;
+  add_items(thread, 1);
   send_thread(thread);
   pthread_mutex_lock(&send_lock);
   close(connection);
