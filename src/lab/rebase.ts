@@ -10,6 +10,9 @@ import { Ranges } from "./import/ranges.ts";
 import type { TraceEvent } from "./trace/event.ts";
 import type { TraceInput } from "./trace-input.ts";
 
+/** A trace that cannot run on this machine, although another could take it. */
+export class TraceDoesNotFit extends UsageError {}
+
 /** How a replay translates the addresses of a trace. */
 export interface AddressMap {
   page(page: Vpn): Vpn;
@@ -78,8 +81,8 @@ function surveyEvent(event: TraceEvent, add: (start: Vaddr, lengthBytes: number)
 }
 
 /**
- * The map that fits `survey` below `taskEnd`, for leaf tables of `span` pages. Throws UsageError, saying how much is
- * missing, if it does not fit.
+ * The map that fits `survey` below `taskEnd`, for leaf tables of `span` pages. Throws TraceDoesNotFit, saying how much
+ * is needed, if it does not fit.
  */
 export function rebase(survey: Survey, taskEnd: Vpn, span: number, name: string): AddressMap {
   const ranges = survey.used.within(0, USER_END);
@@ -105,7 +108,7 @@ export function rebase(survey: Survey, taskEnd: Vpn, span: number, name: string)
     targetEnd = target + (end - start);
   });
   if (targetEnd > taskEnd) {
-    throw new UsageError(
+    throw new TraceDoesNotFit(
       `${name}: its areas need ${formatSize(targetEnd * PAGE_SIZE)} of address space, and a process here has ` +
         `${formatSize(taskEnd * PAGE_SIZE)}: it is too large for this machine`,
     );

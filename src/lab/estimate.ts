@@ -1,0 +1,49 @@
+/** What a run's events would cost by a cost table, in estimated cycles: from exact counts, and nothing else. */
+import type { Geometry } from "../geometry.ts";
+import { type CostEvent, type CostTable, costPresets, estimateCycles } from "../hw/cost.ts";
+
+/** The cost table that suits a geometry's TLB. */
+export function costTableFor({ tlb }: Geometry): CostTable {
+  const name = typeof tlb === "string" ? tlb : tlb.name;
+  if (name === "p6") return costPresets.p6;
+  if (name === "p4") return costPresets.p4;
+  return name === "k7" || name === "k8" ? costPresets.k8 : costPresets.modern;
+}
+
+/** How often each priced event happened, from a run's counters. */
+function eventsOf(counters: Readonly<Record<string, number>>): Record<CostEvent, number> {
+  const count = (...names: string[]): number => names.reduce((sum, name) => sum + (counters[name] ?? 0), 0);
+  return {
+    access: count("accesses"),
+    secondLevelHit: count("tlbSecondLevelHits"),
+    walkStep: count("walkSteps"),
+    dirtyUpdate: count("dirtyUpdates"),
+    fault: count("minorFaults", "majorFaults", "signalFaults", "spuriousFaults"),
+    systemCall: count("calls"),
+    rootLoad: count("rootLoads"),
+    pageFlush: count("tlbInvalidations"),
+    fullFlush: count("tlbReloads"),
+    ipi: count("tlbShootdowns"),
+    pageZero: count("pagesZeroed"),
+    pageCopy: count("pagesCopied"),
+    entryWrite: count("ptesCopied", "ptesWriteProtected", "ptesZapped", "ptesMoved", "ptesProtected"),
+    allocation: count("pagesZeroed", "pagesCopied", "tablesAllocated"),
+  };
+}
+
+export interface Estimate {
+  cycles: number;
+  /** By event: its share of the cycles. */
+  byEvent: Record<string, number>;
+  restsOn: string;
+}
+
+export function estimate(counters: Readonly<Record<string, number>>, table: CostTable): Estimate {
+  const events = eventsOf(counters);
+  const byEvent = Object.fromEntries(
+    (Object.keys(events) as CostEvent[])
+      .map((event) => [event, estimateCycles(table, { [event]: events[event] })] as const)
+      .filter(([, cycles]) => cycles > 0),
+  );
+  return { cycles: estimateCycles(table, events), byEvent, restsOn: `cost table ${table.name}, ${table.rests}` };
+}
