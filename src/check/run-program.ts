@@ -10,7 +10,7 @@ import { bug } from "../base/errors.ts";
 import { PAGE_SIZE, type Vaddr } from "../base/units.ts";
 import { FETCH, LOAD, STORE } from "../hw/access.ts";
 import type { Machine } from "../machine.ts";
-import { BUS_ADRERR, SEGV_ACCERR, SEGV_MAPERR } from "../mm/fault.ts";
+import { BUS_ADRERR, FAULT_OOM, SEGV_ACCERR, SEGV_MAPERR } from "../mm/fault.ts";
 import { OpenFile } from "../mm/file.ts";
 import { unlinkFile } from "../mm/file-lifetime.ts";
 import type { Process } from "../mm/process.ts";
@@ -28,7 +28,7 @@ const MARK_OFFSET = 0x10;
 const MARK_FIRST = 0x40;
 
 /** Called after each operation, with its line: an auditor, a trace of states. */
-export type Observer = (operation: Operation, line: string) => void;
+export type Observer = (operation: Operation, line: string, run: ProgramRun) => void;
 
 /** What the runner needs to know of one running program. */
 export class ProgramRun {
@@ -39,6 +39,8 @@ export class ProgramRun {
   /** By the program's number: the process, or null once it is gone. */
   readonly processes: (Process | null)[] = [];
   private readonly baseTablesKib: number;
+  /** Which allocation of the next operation fails; 0: none. */
+  private failing = 0;
 
   constructor(machine: Machine, program: Program) {
     this.machine = machine;
@@ -54,7 +56,7 @@ export class ProgramRun {
   run(observe?: Observer): Outcome {
     const lines = this.program.operations.map((operation, at) => {
       const line = `${at} P${operation.process} ${operation.name}${this.operate(operation)}`;
-      observe?.(operation, line);
+      observe?.(operation, line, this);
       return line;
     });
     lines.push(...this.dump());
@@ -63,6 +65,16 @@ export class ProgramRun {
 
   /** What an operation prints after its name. */
   operate(operation: Operation): string {
+    if (this.failing === 0) return this.operateNormally(operation);
+    const { allocator } = this.machine.kernel;
+    allocator.failAt(this.failing);
+    this.failing = 0;
+    const printed = this.operateNormally(operation);
+    allocator.neverFail();
+    return printed;
+  }
+
+  private operateNormally(operation: Operation): string {
     const process = this.processes[operation.process] ?? null;
     if (process === null) return " nosuchproc";
     switch (operation.name) {
@@ -70,6 +82,9 @@ export class ProgramRun {
         return ` pte=${this.tablesKib(process)}`;
       case "fork":
         return this.fork(process, operation.operands[0]!.value);
+      case "fail":
+        this.failing = operation.operands[0]!.value;
+        return " ok";
       case "exit":
         this.machine.exit(process, 0);
         this.processes[operation.process] = null;
@@ -244,6 +259,7 @@ export class ProgramRun {
 }
 
 const signals: ReadonlyMap<number, string> = new Map([
+  [FAULT_OOM, "OOM"],
   [SEGV_MAPERR, "SEGV code=1"],
   [SEGV_ACCERR, "SEGV code=2"],
   [BUS_ADRERR, "BUS code=2"],

@@ -73,6 +73,7 @@ export class FlatModel {
       case "rlimit":
       case "fsync":
       case "fadv":
+      case "fail":
         return undefined;
       case "r":
       case "w":

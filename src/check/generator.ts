@@ -1,0 +1,234 @@
+/**
+ * Random programs from a seed: the same calls, in about the same proportions, as those that were run on real kernels,
+ * with addresses that crowd where areas meet and where page tables end; and, on request, allocations that fail.
+ */
+import { Rng } from "../base/rng.ts";
+import { PAGE_SIZE } from "../base/units.ts";
+import { WINDOW_BYTES } from "./executor.ts";
+import type { Operand, Operation, OperationName, Program, ProgramFile } from "./program.ts";
+
+export interface ProgramShape {
+  readonly operations: number;
+  readonly processes: number;
+  /** The share of operations of which an allocation fails. */
+  readonly failures: number;
+}
+
+export const usualShape: ProgramShape = { operations: 40, processes: 4, failures: 0 };
+
+/** How often each operation comes, in parts of their sum. */
+const weights: readonly (readonly [OperationName, number])[] = [
+  ["mmap", 22],
+  ["w", 18],
+  ["r", 13],
+  ["mprotect", 7],
+  ["munmap", 6],
+  ["mremap", 6],
+  ["madvise", 4],
+  ["mincore", 2],
+  ["fork", 3],
+  ["exit", 1],
+  ["fwrite", 3],
+  ["fread", 2],
+  ["brk", 2],
+  ["mlock", 2],
+  ["mlock2", 1],
+  ["munlock", 1],
+  ["mlockall", 0.4],
+  ["munlockall", 0.2],
+  ["rfp", 2],
+  ["ftrunc", 2],
+  ["falloc", 1],
+  ["msync", 1],
+  ["x", 2],
+  ["stat", 1],
+];
+
+const TOTAL_WEIGHT = weights.reduce((sum, [, weight]) => sum + weight, 0);
+
+const MAP_SHARED = 0x1;
+const MAP_PRIVATE = 0x2;
+const MAP_FIXED = 0x10;
+const MAP_ANONYMOUS = 0x20;
+/** Flags that come with a mapping now and then: MAP_GROWSDOWN, LOCKED, NORESERVE, POPULATE and the last one. */
+const MAP_FIXED_NOREPLACE = 0x10_0000;
+const RARE_FLAGS = [0x100, 0x2000, 0x4000, 0x8000, MAP_FIXED_NOREPLACE];
+const ADVICES = [0, 1, 2, 3, 4, 4, 4, 4, 8, 8, 9, 10, 11, 16, 17, 18, 19, 22, 23, 23, 99];
+const FILE_BYTES = [PAGE_SIZE, 2 * PAGE_SIZE, 4 * PAGE_SIZE, 8 * PAGE_SIZE, 16 * PAGE_SIZE];
+
+/** Where addresses crowd: the first pages of the window, the end of its first page table, its last pages. */
+const CROWDS = [0, 0x1f_0000, WINDOW_BYTES - 0x2_0000, WINDOW_BYTES - 0x2_0000, WINDOW_BYTES - 0x2_0000];
+const CROWD_PAGES = 32;
+const MOST_PAGES = 12;
+
+export function randomProgram(seed: number, shape: ProgramShape = usualShape): Program {
+  return new Generator(seed, shape).program();
+}
+
+class Generator {
+  private readonly seed: number;
+  private readonly shape: ProgramShape;
+  private readonly rng: Rng;
+  private readonly live = new Set([0]);
+  private value = 0;
+
+  constructor(seed: number, shape: ProgramShape) {
+    this.seed = seed;
+    this.shape = shape;
+    this.rng = new Rng(seed);
+  }
+
+  program(): Program {
+    const { rng, shape } = this;
+    const files: ProgramFile[] = [0, 1].map((file) => ({
+      file,
+      bytes: rng.chance(0.3) ? 1 + rng.below(0x1_0000) : rng.pick(FILE_BYTES),
+    }));
+    const operations: Operation[] = [];
+    while (operations.length < shape.operations) {
+      if (rng.chance(shape.failures)) operations.push(this.operation("fail", [number(1 + rng.below(4))]));
+      operations.push(this.next());
+    }
+    return { name: `random-${this.seed}`, files, operations };
+  }
+
+  private next(): Operation {
+    let at = this.rng.below(2 ** 32) * (TOTAL_WEIGHT / 2 ** 32);
+    for (const [name, weight] of weights) {
+      at -= weight;
+      if (at < 0) return this.operation(name, this.operands(name));
+    }
+    return this.operation("stat", []);
+  }
+
+  private operation(name: OperationName, operands: readonly Operand[]): Operation {
+    const process = this.rng.pick([...this.live]);
+    if (name === "fork") return this.fork(process);
+    if (name === "exit") {
+      if (this.live.size === 1) return { line: 0, process, name: "stat", operands: [] };
+      this.live.delete(process);
+    }
+    return { line: 0, process, name, operands };
+  }
+
+  private fork(process: number): Operation {
+    const child = Math.max(...this.live) + 1;
+    if (child >= this.shape.processes) return { line: 0, process, name: "stat", operands: [] };
+    this.live.add(child);
+    return { line: 0, process, name: "fork", operands: [number(child)] };
+  }
+
+  private operands(name: OperationName): readonly Operand[] {
+    const { rng } = this;
+    const file = () => number(rng.below(2));
+    switch (name) {
+      case "mmap":
+        return this.mapping();
+      case "munmap":
+      case "mlock":
+      case "munlock":
+      case "mincore":
+        return this.range();
+      case "mprotect":
+        return [...this.range(), number(rng.below(8))];
+      case "mlock2":
+        return [...this.range(), number(rng.below(2))];
+      case "mremap":
+        return this.remapping();
+      case "madvise":
+        return [...this.range(), number(rng.pick(ADVICES))];
+      case "msync":
+        return [...this.range(), number(rng.pick([1, 2, 4, 4, 5, 6]))];
+      case "rfp":
+        return [...this.range(), number(rng.below(16)), number(0)];
+      case "brk":
+        return [number(rng.pick([0, 0x800, 0x1000, 0x4000, 0x8001, 0x1_0000, 0x2_1000]))];
+      case "mlockall":
+        return [number(1 + rng.below(3))];
+      case "r":
+        return [this.place(0x10)];
+      case "w":
+        return [this.place(0x10), number(this.nextValue())];
+      case "x":
+        return [this.place(0x800)];
+      case "ftrunc":
+        return [file(), number(rng.below(0x1_2000))];
+      case "fread":
+        return [file(), number(rng.below(16) * PAGE_SIZE + 0x10)];
+      case "fwrite":
+        return [file(), number(rng.below(16) * PAGE_SIZE + 0x10), number(this.nextValue())];
+      case "falloc":
+        return [
+          file(),
+          number(rng.pick([0, 1, 3, 3])),
+          number(rng.below(8) * PAGE_SIZE),
+          number((1 + rng.below(6)) * PAGE_SIZE),
+        ];
+      default:
+        return [];
+    }
+  }
+
+  private mapping(): readonly Operand[] {
+    const { rng } = this;
+    const anonymous = rng.chance(0.6) ? MAP_ANONYMOUS : 0;
+    const fixed = rng.chance(0.35) ? MAP_FIXED : 0;
+    const rare = rng.chance(0.25) ? rng.pick(RARE_FLAGS) : 0;
+    const flags = rng.pick([MAP_SHARED, MAP_PRIVATE, MAP_PRIVATE]) | anonymous | fixed | rare;
+    const rights = rng.pick([3, 3, 3, 3, 1, 1, 7, 5, 0, 2]);
+    const [start, length] = this.range();
+    const placed = fixed !== 0 || rare === MAP_FIXED_NOREPLACE;
+    const address = placed || rng.chance(0.5) ? start : number(0);
+    return [
+      address,
+      length,
+      number(rights),
+      number(flags),
+      number(anonymous !== 0 ? -1 : rng.below(2)),
+      number(anonymous !== 0 ? 0 : rng.pick([0, 0, 0x1000, 0x4000])),
+    ];
+  }
+
+  /** A start and a length that stay within the window. */
+  private range(): [Operand, Operand] {
+    const { rng } = this;
+    const start = this.address();
+    const room = Math.max(1, Math.floor((WINDOW_BYTES - start.value) / PAGE_SIZE));
+    const bytes = Math.min(1 + rng.below(MOST_PAGES), room) * PAGE_SIZE;
+    return [start, number(rng.chance(0.05) ? bytes - rng.below(PAGE_SIZE) : bytes)];
+  }
+
+  /** The old range, the new one and the target all stay within the window. */
+  private remapping(): readonly Operand[] {
+    const { rng } = this;
+    const [start, oldBytes] = this.range();
+    const newBytes = rng.chance(0.03) ? 0 : (1 + rng.below(MOST_PAGES)) * PAGE_SIZE;
+    const target = Math.min(this.address().value, WINDOW_BYTES - newBytes);
+    return [
+      start,
+      rng.chance(0.05) ? number(0) : oldBytes,
+      number(newBytes),
+      number(rng.pick([0, 1, 1, 1, 3, 3, 5, 7])),
+      { base: "window", value: target },
+    ];
+  }
+
+  private address(): Operand {
+    const { rng } = this;
+    const offset = rng.pick(CROWDS) + rng.below(CROWD_PAGES) * PAGE_SIZE;
+    return { base: "window", value: rng.chance(0.02) ? offset + 0x800 : offset };
+  }
+
+  private place(offset: number): Operand {
+    const { rng } = this;
+    if (rng.chance(0.05)) return { base: "break", value: rng.below(8) * PAGE_SIZE + offset };
+    return { base: "window", value: rng.pick(CROWDS) + rng.below(CROWD_PAGES) * PAGE_SIZE + offset };
+  }
+
+  private nextValue(): number {
+    this.value = (this.value % 0xff) + 1;
+    return this.value;
+  }
+}
+
+const number = (value: number): Operand => ({ base: "number", value });
