@@ -40,9 +40,9 @@ interface FormatRecord {
   /** The CPU reads the root's entries when the root is loaded, and never again. */
   readonly cachesTopLevel: boolean;
   readonly absentEncoding: AbsentEncoding;
-  /** Bits of a swap entry's type and offset. */
+  /** Bits of a swap entry's type. */
   readonly swapTypeBits: number;
-  readonly swapOffsetBits: number;
+  readonly highestSwapOffset: number;
   /** Bits of the file index that a nonlinear entry holds; 0 where there are no such entries. */
   readonly fileIndexBits: number;
 }
@@ -66,7 +66,7 @@ export class PagingFormat {
   readonly cachesTopLevel: boolean;
   readonly absentEncoding: AbsentEncoding;
   readonly swapTypeBits: number;
-  readonly swapOffsetBits: number;
+  readonly highestSwapOffset: number;
   readonly fileIndexBits: number;
   /** Frames that an entry can name. */
   readonly maxFrames: number;
@@ -90,7 +90,7 @@ export class PagingFormat {
     this.cachesTopLevel = record.cachesTopLevel;
     this.absentEncoding = record.absentEncoding;
     this.swapTypeBits = record.swapTypeBits;
-    this.swapOffsetBits = record.swapOffsetBits;
+    this.highestSwapOffset = record.highestSwapOffset;
     this.fileIndexBits = record.fileIndexBits;
     this.maxFrames = 2 ** (record.physicalBits - 12);
     this.maxPages = 2 ** (record.vaddrBits - 12);
@@ -140,7 +140,7 @@ export const i386 = new PagingFormat({
   cachesTopLevel: false,
   absentEncoding: "i386",
   swapTypeBits: 5,
-  swapOffsetBits: 24,
+  highestSwapOffset: 2 ** 24 - 1,
   fileIndexBits: 29,
 });
 
@@ -158,7 +158,7 @@ export const pae = new PagingFormat({
   cachesTopLevel: true,
   absentEncoding: "pae",
   swapTypeBits: 5,
-  swapOffsetBits: 27,
+  highestSwapOffset: 2 ** 27 - 1,
   fileIndexBits: 32,
 });
 
@@ -172,7 +172,7 @@ const longMode = {
   cachesTopLevel: false,
   absentEncoding: "x86-64",
   swapTypeBits: 5,
-  swapOffsetBits: 50,
+  highestSwapOffset: 2 ** 50 - 2, // the next one, inverted, would make the entry of type 0 none
   fileIndexBits: 0,
 } as const;
 

@@ -158,8 +158,8 @@ export class Entries {
   }
 
   setSwap(table: OpenTable, index: number, type: number, offset: SwapSlot): void {
-    const { swapTypeBits, swapOffsetBits, absentEncoding } = this.format;
-    if (!(type < 2 ** swapTypeBits && offset < 2 ** swapOffsetBits)) bug(`no entry holds swap slot ${type}:${offset}`);
+    const { swapTypeBits, highestSwapOffset, absentEncoding } = this.format;
+    if (!(type < 2 ** swapTypeBits && offset <= highestSwapOffset)) bug(`no entry holds swap slot ${type}:${offset}`);
     if (absentEncoding === "i386") this.store(table, index, (offset << 8) | (type << 1), 0);
     else if (absentEncoding === "pae") this.store(table, index, 0, (offset << 5) | type);
     else this.store(table, index, ~offset << 9, (type << 27) | (~Math.floor(offset / 2 ** 23) & 0x7ffffff));

@@ -78,7 +78,7 @@ export class TlbArray {
     this.tags = new Float64Array(entries).fill(EMPTY);
     this.frames = new Int32Array(entries);
     this.rights = new Int32Array(entries);
-    this.newest = Int32Array.from({ length: sets }, (_, set) => set * ways);
+    this.newest = Int32Array.from({ length: sets }, (_, set) => (set + 1) * ways - 1);
     const neighbour = (slot: number, step: number) => slot - (slot % ways) + (((slot % ways) + step) % ways);
     this.older = Int32Array.from(this.tags, (_, slot) => neighbour(slot, ways - 1));
     this.newer = Int32Array.from(this.tags, (_, slot) => neighbour(slot, 1));

@@ -61,11 +61,6 @@ const k8: TlbShape = {
   walkCache: { entries: 24, ways: "full" },
 };
 
-const skylakeSecond: TlbShape["secondData"] = [
-  { pages: ["4K", "2M"], entries: 1536, ways: 12 },
-  { pages: ["1G"], entries: 16, ways: 4 },
-];
-
 const skylake: TlbShape = {
   name: "skylake-sp",
   rests: "Xeon Scalable, first generation: Intel's optimization manual",
@@ -79,12 +74,12 @@ const skylake: TlbShape = {
     { pages: ["2M"], entries: 32, ways: 4 },
     { pages: ["1G"], entries: 4, ways: "full" },
   ],
-  secondInstruction: skylakeSecond,
-  secondData: skylakeSecond,
+  second: [
+    { pages: ["4K", "2M"], entries: 1536, ways: 12 },
+    { pages: ["1G"], entries: 16, ways: 4 },
+  ],
   walkCache: { entries: 32, ways: 4 },
 };
-
-const icelakeSecond: TlbShape["secondData"] = [{ pages: ["4K", "2M", "1G"], entries: 2048, ways: 16, largeWays: 8 }];
 
 const icelake: TlbShape = {
   name: "icelake",
@@ -100,12 +95,9 @@ const icelake: TlbShape = {
     { pages: ["1G"], entries: 8, ways: "full" },
   ],
   store: [{ pages: ["4K", "2M", "1G"], entries: 16, ways: "full" }],
-  secondInstruction: icelakeSecond,
-  secondData: icelakeSecond,
+  second: [{ pages: ["4K", "2M", "1G"], entries: 2048, ways: 16, largeWays: 8 }],
   walkCache: { entries: 32, ways: 4 },
 };
-
-const sapphireSecond: TlbShape["secondData"] = [{ pages: ["4K", "2M", "1G"], entries: 2048, ways: 16 }];
 
 const sapphireRapids: TlbShape = {
   name: "sapphire-rapids",
@@ -121,8 +113,7 @@ const sapphireRapids: TlbShape = {
     { pages: ["1G"], entries: 8, ways: "full" },
   ],
   store: [{ pages: ["4K", "2M", "1G"], entries: 16, ways: "full" }],
-  secondInstruction: sapphireSecond,
-  secondData: sapphireSecond,
+  second: [{ pages: ["4K", "2M", "1G"], entries: 2048, ways: 16 }],
   walkCache: { entries: 32, ways: 4 },
 };
 

@@ -35,7 +35,9 @@ export interface TlbShape {
   /** Loads, and stores too unless these have arrays of their own. */
   readonly load: readonly ArrayShape[];
   readonly store?: readonly ArrayShape[];
-  /** Second level, for fetches and for data: the same list if it is unified. */
+  /** Second level of fetches and data together. */
+  readonly second?: readonly ArrayShape[];
+  /** Second levels of fetches and of data, each of its own. */
   readonly secondInstruction?: readonly ArrayShape[];
   readonly secondData?: readonly ArrayShape[];
   /** The walker's cache of entries that point to leaf tables. */
@@ -65,6 +67,17 @@ export interface Translation {
   readonly pages: number;
   readonly frame: Pfn;
   readonly rights: number;
+}
+
+/**
+ * The most recency slots a stream (a power of two) with which a trace may absorb accesses and still be exact on this
+ * TLB: a number that divides the sets of every first-level array of 4 KiB pages.
+ */
+export function absorbableSets(shape: TlbShape): number {
+  const small = [...shape.instruction, ...shape.load, ...(shape.store ?? [])].filter(({ pages }) =>
+    pages.includes("4K"),
+  );
+  return Math.min(...small.map(({ entries, ways }) => (ways === "full" ? 1 : entries / ways)));
 }
 
 export class Tlb {
@@ -98,8 +111,9 @@ export class Tlb {
     const level = (lists: readonly (readonly ArrayShape[])[], splits: readonly PageSize[]): Level =>
       lists.map((list) => sizes.map((_, size) => placeOf(size, list, splits, arrayOf)));
     this.first = level([shape.instruction, shape.load, shape.store ?? shape.load], SIZES);
-    const secondData = shape.secondData ?? [];
-    this.second = level([shape.secondInstruction ?? [], secondData, secondData], []);
+    const unified = shape.second ?? [];
+    const secondData = [...unified, ...(shape.secondData ?? [])];
+    this.second = level([[...unified, ...(shape.secondInstruction ?? [])], secondData, secondData], []);
     this.small = this.first.map((places) => places[0]?.array ?? lacksSmall(shape));
     this.arrays = [...built.values()];
   }
