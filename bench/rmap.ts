@@ -3,6 +3,7 @@
  * share, and the walk over a page that a thousand map.
  */
 import { linkMapping } from "../src/mm/file.ts";
+import type { ReverseMap } from "../src/mm/rmap/reverse-map.ts";
 import { type ReverseMapName, reverseMaps } from "../src/mm/rmap/reverse-maps.ts";
 import { TestWorld } from "../src/mm/rmap/test-world.ts";
 import { VM_READ, VM_SHARED, Vma } from "../src/mm/vma.ts";
@@ -12,17 +13,23 @@ const SHARERS = 8;
 const PAGES = 4096;
 const MAPPERS = 1000;
 
-/** Adds and removes of all reverse maps, and the walk of those that answer without a search of everything. */
-export function benchReverseMaps(now: () => number, seconds = 0.5): Measurement[] {
-  return [
-    ...(["none", "object-anon", "pte-chain-e"] as const).map((name) => benchChanges(name, now, seconds)),
-    ...(["object-anon", "pte-chain-e"] as const).map((name) => benchWalk(name, now, seconds)),
-  ];
-}
+/** What is measured, by name: a function of a clock in milliseconds and of how long it may take. */
+export const reverseMapBenches = [
+  ...(["none", "object-anon", "pte-chain-e"] as const).map((name) => ({
+    name: `reverse map ${name}: adds and removes`,
+    measure: (now: () => number, size: "small" | "full") => benchChanges(name, now, milliseconds[size]),
+  })),
+  ...(["object-anon", "pte-chain-e"] as const).map((name) => ({
+    name: `reverse map ${name}: entries found`,
+    measure: (now: () => number, size: "small" | "full") => benchWalk(name, now, milliseconds[size]),
+  })),
+];
 
-function benchChanges(name: ReverseMapName, now: () => number, seconds: number): Measurement {
+const milliseconds = { small: 20, full: 500 } as const;
+
+function benchChanges(name: ReverseMapName, now: () => number, limit: number): Measurement {
   const world = new TestWorld("x86-64", 65_536);
-  const rmap = reverseMaps[name](world);
+  const rmap: ReverseMap = reverseMaps[name](world);
   const vma = new Vma(world.space(), 0, PAGES, VM_READ, null, 0);
   const round = () => {
     for (let sharer = 0; sharer < SHARERS; sharer++) {
@@ -34,14 +41,14 @@ function benchChanges(name: ReverseMapName, now: () => number, seconds: number):
   };
   return {
     name: `reverse map ${name}: adds and removes`,
-    value: rate(round, 2 * SHARERS * PAGES, now, seconds),
+    value: rate(round, 2 * SHARERS * PAGES, now, limit),
     unit: "/s",
   };
 }
 
-function benchWalk(name: ReverseMapName, now: () => number, seconds: number): Measurement {
+function benchWalk(name: ReverseMapName, now: () => number, limit: number): Measurement {
   const world = new TestWorld("x86-64", 65_536);
-  const rmap = reverseMaps[name](world);
+  const rmap: ReverseMap = reverseMaps[name](world);
   const file = world.files.create({ name: "segment", kind: "shmem", sizeBytes: 4096 });
   const frame = 60_000;
   world.frames.mapping.write(frame, file.id);
@@ -59,13 +66,13 @@ function benchWalk(name: ReverseMapName, now: () => number, seconds: number): Me
       seen++;
       return true;
     });
-  const value = rate(round, MAPPERS, now, seconds);
+  const value = rate(round, MAPPERS, now, limit);
   if (seen % MAPPERS !== 0) throw new Error(`the walk saw ${seen} entries`);
   return { name: `reverse map ${name}: entries found`, value, unit: "/s" };
 }
 
 /** How many of its `items` a second `round` handles, once it is warm. */
-function rate(round: () => void, items: number, now: () => number, seconds: number): number {
+function rate(round: () => void, items: number, now: () => number, limit: number): number {
   for (let warm = 0; warm < 5; warm++) round();
   const start = now();
   let done = 0;
@@ -74,6 +81,6 @@ function rate(round: () => void, items: number, now: () => number, seconds: numb
     round();
     done += items;
     elapsed = now() - start;
-  } while (elapsed < seconds);
-  return done / elapsed;
+  } while (elapsed < limit);
+  return (done / elapsed) * 1000;
 }

@@ -15,7 +15,8 @@
  * @differs entries are named by slot; the reserve is one block for the machine, Linux keeps one a CPU
  */
 import { ENOMEM } from "../../base/errno.ts";
-import { bug } from "../../base/errors.ts";
+import { bug, UsageError } from "../../base/errors.ts";
+import { formatSize } from "../../base/size-text.ts";
 import { SparseFloat64 } from "../../base/sparse-array.ts";
 import type { Pfn, PteSlot } from "../../base/units.ts";
 import type { Frames } from "../frames.ts";
@@ -45,6 +46,8 @@ const UNMAPPED = 0;
 /** Blocks are numbered from 1. */
 const NO_BLOCK = 0;
 const FIRST_CAPACITY = 256;
+/** What the entries of all chains may take of the host. */
+const MOST_HOST_BYTES = 4 * 2 ** 30;
 
 export class PteChainE implements ReverseMap {
   readonly costs = noCosts();
@@ -55,8 +58,11 @@ export class PteChainE implements ReverseMap {
   private readonly heads: SparseFloat64;
   /** By block, by slot of it: the entry. */
   private slots: Float64Array;
-  /** By block: next block * (width + 1) + first used slot; on a free block the next free one * (width + 1). */
-  private nextAndFirst: Float64Array;
+  /** Bits of idx: the first used slot, or `width` while a block is empty. */
+  private readonly indexBits: number;
+  private readonly indexMask: number;
+  /** By block: `next block << indexBits | idx`; on a free block, the next free one. */
+  private nextAndIndex: Int32Array;
   private used = 0;
   private free = NO_BLOCK;
   private inUse = 0;
@@ -69,7 +75,9 @@ export class PteChainE implements ReverseMap {
     this.width = slotsPerBlock(shape);
     this.heads = new SparseFloat64(frames.count, UNMAPPED);
     this.slots = new Float64Array(FIRST_CAPACITY * this.width);
-    this.nextAndFirst = new Float64Array(FIRST_CAPACITY);
+    this.indexBits = Math.ceil(Math.log2(this.width + 1));
+    this.indexMask = 2 ** this.indexBits - 1;
+    this.nextAndIndex = new Int32Array(FIRST_CAPACITY);
   }
 
   get bytes(): number {
@@ -145,7 +153,7 @@ export class PteChainE implements ReverseMap {
 
   /** `block` has a free slot before its first used one. */
   private prepend(block: number, slot: PteSlot): void {
-    const first = --this.nextAndFirst[block] % (this.width + 1);
+    const first = --this.nextAndIndex[block] & this.indexMask;
     this.slots[block * this.width + first] = slot;
   }
 
@@ -153,9 +161,8 @@ export class PteChainE implements ReverseMap {
   private push(frame: Pfn, head: number, slot: PteSlot): boolean {
     const block = this.takeBlock();
     if (block === NO_BLOCK) return false;
-    const { width } = this;
     const next = head < 0 ? -head : NO_BLOCK;
-    this.nextAndFirst[block] = next * (width + 1) + width;
+    this.nextAndIndex[block] = (next << this.indexBits) | this.width;
     if (head > 0) this.prepend(block, head - 1);
     this.prepend(block, slot);
     this.heads.write(frame, -block);
@@ -166,7 +173,7 @@ export class PteChainE implements ReverseMap {
   private dropFirst(frame: Pfn, block: number): void {
     const first = this.firstUsed(block) + 1;
     if (first < this.width) {
-      this.nextAndFirst[block]++;
+      this.nextAndIndex[block]++;
       return;
     }
     const next = this.nextOf(block);
@@ -175,11 +182,11 @@ export class PteChainE implements ReverseMap {
   }
 
   private nextOf(block: number): number {
-    return Math.floor(this.nextAndFirst[block] / (this.width + 1));
+    return this.nextAndIndex[block] >>> this.indexBits;
   }
 
   private firstUsed(block: number): number {
-    return this.nextAndFirst[block] % (this.width + 1);
+    return this.nextAndIndex[block] & this.indexMask;
   }
 
   private takeBlock(): number {
@@ -192,23 +199,30 @@ export class PteChainE implements ReverseMap {
       return block;
     }
     this.used++;
-    if (this.used === this.nextAndFirst.length) this.enlarge();
+    if (this.used === this.nextAndIndex.length) this.enlarge();
     return this.used;
   }
 
   private freeBlock(block: number): void {
     this.slab.free();
     this.inUse--;
-    this.nextAndFirst[block] = this.free * (this.width + 1);
+    this.nextAndIndex[block] = this.free << this.indexBits;
     this.free = block;
   }
 
   private enlarge(): void {
+    const needed = this.slots.byteLength * 2;
+    if (needed > MOST_HOST_BYTES) {
+      throw new UsageError(
+        `the PTE chains of this run need ${formatSize(needed)} of this host, the limit is ${formatSize(MOST_HOST_BYTES)} ` +
+          `(${this.inUse} blocks of ${this.width} entries): use fewer processes, a smaller segment or another reverse map`,
+      );
+    }
     const slots = new Float64Array(this.slots.length * 2);
     slots.set(this.slots);
     this.slots = slots;
-    const nextAndFirst = new Float64Array(this.nextAndFirst.length * 2);
-    nextAndFirst.set(this.nextAndFirst);
-    this.nextAndFirst = nextAndFirst;
+    const nextAndIndex = new Int32Array(this.nextAndIndex.length * 2);
+    nextAndIndex.set(this.nextAndIndex);
+    this.nextAndIndex = nextAndIndex;
   }
 }
