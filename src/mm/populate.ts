@@ -7,9 +7,10 @@
  */
 import { EFAULT, EINVAL, ENOMEM } from "../base/errno.ts";
 import type { Vpn } from "../base/units.ts";
-import { PTE_PRESENT, PTE_PROT_NONE, PTE_WRITE } from "../hw/pte.ts";
+import { PTE_DIRTY, PTE_PRESENT, PTE_PROT_NONE, PTE_WRITE } from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
 import { makePresent } from "./fault.ts";
+import { setFrameDirty } from "./file-pages.ts";
 import { PG_ANON } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { pagePolicy } from "./page-policy.ts";
@@ -119,7 +120,11 @@ function mayTouch(vma: Vma, { intent, rights }: Touch): boolean {
   return (flags & VM_READ) !== 0 || (rights === "forced" && (flags & VM_MAYREAD) !== 0);
 }
 
-/** Whether the page can be had as it is. @models linux-6.1 mm/gup.c follow_page_pte, can_follow_write_pte */
+/**
+ * Whether the page can be had as it is. If it is had for writing, it counts as written.
+ *
+ * @models linux-6.1 mm/gup.c follow_page_pte, can_follow_write_pte
+ */
 function isThere(kernel: Kernel, vma: Vma, page: Vpn, touch: Touch): boolean {
   const { tables, entries } = kernel;
   const table = tables.openLeaf(vma.mm, page);
@@ -128,8 +133,10 @@ function isThere(kernel: Kernel, vma: Vma, page: Vpn, touch: Touch): boolean {
   const flags = entries.flags(table, index);
   const usable = touch.rights === "forced" ? PTE_PRESENT | PTE_PROT_NONE : PTE_PRESENT;
   let there = (flags & usable) !== 0;
-  if (there && touch.intent === "write" && (flags & PTE_WRITE) === 0) {
-    there = touch.rights === "forced" && mayWriteAnyway(kernel, vma, entries.frame(table, index));
+  if (there && touch.intent === "write") {
+    const frame = entries.frame(table, index);
+    if ((flags & PTE_WRITE) === 0) there = touch.rights === "forced" && mayWriteAnyway(kernel, vma, frame);
+    if (there && (flags & PTE_DIRTY) === 0) setFrameDirty(kernel, vma.file, frame);
   }
   tables.close(table);
   return there;

@@ -53,12 +53,5 @@ function* destroySpace(kernel: Kernel, mm: AddressSpace): Path<void> {
 
 /** `cpu` runs in `mm` from now on, or (null) in no user's address space. */
 export function switchSpace(kernel: Kernel, cpu: Cpu, mm: AddressSpace | null): void {
-  if (mm?.cpus.has(cpu.id)) return;
-  for (const other of kernel.spaces) other.cpus.delete(cpu.id);
-  if (mm === null) {
-    cpu.mmu.flushAll();
-    return;
-  }
-  mm.cpus.add(cpu.id);
-  cpu.loadRoot(mm.root);
+  kernel.tlbFlush.load(cpu, mm);
 }

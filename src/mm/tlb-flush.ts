@@ -15,6 +15,8 @@ import { EVENT_FLUSH, type Events } from "./events.ts";
 export interface TlbFlush {
   /** The CPU on which kernel code runs now: the one that flushes without an interrupt. Whoever runs a task sets it. */
   here: number;
+  /** `cpu` runs in `mm` from now on, or (null) in nobody's. */
+  load(cpu: Cpu, mm: AddressSpace | null): void;
   /** One page of `mm`. */
   page(mm: AddressSpace, page: Vpn): void;
   /** The pages `[first, end)` of `mm`. */
@@ -33,9 +35,24 @@ export interface FlushParts {
 export abstract class Shootdown implements TlbFlush {
   here = 0;
   protected readonly parts: FlushParts;
+  /** By CPU: the address space whose root it has loaded. */
+  private readonly loaded: (AddressSpace | null)[];
 
   constructor(parts: FlushParts) {
     this.parts = parts;
+    this.loaded = parts.cpus.map(() => null);
+  }
+
+  load(cpu: Cpu, mm: AddressSpace | null): void {
+    const before = this.loaded[cpu.id] ?? null;
+    if (before === mm) return;
+    before?.cpus.delete(cpu.id);
+    this.loaded[cpu.id] = mm;
+    if (mm === null) cpu.mmu.flushUser();
+    else {
+      mm.cpus.add(cpu.id);
+      cpu.loadRoot(mm.root);
+    }
   }
 
   page(mm: AddressSpace, page: Vpn): void {

@@ -32,7 +32,7 @@ export function smallAllocator(count: number): { frames: Frames; memory: Physica
 }
 
 /** Nobody runs, so no TLB holds anything. */
-const noTlbs: TlbFlush = { here: 0, page: () => {}, range: () => {}, all: () => {} };
+const noTlbs: TlbFlush = { here: 0, load: () => {}, page: () => {}, range: () => {}, all: () => {} };
 
 export class TestWorld implements ReverseMapParts {
   readonly frames: Frames;
