@@ -3,7 +3,8 @@
  * for that many bytes whose values nobody knows.
  */
 import { OpenFile } from "./file.ts";
-import { fadvise, fallocate, fsync, ftruncate, readFile, writeFile } from "./file-io.ts";
+import { fadvise, fallocate, fsync, ftruncate, writeFile } from "./file-io.ts";
+import { readFile } from "./file-read.ts";
 import type { Argument, SystemCall, SystemCalls } from "./syscalls.ts";
 import { unsigned } from "./words.ts";
 

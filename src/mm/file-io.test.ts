@@ -5,6 +5,7 @@ import { FETCH, LOAD, STORE } from "../hw/access.ts";
 import { Machine } from "../machine.ts";
 import { applySettings, specOf } from "../presets.ts";
 import { type ContentSource, type FileKind, type FileObject, OpenFile } from "./file.ts";
+import { unlinkFile } from "./file-lifetime.ts";
 import { PG_DIRTY } from "./frames.ts";
 import { NOT_CACHED } from "./page-cache.ts";
 import type { Thread } from "./process.ts";
@@ -206,6 +207,19 @@ describe.each(KINDS)("a %s file", (kind) => {
     expect(bench.cached).toEqual([]);
     expect(before - kernel.allocator.freePages).toBeLessThanOrEqual(4);
   });
+});
+
+test("a file without a name lives as long as it is mapped, and gives back its memory then", () => {
+  const bench = new Bench("shmem", 8 * PAGE);
+  const { kernel } = bench.machine;
+  const address = bench.map(8, PROT_READ, MAP_SHARED);
+  const promised = kernel.commitment.pages;
+  const files = kernel.files.count;
+  bench.write(0, "kept");
+  unlinkFile(kernel, bench.file);
+  expect([bench.load(address), kernel.files.count]).toEqual(["k", files]);
+  bench.call("munmap", address, 8 * PAGE);
+  expect([bench.cached, kernel.files.count, kernel.commitment.pages]).toEqual([[], files - 1, promised]);
 });
 
 describe("a shmem file", () => {

@@ -1,6 +1,6 @@
 /**
- * The calls on open files, as paths: read, write, truncate, fallocate, fadvise, fsync. Bytes go through the page cache,
- * which mappings share, so that what one side writes the other reads.
+ * The calls that change open files, as paths: write, truncate, fallocate, fadvise, fsync. Bytes go through the page
+ * cache, which mappings share, so that what one side writes the other reads.
  *
  * @models linux-6.1 fs/open.c vfs_fallocate, do_sys_ftruncate; mm/shmem.c; mm/filemap.c; mm/fadvise.c
  * @differs tmpfs has no size limit; no RLIMIT_FSIZE, seals or append-only files
@@ -11,11 +11,10 @@ import type { Path } from "../sync/path.ts";
 import type { Task } from "../sync/task.ts";
 import type { FileObject, OpenFile } from "./file.ts";
 import { addPage, dropPage, makeUptodate, readPages, setDirty } from "./file-pages.ts";
-import { readBytes, writeBytes } from "./frame-bytes.ts";
+import { writeBytes } from "./frame-bytes.ts";
 import { PG_LOCKED, PG_UPTODATE, PG_WRITEBACK } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { NOT_CACHED } from "./page-cache.ts";
-import { readWindow } from "./readahead.ts";
 import { punchFile, truncateFile } from "./truncate.ts";
 import { writeBack } from "./writeback.ts";
 
@@ -38,40 +37,6 @@ export const FADV_SEQUENTIAL = 2;
 export const FADV_WILLNEED = 3;
 export const FADV_DONTNEED = 4;
 export const FADV_NOREUSE = 5;
-
-/**
- * Reads into `bytes`, or only touches the cache where `bytes` is a length. The bytes read, 0 at the end of the file; or
- * -EBADF, -EINVAL, -ENOMEM.
- *
- * @models linux-6.1 mm/shmem.c shmem_file_read_iter; mm/filemap.c filemap_read
- */
-export function* readFile(
-  kernel: Kernel,
-  open: OpenFile | null,
-  bytes: Uint8Array | number,
-  offset: number,
-): Path<number> {
-  if (open === null || !open.readable) return -EBADF;
-  if (offset < 0) return -EINVAL;
-  const { file } = open;
-  const length = Math.min(lengthOf(bytes), file.sizeBytes - offset);
-  let done = 0;
-  while (done < length) {
-    const at = offset + done;
-    const index = Math.floor(at / PAGE_SIZE);
-    const inPage = at - index * PAGE_SIZE;
-    const count = Math.min(PAGE_SIZE - inPage, length - done);
-    const frame = yield* pageForRead(kernel, open, index, Math.ceil((offset + length) / PAGE_SIZE));
-    if (frame < NOT_CACHED) return done > 0 ? done : frame;
-    if (typeof bytes !== "number") {
-      const into = bytes.subarray(done, done + count);
-      if (frame === NOT_CACHED) into.fill(0);
-      else readBytes(kernel.memory, frame, inPage, into);
-    }
-    done += count;
-  }
-  return done;
-}
 
 /**
  * Writes `bytes`, or as many bytes of unknown value as `bytes` says; grows the file if they end beyond it. The bytes
@@ -227,7 +192,7 @@ export function dropClean(kernel: Kernel, file: FileObject, first: FileIndex, en
   return dropped;
 }
 
-const lengthOf = (bytes: Uint8Array | number): number => (typeof bytes === "number" ? bytes : bytes.length);
+export const lengthOf = (bytes: Uint8Array | number): number => (typeof bytes === "number" ? bytes : bytes.length);
 
 /** @models linux-6.1 fs/open.c vfs_fallocate */
 function refusedMode(mode: number, offset: number, lengthBytes: number): number {
@@ -239,24 +204,6 @@ function refusedMode(mode: number, offset: number, lengthBytes: number): number 
   if ((mode & FALLOC_INSERT_RANGE) !== 0 && mode !== FALLOC_INSERT_RANGE) return -EINVAL;
   if ((mode & FALLOC_UNSHARE_RANGE) !== 0 && (mode & ~(FALLOC_UNSHARE_RANGE | FALLOC_KEEP_SIZE)) !== 0) return -EINVAL;
   return 0;
-}
-
-/** The frame to read page `index` from, NOT_CACHED for a hole that reads as zeros, or -ENOMEM. */
-function* pageForRead(kernel: Kernel, open: OpenFile, index: FileIndex, end: FileIndex): Path<number> {
-  const { frames } = kernel;
-  const { file } = open;
-  for (;;) {
-    const frame = file.pages.find(index);
-    if (frame !== NOT_CACHED) {
-      if (!frames.has(frame, PG_LOCKED)) return frames.has(frame, PG_UPTODATE) ? frame : NOT_CACHED;
-      yield { on: `PG_locked of frame ${frame}`, ready: () => !frames.has(frame, PG_LOCKED) };
-      continue;
-    }
-    if (file.kind === "shmem") return NOT_CACHED;
-    const window = readWindow(kernel.tunables, open.readahead, index, Math.max(end, index + 1));
-    const result = yield* readPages(kernel, file, index, window.first, window.end);
-    if (result < 0) return result;
-  }
 }
 
 /** Writes within one page: 0 or -ENOMEM. `part` is null if nobody knows the bytes. */

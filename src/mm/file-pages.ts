@@ -179,7 +179,7 @@ export function dropPage(kernel: Kernel, file: FileObject, index: FileIndex, fra
 }
 
 /** Waits until whoever reads or writes the frame is done. */
-const pageLock = (kernel: Kernel, frame: Pfn): Wait => ({
+export const pageLock = (kernel: Kernel, frame: Pfn): Wait => ({
   on: `PG_locked of frame ${frame}`,
   ready: () => !kernel.frames.has(frame, PG_LOCKED),
 });

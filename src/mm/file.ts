@@ -24,7 +24,7 @@ export type FileKind = "shmem" | "regular";
  * How a shmem file's memory is promised: its whole size when it is made (shared anonymous memory), page by page as they
  * appear (tmpfs, and shared memory made with MAP_NORESERVE), or not at all (regular files, whose pages can be dropped).
  */
-export type Promise = "size" | "pages" | "none";
+export type PromiseRule = "size" | "pages" | "none";
 
 /** Writes what page `index` of a file holds on disk, before anyone wrote it, to `frame`, which is zero. */
 export type ContentSource = (memory: PhysicalMemory, frame: Pfn, index: FileIndex) => void;
@@ -33,7 +33,7 @@ export interface FileSpec {
   readonly name: string;
   readonly kind: FileKind;
   readonly sizeBytes: number;
-  readonly promise?: Promise;
+  readonly promise?: PromiseRule;
   /** A regular file's first contents; without it they are zero. */
   readonly content?: ContentSource;
 }
@@ -43,7 +43,7 @@ export class FileObject {
   readonly id: number;
   readonly name: string;
   readonly kind: FileKind;
-  readonly promise: Promise;
+  readonly promise: PromiseRule;
   sizeBytes: number;
   readonly pages: PageCache;
   /** A regular file's contents while they are not cached. */
