@@ -109,17 +109,17 @@ export function* addPage(kernel: Kernel, file: FileObject, index: FileIndex, sta
 
 /** The page is newer than what its file has on disk. Requires: it is cached. */
 export function setDirty(kernel: Kernel, file: FileObject, index: FileIndex, frame: Pfn): void {
+  if (kernel.frames.has(frame, PG_DIRTY)) return;
   kernel.frames.setFlag(frame, PG_DIRTY);
   file.pages.markDirty(index);
 }
 
-/** The same, for a frame that a page-table entry says was written. Anonymous frames, and frames off the cache, too. */
+/** The same, for a frame of `file`, or of nobody any more, that a page-table entry says was written. */
 export function setFrameDirty(kernel: Kernel, file: FileObject | null, frame: Pfn): void {
   const { frames } = kernel;
-  frames.setFlag(frame, PG_DIRTY);
-  if (file === null || frames.mapping.read(frame) !== file.id) return;
-  const index = frames.index.read(frame);
-  if (file.pages.find(index) === frame) file.pages.markDirty(index);
+  if (frames.has(frame, PG_DIRTY)) return;
+  if (file !== null && frames.mapping.read(frame) === file.id) setDirty(kernel, file, frames.index.read(frame), frame);
+  else frames.setFlag(frame, PG_DIRTY);
 }
 
 /**

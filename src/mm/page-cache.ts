@@ -109,15 +109,16 @@ export class PageCache {
 
   /** Returns whether the page was clean. Requires: it is cached. */
   markDirty(index: FileIndex): boolean {
-    if (this.isDirty(index)) return false;
     let at = this.root;
+    let wasClean = false;
     for (let level = this.height; at !== null; level--) {
       const slot = slotOf(index, level);
+      wasClean = !isMarked(at, slot);
       mark(at, slot);
       at = level === 1 ? null : at.children[slot];
     }
-    this.dirty++;
-    return true;
+    if (wasClean) this.dirty++;
+    return wasClean;
   }
 
   /** Returns whether the page was dirty. */
@@ -233,8 +234,11 @@ export class PageCache {
   }
 }
 
+/** By level: the indices that a slot of a node covers. The tallest tree holds every page of the largest file. */
+const spans = [0, 1, 2 ** 6, 2 ** 12, 2 ** 18, 2 ** 24, 2 ** 30, 2 ** 36, 2 ** 42];
+
 /** How many indices a tree of this height covers. */
-const capacity = (height: number): number => (height === 0 ? 0 : SLOTS ** height);
+const capacity = (height: number): number => spans[height] * SLOTS;
 
 function heightFor(index: FileIndex): number {
   let height = 1;
@@ -242,7 +246,7 @@ function heightFor(index: FileIndex): number {
   return height;
 }
 
-const slotOf = (index: FileIndex, level: number): number => Math.floor(index / SLOTS ** (level - 1)) % SLOTS;
+const slotOf = (index: FileIndex, level: number): number => Math.floor(index / spans[level]) % SLOTS;
 
 const hasMarks = (node: Node): boolean => (node.dirtyLow | node.dirtyHigh) !== 0;
 const isMarked = (node: Node, slot: number): boolean =>
@@ -267,7 +271,7 @@ function visitPages(
   end: FileIndex,
   visit: PageVisitor,
 ): boolean {
-  const span = SLOTS ** (level - 1);
+  const span = spans[level];
   for (let slot = firstSlot(base, span, first); slot < SLOTS; slot++) {
     const index = base + slot * span;
     if (index >= end) return true;
@@ -290,7 +294,7 @@ function visitDirty(
   end: FileIndex,
   visit: PageVisitor,
 ): boolean {
-  const span = SLOTS ** (level - 1);
+  const span = spans[level];
   for (let slot = firstSlot(base, span, first); slot < SLOTS; slot++) {
     const index = base + slot * span;
     if (index >= end) return true;
