@@ -89,7 +89,7 @@ export function prepareFolder(tools: QemuTools, plugin: string): string {
   const folder = mkdtempSync(join(tmpdir(), "bigmem-"));
   process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
   if (folder.includes(",")) throw new UsageError(`${tmpdir()}: TMPDIR must have no comma in its name`);
-  chmodSync(folder, 0o1733);
+  chmodSync(folder, 0o733);
   copyFileSync(plugin, join(folder, "plugin.so"));
   for (const [abi, emulator] of tools.emulators) {
     writeFileSync(join(folder, `calls.${abi}`), ruleTable(abi));

@@ -7,6 +7,7 @@
  */
 import { execFileSync, spawn } from "node:child_process";
 import {
+  chmodSync,
   closeSync,
   mkdtempSync,
   openSync,
@@ -56,6 +57,8 @@ export async function recordWithValgrind(
   writer: TraceWriter,
 ): Promise<RecorderStatus> {
   const folder = mkdtempSync(join(tmpdir(), "bigmem-"));
+  // Programs that change their user write logs too.
+  chmodSync(folder, 0o733);
   const remove = (): void => rmSync(folder, { recursive: true, force: true });
   process.once("exit", remove);
   const options = [

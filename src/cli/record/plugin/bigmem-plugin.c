@@ -553,9 +553,9 @@ static const char *file_abi(const char *path, char *line, size_t size) {
   return head.elf.e_machine == EM_386 ? "i386" : NULL;
 }
 
-static void follow_exec(struct thread *thread, uint64_t path_at, uint64_t argv_at, uint64_t envp_at) {
+static void follow_exec(struct thread *thread, unsigned vcpu, uint64_t path_at, uint64_t argv_at, uint64_t envp_at) {
   enum { FRONT = 12, PLACE = 2 };
-  char line[256], emulator[PATH_MAX], plugin[PATH_MAX], name[32];
+  char line[256], emulator[PATH_MAX], plugin[PATH_MAX], left[PATH_MAX], name[32];
   size_t argc, envc;
   char *path = guest_string(path_at);
   char **argv = guest_strings(argv_at, FRONT, &argc), **envp = guest_strings(envp_at, 0, &envc);
@@ -584,6 +584,9 @@ static void follow_exec(struct thread *thread, uint64_t path_at, uint64_t argv_a
     memcpy(&argv[first], place, sizeof place);
   }
   leave(thread);
+  /* The new program makes this file anew, maybe as another user. */
+  left_name(left, getpid(), vcpu);
+  unlink(left);
   execve(emulator, &argv[first], envp);
 }
 
@@ -604,7 +607,7 @@ static void call_entered(plugin_id id, unsigned vcpu, int64_t number, uint64_t a
   int flags = number >= 0 && number < RULES ? rules[number].flags : 0;
   if (!started) send_start(thread, 0);
   if (flags & CLOSES) before_close(thread, arguments[rules[number].closes]);
-  if (flags & EXECS) follow_exec(thread, arguments[0], arguments[1], arguments[2]);
+  if (flags & EXECS) follow_exec(thread, vcpu, arguments[0], arguments[1], arguments[2]);
   if (flags & FORKS) atomic_fetch_add(&shared->live, 1);
   if (flags & EXITS) { /* process_ended sends it, after what the other threads still hold */
     report(thread, number, 0);
