@@ -313,7 +313,7 @@ export function formatMeasure(value: number | undefined, unit: MeasureUnit, styl
   if (value === undefined) return "-";
   if (style === "exact") return Number.isInteger(value) ? String(value) : value.toFixed(6);
   if (unit === "bytes") return formatSize(value);
-  if (unit === "per 1000") return value === 0 ? "0" : value.toPrecision(3);
+  if (unit === "per 1000") return value >= 1000 ? formatCount(value) : value.toPrecision(3);
   return formatCount(value);
 }
 

@@ -29,7 +29,25 @@ import { KIND_MASK, PAGE_INDEX_SHIFT, recordKind } from "./trace/format.ts";
 /** So many signals and differences are described one by one. */
 const DESCRIBED = 20;
 
+/** Something that happens in a replay beside accesses that simply succeed: a fault, or an event of the trace. */
+export interface Operation {
+  /** From 0, over faults and events. */
+  readonly number: number;
+  /** The record of the trace. */
+  readonly record: number;
+  readonly thread: Thread | undefined;
+  /** The event; of a fault, the page and what the access wanted. */
+  readonly what: TraceEvent | { readonly op: "fault"; readonly page: Vpn; readonly kind: Access };
+}
+
+/** Watches a replay, operation by operation. */
+export interface ReplayObserver {
+  before(operation: Operation): void;
+  after(operation: Operation): void;
+}
+
 export interface ReplayOptions {
+  readonly observer?: ReplayObserver;
   readonly map?: AddressMap;
   /** Told now and then how far it is. */
   readonly progress?: (records: number, accesses: number) => void;
@@ -63,7 +81,7 @@ export async function replay(
   options: ReplayOptions = {},
 ): Promise<ReplayResult> {
   const header = await source.header();
-  const run = new Replay(machine, header.sets, options.map ?? unmoved);
+  const run = new Replay(machine, header.sets, options.map ?? unmoved, options.observer);
   for await (const chunk of source.chunks()) {
     run.chunk(chunk);
     options.progress?.(run.records, run.accesses);
@@ -82,6 +100,8 @@ export class Replay {
   private signalCount = 0;
   private skipped = 0;
   private changesInOpenRuns = 0;
+  private readonly observer: ReplayObserver | undefined;
+  private operations = 0;
   private peak: MemorySnapshot | undefined;
   private peakBytes = -1;
   // The records since the last event: whose fetches may be open runs.
@@ -90,7 +110,8 @@ export class Replay {
   private scanned = 0;
   private readonly fetched = new Set<Vpn>();
 
-  constructor(machine: Machine, sets: number, map: AddressMap) {
+  constructor(machine: Machine, sets: number, map: AddressMap, observer?: ReplayObserver) {
+    this.observer = observer;
     this.machine = machine;
     this.sets = sets;
     this.map = map;
@@ -146,11 +167,27 @@ export class Replay {
       const { mmu } = this.machine.cpus[thread.cpu];
       const { words, pages } = this;
       for (at = touchAll(mmu, words, pages, from, end); at < end; at = touchAll(mmu, words, pages, at + 1, end)) {
-        if (!this.fault(thread, mmu, from, at)) break;
+        if (!this.observedFault(thread, mmu, from, at)) break;
       }
     }
     if (at < end) this.skipped += accessesIn(this.words.subarray(at, end));
     this.records += end - from;
+  }
+
+  private observedFault(thread: Thread, mmu: Mmu, from: number, at: number): boolean {
+    const { observer } = this;
+    if (observer === undefined) return this.fault(thread, mmu, from, at);
+    const word = this.words[at];
+    const what = {
+      op: "fault",
+      page: this.pages[word >>> PAGE_INDEX_SHIFT],
+      kind: recordKind(word) as Access,
+    } as const;
+    const operation = { number: this.operations++, record: this.records + at - from, thread, what };
+    observer.before(operation);
+    const goesOn = this.fault(thread, mmu, from, at);
+    observer.after(operation);
+    return goesOn;
   }
 
   /** Repairs the fault of the record at `at` and makes its access. False: a signal has ended the task. */
@@ -219,7 +256,12 @@ export class Replay {
 
   private event(event: TraceEvent): void {
     if (event.op === "exit" || event.op === "exec" || (event.op === "call" && mayFree.has(event.name))) this.notePeak();
-    this.tasks.event(event, this.records - 1);
+    const { observer } = this;
+    const record = this.records - 1;
+    const operation = { number: this.operations++, record, thread: this.tasks.thread, what: event };
+    observer?.before(operation);
+    this.tasks.event(event, record);
+    observer?.after(operation);
   }
 
   private notePeak(): void {

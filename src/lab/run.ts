@@ -4,7 +4,7 @@ import { Machine } from "../machine.ts";
 import type { MachineSpec } from "../presets.ts";
 import { costTableFor, estimate } from "./estimate.ts";
 import { type AddressMap, rebase, type Survey, surveyTrace, unmoved } from "./rebase.ts";
-import { type ReplayOptions, type ReplayResult, replay } from "./replay.ts";
+import { type ReplayObserver, type ReplayOptions, type ReplayResult, replay } from "./replay.ts";
 import type { CompletedRun } from "./report.ts";
 import { countersOf } from "./snapshot.ts";
 import type { TraceHeader } from "./trace/format.ts";
@@ -21,6 +21,8 @@ export interface RunOptions {
   readonly version: string;
   readonly host?: HostMeter;
   readonly progress?: (records: number, accesses: number) => void;
+  /** Makes the one who watches the run, once its machine is there. */
+  readonly observe?: (machine: Machine) => ReplayObserver;
 }
 
 /** Remembers what was found out about a trace, for those who run it on several machines. */
@@ -66,9 +68,12 @@ export async function runTrace(
   const machine = new Machine(spec);
   const map = await addressMapFor(study, machine);
   const source = study.input.open();
-  const progress: ReplayOptions = options.progress === undefined ? {} : { progress: options.progress };
+  const watched: ReplayOptions = {
+    ...(options.progress === undefined ? {} : { progress: options.progress }),
+    ...(options.observe === undefined ? {} : { observer: options.observe(machine) }),
+  };
   const started = options.host?.seconds() ?? 0;
-  const result = await replay(machine, source, { map, ...progress });
+  const result = await replay(machine, source, { map, ...watched });
   const seconds = (options.host?.seconds() ?? 0) - started;
   const counters: Record<string, number> = {
     accesses: result.accesses,

@@ -1,8 +1,6 @@
 /** The JSON Schemas of every file and report that bigmem reads or writes, for docs/schemas. */
 import { z } from "zod";
-import { designSchema } from "../design.ts";
-import { geometrySchema } from "../geometry.ts";
-import { tunablesSchema } from "../tunables.ts";
+import { publishedSchemas } from "../presets.ts";
 import { reportSchema } from "./report.ts";
 import { eventSchema } from "./trace/event.ts";
 import { headerSchema } from "./trace/format.ts";
@@ -11,9 +9,6 @@ import { workloadSchema } from "./workloads/workload.ts";
 
 const named: Readonly<Record<string, z.ZodType>> = {
   report: reportSchema,
-  geometry: geometrySchema,
-  design: designSchema,
-  tunables: tunablesSchema,
   "trace-header": headerSchema,
   "trace-event": eventSchema,
   "trace-info": traceInfoSchema,
@@ -22,10 +17,11 @@ const named: Readonly<Record<string, z.ZodType>> = {
 
 /** By name: the schema, as the input that a person writes. */
 export function schemas(): Readonly<Record<string, unknown>> {
-  return Object.fromEntries(
+  const own = Object.fromEntries(
     Object.entries(named).map(([name, schema]) => [
       name,
       z.toJSONSchema(schema, { io: "input", unrepresentable: "any" }),
     ]),
   );
+  return { ...publishedSchemas(), ...own };
 }

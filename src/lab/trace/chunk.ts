@@ -259,26 +259,27 @@ export function parseEvent(entry: unknown, where: string): TraceEvent {
   throw new UsageError(`${where}: ${issue.path.join(".") || "the event"}: ${issue.message}; found ${found}`);
 }
 
-/** Checks each record's index, notes where the events are; returns the number of accesses. */
+/** Checks each record's index, notes where the events are; returns the number of accesses. Every record passes here. */
 function checkRecords(words: Uint32Array, pages: number, eventAt: Int32Array, where: string): number {
-  let accesses = 0;
+  const records = words.length;
+  let beyondFirst = 0;
   let events = 0;
-  for (let i = 0; i < words.length; i++) {
-    const word = words[i];
-    if ((word & KIND_MASK) !== EVENT) {
-      if (word >>> PAGE_INDEX_SHIFT >= pages) badIndex(where, i, `a page below ${pages}`, word >>> PAGE_INDEX_SHIFT);
-      accesses += ((word >>> COUNT_SHIFT) & COUNT_MASK) + 1;
-    } else {
+  for (let i = 0; i < records; i++) {
+    const word = words[i] | 0;
+    if ((word & KIND_MASK) === EVENT) {
       const index = word >>> EVENT_INDEX_SHIFT;
       if (index !== events || index >= eventAt.length)
         badIndex(where, i, `event ${events} of ${eventAt.length}`, index);
       eventAt[events++] = i;
+      continue;
     }
+    if (word >>> PAGE_INDEX_SHIFT >= pages) badIndex(where, i, `a page below ${pages}`, word >>> PAGE_INDEX_SHIFT);
+    beyondFirst = (beyondFirst + ((word >>> COUNT_SHIFT) & COUNT_MASK)) | 0;
   }
   if (events !== eventAt.length) {
     throw new UsageError(`${where}: expected a record for each of ${eventAt.length} events, found ${events}`);
   }
-  return accesses;
+  return records - events + beyondFirst;
 }
 
 function badIndex(where: string, record: number, expected: string, found: number): never {
