@@ -15,9 +15,9 @@ import { LEAF, NO_TABLE } from "./page-table.ts";
 import { FAULT_MINOR, FAULT_OOM, type Intent, NEEDS_MEMORY, type Verdict } from "./verdict.ts";
 import { VM_WRITE, type Vma } from "./vma.ts";
 
-/** Requires: the entry of `page` is none, or its leaf table is missing. */
-export function anonymousFault(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Verdict {
-  const leaf = kernel.tables.tryEnsureLeaf(vma.mm, page);
+/** `known`: the leaf table of `page`, or NO_TABLE. Requires: there is none, or the entry in it is none. */
+export function anonymousFault(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent, known: Pfn): Verdict {
+  const leaf = known === NO_TABLE ? kernel.tables.tryEnsureLeaf(vma.mm, page) : known;
   if (leaf === NO_TABLE) return NEEDS_MEMORY;
   return intent === "read" ? mapZeroPage(kernel, vma, page, leaf) : mapOwnPage(kernel, vma, page, leaf);
 }

@@ -13,7 +13,7 @@
  * @differs a stack may grow down by any distance: 2.6.11 wants the access near the stack pointer
  */
 import { bug } from "../base/errors.ts";
-import { type PteSlot, pageOf, type Vaddr, type Vpn } from "../base/units.ts";
+import { type Pfn, type PteSlot, pageOf, type Vaddr, type Vpn } from "../base/units.ts";
 import { PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_PROT_NONE, PTE_WRITE } from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
 import { anonymousFault } from "./anonymous-fault.ts";
@@ -54,7 +54,12 @@ export function* handleFault(kernel: Kernel, thread: Thread, address: Vaddr, err
   let verdict: Verdict;
   if (vma === null) verdict = signal(kernel, SEGV_MAPERR);
   else if (!permits(kernel, vma, error)) verdict = signal(kernel, SEGV_ACCERR);
-  else verdict = yield* makePresent(kernel, thread.process, vma, page, (error & ERROR_WRITE) !== 0 ? "write" : "read");
+  else {
+    const intent = (error & ERROR_WRITE) !== 0 ? "write" : "read";
+    verdict = tryRepair(kernel, vma, page, intent);
+    if (verdict >= 0) charged(kernel, thread.process, vma, page, intent, verdict);
+    else verdict = yield* makePresent(kernel, thread.process, vma, page, intent);
+  }
   mm.mmapSem.releaseRead(thread);
   return verdict;
 }
@@ -91,14 +96,17 @@ export function* makePresent(kernel: Kernel, payer: Process, vma: Vma, page: Vpn
       if (yield* waitForMemory(kernel.allocator)) continue;
       verdict = FAULT_OOM;
     }
-    charge(kernel, payer, verdict);
-    kernel.events.record(EVENT_FAULT, vma.mm.id, page, 1, -1, verdict, intent === "write" ? 1 : 0);
-    return verdict;
+    return charged(kernel, payer, vma, page, intent, verdict);
   }
 }
 
-/** @models linux-6.1 mm/memory.c mm_account_fault */
-function charge({ counters }: Kernel, payer: Process, verdict: Verdict): void {
+/**
+ * Counts a fault that has come to its end; returns how.
+ *
+ * @models linux-6.1 mm/memory.c mm_account_fault
+ */
+function charged(kernel: Kernel, payer: Process, vma: Vma, page: Vpn, intent: Intent, verdict: Verdict): Verdict {
+  const { counters } = kernel;
   if (verdict === FAULT_MINOR) {
     counters.minorFaults++;
     payer.minorFaults++;
@@ -107,26 +115,28 @@ function charge({ counters }: Kernel, payer: Process, verdict: Verdict): void {
     payer.majorFaults++;
   } else if (verdict === FAULT_OOM) counters.outOfMemoryFaults++;
   else counters.signalFaults++;
+  kernel.events.record(EVENT_FAULT, vma.mm.id, page, 1, -1, verdict, intent === "write" ? 1 : 0);
+  return verdict;
 }
 
 /** Repairs what can be repaired without waiting; otherwise NEEDS_FILE, or NEEDS_MEMORY with nothing done. */
 function tryRepair(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Verdict {
   const { tables, entries } = kernel;
   const leaf = tables.tableAt(vma.mm, page, LEAF);
-  if (leaf === NO_TABLE) return missingPage(kernel, vma, page, intent);
+  if (leaf === NO_TABLE) return missingPage(kernel, vma, page, intent, leaf);
   const index = tables.indexAt(page, LEAF);
   const table = tables.open(leaf);
   const flags = entries.flags(table, index);
   tables.close(table);
-  if (flags === 0) return missingPage(kernel, vma, page, intent);
+  if (flags === 0) return missingPage(kernel, vma, page, intent, leaf);
   if ((flags & (PTE_PRESENT | PTE_PROT_NONE)) === 0) bug(`page ${page} of ${vma.mm.id}: no one wrote entry ${flags}`);
   const slot = entries.slotOf(table, index);
   if (intent === "write" && (flags & PTE_WRITE) === 0) return writeProtectedPage(kernel, vma, page, slot);
   return alreadyPresent(kernel, slot, flags, intent);
 }
 
-function missingPage(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Verdict {
-  return vma.file === null ? anonymousFault(kernel, vma, page, intent) : NEEDS_FILE;
+function missingPage(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent, leaf: Pfn): Verdict {
+  return vma.file === null ? anonymousFault(kernel, vma, page, intent, leaf) : NEEDS_FILE;
 }
 
 /** Somebody else repaired it, or a TLB kept a translation too long: notes the access, as the MMU would have. */

@@ -18,7 +18,7 @@ import { bug } from "../base/errors.ts";
 import type { Pfn, Vpn } from "../base/units.ts";
 import type { PagingFormat } from "../hw/paging-format.ts";
 import type { PhysicalMemory } from "../hw/physical-memory.ts";
-import { type Entries, linkFlags, type OpenTable, PTE_PRESENT } from "../hw/pte.ts";
+import { type Entries, linkFlags, type OpenTable, PTE_PRESENT, presentFrame } from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
 import type { AddressSpace } from "./address-space.ts";
 import { type Allocator, WANT_KERNEL } from "./allocator.ts";
@@ -213,9 +213,10 @@ export class PageTables {
 
   /** The table that entry `index` of the table `frame` points to, or NO_TABLE. */
   below(frame: Pfn, index: number): Pfn {
+    const { entries } = this;
     const table = this.open(frame);
-    const there = this.entries.flags(table, index) & PTE_PRESENT;
-    const next = there === 0 ? NO_TABLE : this.entries.frame(table, index);
+    const low = entries.low(table, index);
+    const next = (low & PTE_PRESENT) === 0 ? NO_TABLE : presentFrame(low, entries.high(table, index));
     this.close(table);
     return next;
   }
