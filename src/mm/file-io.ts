@@ -38,6 +38,9 @@ export const FADV_WILLNEED = 3;
 export const FADV_DONTNEED = 4;
 export const FADV_NOREUSE = 5;
 
+/** What one request to a disk may ask for (max_sectors_kb, 1280 by default): more is not read on advice. */
+const REQUEST_PAGES = 320;
+
 /**
  * Writes `bytes`, or as many bytes of unknown value as `bytes` says; grows the file if they end beyond it. The bytes
  * written; or -EBADF, -EINVAL, -EFBIG, -ENOMEM.
@@ -161,7 +164,9 @@ export function* fadvise(
   else if (advice === FADV_RANDOM) open.readahead.habit = "random";
   else if (advice === FADV_SEQUENTIAL) open.readahead.habit = "sequential";
   else if (advice === FADV_WILLNEED) {
-    yield* readPages(kernel, file, -1, Math.floor(offset / PAGE_SIZE), Math.ceil(end / PAGE_SIZE));
+    const first = Math.floor(offset / PAGE_SIZE);
+    const most = Math.max(REQUEST_PAGES, kernel.tunables.readaheadPages);
+    yield* readPages(kernel, file, -1, first, Math.min(Math.ceil(end / PAGE_SIZE), first + most));
   } else if (advice === FADV_DONTNEED) {
     yield* writeBack(kernel, file, Math.floor(offset / PAGE_SIZE), Math.ceil(end / PAGE_SIZE));
     // Whole pages only, except that the last one may end with the file.

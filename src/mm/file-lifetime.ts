@@ -43,7 +43,8 @@ export function unlinkFile(kernel: Kernel, file: FileObject): void {
 
 function destroy(kernel: Kernel, file: FileObject): void {
   if (file.mappings.count !== 0) bug(`${file.name} is freed while ${file.mappings.count} areas map it`);
-  dropPages(kernel, file, 0, Number.POSITIVE_INFINITY);
+  const mapped = dropPages(kernel, file, 0, Number.POSITIVE_INFINITY);
+  if (mapped > 0) bug(`${file.name} is freed while ${mapped} of its pages are mapped`);
   if (file.promise === "size") kernel.commitment.uncharge(file.endIndex);
   kernel.files.forget(file);
 }

@@ -37,14 +37,12 @@ export interface PageRequest {
 export function* filePage(kernel: Kernel, file: FileObject, index: FileIndex, request: PageRequest): Path<number> {
   for (;;) {
     if (index >= file.endIndex) return -EINVAL;
+    const ready = readyPage(kernel, file, index);
+    if (ready !== NOT_CACHED) return ready;
     const frame = file.pages.find(index);
     if (frame !== NOT_CACHED) {
-      if (kernel.frames.has(frame, PG_LOCKED)) {
-        yield pageLock(kernel, frame);
-        continue;
-      }
-      makeUptodate(kernel, frame);
-      return frame;
+      yield pageLock(kernel, frame);
+      continue;
     }
     let result: number;
     if (file.kind === "shmem") result = yield* addPage(kernel, file, index, PG_UPTODATE);
@@ -55,6 +53,14 @@ export function* filePage(kernel: Kernel, file: FileObject, index: FileIndex, re
     }
     if (result < 0) return result;
   }
+}
+
+/** The frame of page `index` if nobody need wait for it; NOT_CACHED otherwise. Beyond the end of the file there is none. */
+export function readyPage(kernel: Kernel, file: FileObject, index: FileIndex): Pfn {
+  const frame = file.pages.find(index);
+  if (frame === NOT_CACHED || index >= file.endIndex || kernel.frames.has(frame, PG_LOCKED)) return NOT_CACHED;
+  makeUptodate(kernel, frame);
+  return frame;
 }
 
 /**
@@ -158,15 +164,20 @@ export function* readPages(
   return result;
 }
 
-/** Takes the pages of `[first, end)` out of the cache. Requires: nobody maps them. */
-export function dropPages(kernel: Kernel, file: FileObject, first: FileIndex, end: FileIndex): void {
+/** Takes the pages of `[first, end)` out of the cache, but for those that somebody maps; how many stayed. */
+export function dropPages(kernel: Kernel, file: FileObject, first: FileIndex, end: FileIndex): number {
+  let mapped = 0;
   file.pages.forEach(first, end, (index, frame) => {
-    dropPage(kernel, file, index, frame);
+    if (kernel.frames.mapCount.read(frame) === 0) dropPage(kernel, file, index, frame);
+    else mapped++;
     return true;
   });
+  return mapped;
 }
 
-/** Takes one page out of the cache, whatever it holds; its frame goes with its last reference. */
+/**
+ * Takes one page out of the cache, whatever it holds; its frame goes with its last reference. Requires: nobody maps it.
+ */
 export function dropPage(kernel: Kernel, file: FileObject, index: FileIndex, frame: Pfn): void {
   const { frames, commitment, files } = kernel;
   if (frames.mapCount.read(frame) !== 0) bug(`page ${index} of ${file.name} is dropped while frame ${frame} is mapped`);

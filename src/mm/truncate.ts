@@ -61,7 +61,8 @@ function* cutPages(kernel: Kernel, file: FileObject, from: number, to: number): 
   const first = Math.ceil(from / PAGE_SIZE);
   const end = Math.floor(to / PAGE_SIZE);
   if (end > first) {
-    dropPages(kernel, file, first, end);
+    // A fault may have mapped a page again since.
+    while (dropPages(kernel, file, first, end) > 0) yield* unmapFileRange(kernel, file, first, end, "shared");
     file.disk.punch(first, end);
   }
   let result = 0;
