@@ -10,7 +10,7 @@
 import { bug } from "../base/errors.ts";
 import { type FileIndex, type Pfn, pagesFor } from "../base/units.ts";
 import type { PhysicalMemory } from "../hw/physical-memory.ts";
-import { Mutex, RwSemaphore } from "../sync/lock.ts";
+import { Mutex } from "../sync/lock.ts";
 import { DiskContents } from "./disk-contents.ts";
 import { FileMappings } from "./file-mappings.ts";
 import { PageCache } from "./page-cache.ts";
@@ -61,8 +61,6 @@ export class FileObject {
 
   /** i_rwsem: held to write, truncate, punch. */
   readonly lock: Mutex;
-  /** i_mmap_rwsem: protects `mappings`. */
-  readonly mappingsLock: RwSemaphore;
 
   constructor(id: number, spec: FileSpec, nodes: Slab) {
     this.id = id;
@@ -73,7 +71,6 @@ export class FileObject {
     this.pages = new PageCache(nodes);
     this.disk = new DiskContents(spec.content, pagesFor(spec.sizeBytes));
     this.lock = new Mutex(`i_rwsem of ${spec.name}`);
-    this.mappingsLock = new RwSemaphore(`i_mmap of ${spec.name}`);
   }
 
   /** Its size in pages: the first index that is beyond the end. */
