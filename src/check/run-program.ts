@@ -203,6 +203,7 @@ export class ProgramRun {
     const child = this.machine.fork(process.threads[0]!);
     if (typeof child === "number") return ` ${errnoName(child)}`;
     this.processes[number] = child;
+    this.machine.kernel.allocator.neverFail();
     this.executor.warm(process);
     this.executor.warm(child);
     return " ok";

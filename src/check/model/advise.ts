@@ -63,22 +63,26 @@ const advices: Readonly<Record<number, AdvisePage>> = {
   [MADV_POPULATE_WRITE]: (process, page, flat) => populatePage(process, page, flat, true),
 };
 
+/** 2.6.11 has nothing to read ahead where there is no file. */
+const willNeed = ({ file }: FlatPage): string | undefined => (file === null ? "EBADF" : undefined);
+
 export const advise: FlatCall = (model, process, args, result) => {
   const [address, lengthBytes, advice] = args as [number, number, number];
   const modern = model.rules.personality === "linux-6.1";
-  if (!(modern ? knownToday : knownIn26).includes(advice)) return expectErrno(result, "EINVAL");
   if (address % PAGE_SIZE !== 0) return expectErrno(result, "EINVAL");
   const first = pageOf(address);
   const end = first + Math.ceil(lengthBytes / PAGE_SIZE);
+  const known = (modern ? knownToday : knownIn26).includes(advice);
+  // 2.6.11 looks at the advice area by area, so that with no area it never does.
+  if (!known && (modern || !process.isFree(first, end))) return expectErrno(result, "EINVAL");
   let hole = false;
   for (let page = first; page < end; page++) {
     const flat = process.pages.get(page);
     if (flat === undefined) {
       hole ||= !process.isMapped(page);
-      // Populating stops at a hole once it has begun.
       continue;
     }
-    const error = advices[advice]?.(process, page, flat);
+    const error = !modern && advice === MADV_WILLNEED ? willNeed(flat) : advices[advice]?.(process, page, flat);
     if (error !== undefined) return expectErrno(result, error);
   }
   if (hole) return expectErrno(result, "ENOMEM");

@@ -1,7 +1,15 @@
 /** The flat model of locking and of calls on files. */
 import { PAGE_SIZE, pageOf, type Vpn } from "../../base/units.ts";
-import { type FlatFile, populate, populateWhatCan } from "./flat-memory.ts";
-import { expectErrno, expectText, type FlatCall, type FlatModel, textOf } from "./flat-model.ts";
+import { type FlatFile, type FlatProcess, populate, populateWhatCan } from "./flat-memory.ts";
+import {
+  expectErrno,
+  expectText,
+  type FlatCall,
+  type FlatModel,
+  type Result,
+  textOf,
+  type Verdict,
+} from "./flat-model.ts";
 
 const pagesIn = (bytes: number): number => Math.ceil(bytes / PAGE_SIZE);
 
@@ -15,6 +23,8 @@ const MLOCK_ONFAULT = 1;
 
 export const lock: FlatCall = (model, process, args, result) => {
   const [address, lengthBytes, flags = 0] = args as [number, number, number?];
+  const isOld = model.rules.personality === "linux-2.6.11";
+  if (isOld && args.length > 2) return expectErrno(result, "ENOSYS");
   if ((flags & ~MLOCK_ONFAULT) !== 0) return expectErrno(result, "EINVAL");
   const { first, end } = wholePages(address, lengthBytes);
   if (first === end) return result.kind === "errno" ? result.errno : undefined;
@@ -22,18 +32,22 @@ export const lock: FlatCall = (model, process, args, result) => {
   for (let page = first; page < hole; page++) process.change(page, { locked: true });
   if (hole < end) {
     // 2.6.11 makes each area present as it comes to it; 6.1 makes them present only when all are locked.
-    if (model.rules.personality === "linux-2.6.11") populateWhatCan(process, first, hole);
+    if (isOld) return lockAreas(process, first, hole, result) ?? expectErrno(result, "ENOMEM", "EFAULT", "EPERM");
     return expectErrno(result, "ENOMEM");
   }
   if ((flags & MLOCK_ONFAULT) !== 0) return result.kind === "errno" ? result.errno : undefined;
-  if (model.rules.personality === "linux-2.6.11") {
-    populateWhatCan(process, first, end);
-    return undefined;
-  }
+  if (isOld) return lockAreas(process, first, end, result);
   const stopped = populate(process, first, end);
   if (stopped !== undefined) return expectErrno(result, "ENOMEM");
   return result.kind === "errno" ? `${result.errno}, expected 0` : undefined;
 };
+
+/** 2.6.11's way: it stops where a page cannot be made present, with whatever error that gave. */
+function lockAreas(process: FlatProcess, first: Vpn, end: Vpn, result: Result): Verdict {
+  const stopped = populate(process, first, end);
+  if (stopped !== undefined) return expectErrno(result, "EFAULT", "EPERM", "ENOMEM");
+  return undefined;
+}
 
 export const unlock: FlatCall = (_model, process, args, result) => {
   const { first, end } = wholePages(args[0]!, args[1]!);

@@ -51,7 +51,7 @@ export const map: FlatCall = (model, process, args, result) => {
     expected.push(type === MAP_SHARED_VALIDATE ? "EOPNOTSUPP" : "EINVAL", "EINVAL");
   // 2.6.11 looks at this last, after it has removed what was there.
   const growsDown = (flags & MAP_GROWSDOWN) !== 0;
-  if (expected.length === 0 && growsDown && (file !== null || isShared)) {
+  if (expected.length === 0 && growsDown && (file !== null || (isShared && modern))) {
     if (!modern && fixed) process.unmap(first, first + pages);
     expected.push("EINVAL");
   }
@@ -147,17 +147,23 @@ export const remap: FlatCall = (model, process, args, result) => {
   if (move.newPages === 0) return expectErrno(result, "EINVAL");
   if (modern && !process.isMapped(move.from)) return expectErrno(result, "EFAULT");
   if (fixed || keeps) {
-    const refused = clearTarget(process, move);
+    const refused = clearTarget(model, process, move);
     if (refused !== undefined) return expectErrno(result, refused);
   }
   return follow(model, process, move, result);
 };
 
 /** What mremap does to a fixed target and to a tail before it looks at the area. */
-function clearTarget(process: FlatProcess, { from, oldPages, newPages, flags, target }: Move): string | undefined {
+function clearTarget(
+  model: FlatModel,
+  process: FlatProcess,
+  { from, oldPages, newPages, flags, target }: Move,
+): string | undefined {
   const to = pageOf(target);
   if (!isAligned(target)) return "EINVAL";
-  if (from + oldPages > to && to + newPages > from) return "EINVAL";
+  // 2.6.11 calls it an overlap too when nothing is moved to its own place.
+  const nothing = oldPages === 0 && to <= from && model.rules.personality === "linux-2.6.11";
+  if ((from + oldPages > to || nothing) && to + newPages > from) return "EINVAL";
   if ((flags & MREMAP_FIXED) !== 0) process.unmap(to, to + newPages);
   return undefined;
 }
@@ -167,9 +173,7 @@ function follow(model: FlatModel, process: FlatProcess, move: Move, result: Resu
   if (move.oldPages > newPages) process.unmap(from + newPages, from + move.oldPages);
   const oldPages = Math.min(move.oldPages, newPages);
   const inPlace = (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) === 0;
-  if (inPlace && move.oldPages >= newPages && (model.rules.personality === "linux-6.1" || move.oldPages > newPages)) {
-    return stays(result, from);
-  }
+  if (inPlace && move.oldPages >= newPages) return stays(result, from);
   const first = process.pages.get(from);
   if (first === undefined) {
     // An area of the filler, which the model does not follow.
