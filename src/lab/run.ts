@@ -46,8 +46,14 @@ export class TraceStudy {
   }
 }
 
-async function headerOf(input: TraceInput): Promise<TraceHeader> {
-  return input.open().header();
+/** The header of a trace, and nothing else of it. */
+export async function headerOf(input: TraceInput): Promise<TraceHeader> {
+  const source = input.open();
+  try {
+    return await source.header();
+  } finally {
+    await source.close?.();
+  }
 }
 
 /** The map that a trace needs on a machine: none where addresses are wide enough. */

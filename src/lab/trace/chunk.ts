@@ -44,6 +44,8 @@ export interface ChunkSource {
   readonly name: string;
   header(): Promise<TraceHeader>;
   chunks(): AsyncIterable<Chunk>;
+  /** For those who stop before the end of the chunks: lets go of the file. */
+  close?(): Promise<void>;
   /** Sixteen digits that name the recording; known once the chunks are through. */
   readonly hash: string;
 }

@@ -66,6 +66,10 @@ export class TraceReader implements ChunkSource {
     return this.totals.hash;
   }
 
+  close(): Promise<void> {
+    return this.stream.close();
+  }
+
   /** Every chunk in order, once. A chunk is valid until the next is asked for. */
   async *chunks(): AsyncGenerator<Chunk, void, undefined> {
     const counted = { chunks: 0, records: 0, accesses: 0, events: 0 };
