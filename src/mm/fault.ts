@@ -58,7 +58,7 @@ export function* handleFault(kernel: Kernel, thread: Thread, address: Vaddr, err
     const intent = (error & ERROR_WRITE) !== 0 ? "write" : "read";
     verdict = tryRepair(kernel, vma, page, intent);
     if (verdict >= 0) charged(kernel, thread.process, vma, page, intent, verdict);
-    else verdict = yield* makePresent(kernel, thread.process, vma, page, intent);
+    else verdict = yield* finish(kernel, thread.process, vma, page, intent, verdict);
   }
   mm.mmapSem.releaseRead(thread);
   return verdict;
@@ -89,14 +89,17 @@ function signal(kernel: Kernel, verdict: Verdict): Verdict {
  * touches another's memory. Requires: mmap_sem is held, the area allows it or is being forced.
  */
 export function* makePresent(kernel: Kernel, payer: Process, vma: Vma, page: Vpn, intent: Intent): Path<Verdict> {
+  const verdict = tryRepair(kernel, vma, page, intent);
+  return yield* finish(kernel, payer, vma, page, intent, verdict);
+}
+
+/** Waits for what the repair needs, and tries again, until the fault comes to its end. */
+function* finish(kernel: Kernel, payer: Process, vma: Vma, page: Vpn, intent: Intent, first: Verdict): Path<Verdict> {
+  let verdict = first;
   for (;;) {
-    let verdict = tryRepair(kernel, vma, page, intent);
     if (verdict === NEEDS_FILE) verdict = yield* fileFault(kernel, vma, vma.file!, page, intent);
-    if (verdict === NEEDS_MEMORY) {
-      if (yield* waitForMemory(kernel.allocator)) continue;
-      verdict = FAULT_OOM;
-    }
-    return charged(kernel, payer, vma, page, intent, verdict);
+    if (verdict !== NEEDS_MEMORY) return charged(kernel, payer, vma, page, intent, verdict);
+    verdict = (yield* waitForMemory(kernel.allocator)) ? tryRepair(kernel, vma, page, intent) : FAULT_OOM;
   }
 }
 
