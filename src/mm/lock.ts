@@ -14,7 +14,7 @@ import { populate } from "./populate.ts";
 import type { Thread } from "./process.ts";
 import { isolate } from "./protect.ts";
 import { VM_HUGETLB, VM_LOCKED, VM_LOCKONFAULT, type Vma } from "./vma.ts";
-import { alignDown, alignUpWrapped, wordLimit } from "./words.ts";
+import { alignDown, alignUpWrapped, sumWrapped, wordLimit } from "./words.ts";
 
 export const MLOCK_ONFAULT = 1;
 export const MCL_CURRENT = 1;
@@ -31,7 +31,7 @@ interface PageRange {
 
 function around(kernel: Kernel, address: Vaddr, lengthBytes: number): PageRange {
   const start = alignDown(address);
-  const length = alignUpWrapped(kernel.layout, lengthBytes + (address - start));
+  const length = alignUpWrapped(kernel.layout, sumWrapped(kernel.layout, lengthBytes, address - start));
   return { first: pageOf(start), pages: pageOf(length) };
 }
 
@@ -65,7 +65,7 @@ function* lockRange(kernel: Kernel, thread: Thread, range: PageRange, bits: numb
   if (!mm.mmapSem.tryWrite(thread)) yield* mm.mmapSem.write(thread);
   const result = withinLimit(mm, range) ? applyToRange(kernel, mm, range, bits) : -ENOMEM;
   mm.mmapSem.releaseWrite(thread);
-  if (result < 0) return result;
+  if (result < 0 || range.pages === 0) return result;
   const populated = yield* populate(kernel, thread, range.first, range.first + range.pages);
   if (populated === -EFAULT) return -ENOMEM;
   return populated === -ENOMEM ? -EAGAIN : Math.min(populated, 0);

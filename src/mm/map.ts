@@ -4,12 +4,13 @@
  *
  * @models linux-6.1 mm/mmap.c ksys_mmap_pgoff, do_mmap; mm/util.c vm_mmap_pgoff
  * @differs there is no pool of huge pages, so MAP_HUGETLB always ends in -ENOMEM, with MAP_NORESERVE too;
- *          MAP_SYNC, memory keys, noexec mounts, append-only files and sealed files do not exist
+ *          MAP_SYNC means nothing; memory keys, noexec mounts, append-only files and sealed files do not exist
  */
 import { EACCES, EBADF, EEXIST, EINVAL, ENOMEM, EOPNOTSUPP, EOVERFLOW, EPERM } from "../base/errno.ts";
-import { addressOf, type FileIndex, isPageAligned, PAGE_SIZE, pageOf, type Vaddr, type Vpn } from "../base/units.ts";
+import { type FileIndex, isPageAligned, PAGE_SIZE, pageOf, type Vaddr, type Vpn } from "../base/units.ts";
 import type { Path } from "../sync/path.ts";
-import { checkLockedLimit, mayLock } from "./accounting.ts";
+import { checkLockedLimit, mayExpand, mayLock } from "./accounting.ts";
+import type { AddressSpace } from "./address-space.ts";
 import type { OpenFile } from "./file.ts";
 import type { Kernel } from "./kernel.ts";
 import { mapRegion, type Region } from "./map-region.ts";
@@ -17,7 +18,7 @@ import { OVERCOMMIT_NEVER } from "./overcommit.ts";
 import { findPlace } from "./placement.ts";
 import { populate } from "./populate.ts";
 import type { Thread } from "./process.ts";
-import { unmap } from "./unmap.ts";
+import { mappedPages, unmap } from "./unmap.ts";
 import {
   anonymousIndex,
   VM_GROWSDOWN,
@@ -28,6 +29,7 @@ import {
   VM_MAYWRITE,
   VM_NORESERVE,
   VM_SHARED,
+  VM_SYNC,
 } from "./vma.ts";
 import * as flag from "./vma-flags.ts";
 import { alignDown, alignUp, alignUpWrapped, wordLimit } from "./words.ts";
@@ -106,7 +108,7 @@ export function* mapLocked(kernel: Kernel, thread: Thread, request: MapRequest):
   if ((request.flags & flag.MAP_FIXED_NOREPLACE) !== 0 && mm.vmas.intersecting(start, start + pages) !== null) {
     return -EEXIST;
   }
-  const vmFlags = flag.vmFlagsOfProt(prot) | flag.vmFlagsOfMap(request.flags) | mm.defaultFlags | VM_MAY;
+  const vmFlags = newFlags(mm, prot, request.flags);
   if ((request.flags & flag.MAP_LOCKED) !== 0 && !mayLock(mm)) return -EPERM;
   const locked = checkLockedLimit(mm, vmFlags, pages);
   if (locked < 0) return locked;
@@ -122,6 +124,12 @@ export function* mapLocked(kernel: Kernel, thread: Thread, request: MapRequest):
   };
   const result = yield* mapRegion(kernel, mm, region);
   return result < 0 ? result : address;
+}
+
+/** The VM_* bits of a new area, before anyone has asked what it maps. */
+function newFlags(mm: AddressSpace, prot: number, flags: number): number {
+  const sync = (flags & flag.MAP_SYNC) !== 0 ? VM_SYNC : 0;
+  return flag.vmFlagsOfProt(prot) | flag.vmFlagsOfMap(flags) | sync | mm.defaultFlags | VM_MAY;
 }
 
 /** The first page's index: the file's; 0 for new shared memory; its own number for private memory. */
@@ -189,18 +197,26 @@ function hugePageExists(kernel: Kernel, flags: number): boolean {
  * place is gone by then.
  */
 function* mapHuge(kernel: Kernel, thread: Thread, request: MapRequest): Path<number> {
+  const { mm } = thread;
+  const { flags, offsetBytes } = request;
   const hugeBytes = PAGE_SIZE * kernel.format.largePages[0]!.pages;
-  const fixed = (request.flags & (flag.MAP_FIXED | flag.MAP_FIXED_NOREPLACE)) !== 0;
-  const lengthBytes = Math.ceil(request.lengthBytes / hugeBytes) * hugeBytes;
+  const fixed = (flags & (flag.MAP_FIXED | flag.MAP_FIXED_NOREPLACE)) !== 0;
+  const lengthBytes = (Math.ceil(request.lengthBytes / hugeBytes) * hugeBytes) % wordLimit(kernel.layout);
+  if (fixed && lengthBytes > 0 && request.address % hugeBytes !== 0) return -EINVAL;
   const address = place(kernel, thread, { ...request, lengthBytes });
   if (address < 0) return address;
-  if (fixed && address % hugeBytes !== 0) return -EINVAL;
   const start = pageOf(address);
   const end = start + pageOf(lengthBytes);
-  const noReplace = (request.flags & flag.MAP_FIXED_NOREPLACE) !== 0;
-  if (noReplace && thread.mm.vmas.intersecting(start, end) !== null) return -EEXIST;
-  const type = request.flags & flag.MAP_TYPE;
+  if ((flags & flag.MAP_FIXED_NOREPLACE) !== 0 && mm.vmas.intersecting(start, end) !== null) return -EEXIST;
+  const vmFlags = newFlags(mm, request.prot, flags);
+  if ((flags & flag.MAP_LOCKED) !== 0 && !mayLock(mm)) return -EPERM;
+  const locked = checkLockedLimit(mm, vmFlags, end - start);
+  if (locked < 0) return locked;
+  const type = flags & flag.MAP_TYPE;
   if (type < flag.MAP_SHARED || type > flag.MAP_SHARED_VALIDATE) return -EINVAL;
-  if (fixed && addressOf(start) === address) yield* unmap(kernel, thread.mm, start, end);
-  return -ENOMEM;
+  if (type === flag.MAP_SHARED_VALIDATE && (flags & ~LEGACY_FLAGS) !== 0) return -EOPNOTSUPP;
+  if ((vmFlags & VM_GROWSDOWN) !== 0) return -EINVAL;
+  if (!mayExpand(kernel, mm, vmFlags, end - start - mappedPages(mm, start, end))) return -ENOMEM;
+  const cleared = fixed ? yield* unmap(kernel, mm, start, end) : 0;
+  return cleared === 0 && offsetBytes % hugeBytes !== 0 ? -EINVAL : -ENOMEM;
 }

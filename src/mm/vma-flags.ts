@@ -28,6 +28,7 @@ import {
   VM_READ,
   VM_SEQ_READ,
   VM_SHARED,
+  VM_SYNC,
   VM_WIPEONFORK,
   VM_WRITE,
 } from "./vma.ts";
@@ -55,6 +56,7 @@ export const MAP_NORESERVE = 0x4000;
 export const MAP_POPULATE = 0x8000;
 export const MAP_NONBLOCK = 0x1_0000;
 export const MAP_STACK = 0x2_0000;
+export const MAP_SYNC = 0x8_0000;
 export const MAP_HUGETLB = 0x4_0000;
 export const MAP_FIXED_NOREPLACE = 0x10_0000;
 export const MAP_HUGE_SHIFT = 26;
@@ -63,7 +65,7 @@ export const MAP_HUGE_MASK = 0x3f;
 /** The rights that `prot` asks for. PROT_READ, WRITE and EXEC are VM_READ, WRITE and EXEC. */
 export const vmFlagsOfProt = (prot: number): number => prot & (VM_READ | VM_WRITE | VM_EXEC);
 
-/** MAP_GROWSDOWN and MAP_LOCKED as VM_GROWSDOWN and VM_LOCKED, which have the same values. */
+/** MAP_GROWSDOWN and MAP_LOCKED as VM_GROWSDOWN and VM_LOCKED, which have the same values, in every kernel. */
 export const vmFlagsOfMap = (flags: number): number => flags & (VM_GROWSDOWN | VM_LOCKED);
 
 /** In the order of their bits. */
@@ -89,6 +91,7 @@ const letters: readonly (readonly [bit: number, letters: string])[] = [
   [VM_ACCOUNT, "ac"],
   [VM_NORESERVE, "nr"],
   [VM_HUGETLB, "ht"],
+  [VM_SYNC, "sf"],
   [VM_WIPEONFORK, "wf"],
   [VM_DONTDUMP, "dd"],
   [VM_MIXEDMAP, "mm"],

@@ -34,6 +34,8 @@ export const VM_HUGETLB = 0x40_0000;
 export const VM_NONLINEAR = 0x80_0000;
 export const VM_WIPEONFORK = 0x200_0000;
 export const VM_DONTDUMP = 0x400_0000;
+/** Today's MAP_SYNC. Linux has it where VM_NONLINEAR was; here it has the place of VM_SOFTDIRTY, which nothing sets. */
+export const VM_SYNC = 0x800_0000;
 export const VM_MIXEDMAP = 0x1000_0000;
 export const VM_HUGEPAGE = 0x2000_0000;
 export const VM_NOHUGEPAGE = 0x4000_0000;

@@ -20,6 +20,14 @@ export function unsigned(layout: AddressLayout, value: number): number {
 /** -1 and its neighbours have no double beside 2^64; the greatest one below stands for them, unaligned as they are. */
 const UNREPRESENTABLE = 2048;
 
+/** The sum of two unsigned longs, as it wraps. What stands for -1 and its neighbours is taken for -1. */
+export function sumWrapped(layout: AddressLayout, one: number, other: number): number {
+  const limit = wordLimit(layout);
+  if (other === 0) return one;
+  if (limit === 2 ** 64 && one === limit - UNREPRESENTABLE) return other - 1;
+  return (one + other) % limit;
+}
+
 /** Rounds up to a whole page, without the wrap. */
 export const alignUp = (bytes: number): number => Math.ceil(bytes / PAGE_SIZE) * PAGE_SIZE;
 /** Rounds down to a whole page. */
