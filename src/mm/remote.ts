@@ -6,10 +6,10 @@
  */
 import { EIO, ENOMEM } from "../base/errno.ts";
 import { addressOf, pageOf, type Vaddr } from "../base/units.ts";
-import type { OpenTable } from "../hw/pte.ts";
+import { PTE_PRESENT, PTE_PROT_NONE } from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
 import type { Kernel } from "./kernel.ts";
-import { LEAF } from "./page-table.ts";
+import { LEAF, NO_TABLE } from "./page-table.ts";
 import { touchPages } from "./populate.ts";
 import type { Process, Thread } from "./process.ts";
 
@@ -32,12 +32,15 @@ export function* readRemote(kernel: Kernel, reader: Thread, target: Process, add
   return result;
 }
 
-/** Requires: the page is present, or PROT_NONE. */
+/** A page that is not there after a successful touch is one that the kernel spared: it reads as zero. */
 function byteAt(kernel: Kernel, target: Process, address: Vaddr): number {
   const { tables, entries, memory } = kernel;
   const page = pageOf(address);
-  const table = tables.openLeaf(target.mm, page) as OpenTable;
-  const frame = entries.frame(table, tables.indexAt(page, LEAF));
+  const table = tables.openLeaf(target.mm, page);
+  if (table === NO_TABLE) return 0;
+  const index = tables.indexAt(page, LEAF);
+  const isThere = (entries.flags(table, index) & (PTE_PRESENT | PTE_PROT_NONE)) !== 0;
+  const frame = isThere ? entries.frame(table, index) : kernel.zeroFrame;
   tables.close(table);
   return memory.readByte(frame, address - addressOf(page));
 }

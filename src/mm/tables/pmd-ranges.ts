@@ -26,7 +26,9 @@ export function freePmdRanges(
   const end = vmas[vmas.length - 1]!.end;
   // Out to whole entries of the top table, but not into a neighbour.
   const first = Math.max(Math.floor(start / top) * top, span.floor);
-  const last = Math.min(Math.ceil(end / top) * top, span.ceiling, layout.taskEnd);
+  // With nobody above, the last entry is freed whole, even if the user's part ends within it.
+  const ceiling = span.ceiling < layout.taskEnd ? span.ceiling : Number.POSITIVE_INFINITY;
+  const last = Math.min(Math.ceil(end / top) * top, ceiling);
   const leafSpan = tables.span(LEAF);
   if (Math.floor(first / leafSpan) < Math.floor(last / leafSpan)) {
     clearBelow(kernel, gather, mm, mm.root, tables.levels, first, last);
