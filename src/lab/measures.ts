@@ -29,10 +29,11 @@ const perThousand =
     if (accesses === 0) return undefined;
     return (names.reduce((sum, name) => sum + (run.counters[name] ?? 0), 0) * 1000) / accesses;
   };
+const isNarrow = (run: CompletedRun): boolean => ["i386", "pae"].includes(run.spec.geometry.paging);
 const owner =
   (name: string) =>
   (run: CompletedRun): number | undefined =>
-    (run.memory.lowmemByOwnerBytes as Record<string, number>)[name];
+    isNarrow(run) ? (run.memory.lowmemByOwnerBytes as Record<string, number>)[name] : undefined;
 const level =
   (index: number) =>
   (run: CompletedRun): number | undefined =>
@@ -122,12 +123,20 @@ export const measures: readonly Measure[] = [
     of: (run) => run.memory.pageCacheBytes,
   },
   {
+    key: "freeBytes",
+    name: "MemFree",
+    unit: "bytes",
+    group: "memory",
+    how: "frames in the hands of the allocator",
+    of: (run) => run.memory.freeBytes,
+  },
+  {
     key: "lowmemFreeBytes",
     name: "LowFree",
     unit: "bytes",
     group: "lowmem",
     how: "free memory that the kernel always has mapped",
-    of: (run) => run.memory.lowmemFreeBytes,
+    of: (run) => (isNarrow(run) ? run.memory.lowmemFreeBytes : undefined),
   },
   {
     key: "lowmemPageTablesBytes",

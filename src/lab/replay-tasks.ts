@@ -2,6 +2,7 @@
 import { addressOf, PAGE_SIZE, type Vpn } from "../base/units.ts";
 import { type Access, LOAD, STORE } from "../hw/access.ts";
 import type { Machine } from "../machine.ts";
+import type { AddressSpace } from "../mm/address-space.ts";
 import { handleFault, isRepaired } from "../mm/fault.ts";
 import type { Thread } from "../mm/process.ts";
 import { runToCompletion } from "../sync/path.ts";
@@ -102,6 +103,7 @@ export class ReplayedTasks {
     const start = this.map.address(heap?.start ?? brk);
     mm.startBrk = start;
     mm.brk = start;
+    this.noteCode(mm, regions, start);
     if (heap !== undefined) {
       const end = this.map.address(Math.max(brk, heap.end) - 1) + 1;
       this.expect(record, "brk", end, this.machine.call(thread, "brk", [end]));
@@ -112,6 +114,14 @@ export class ReplayedTasks {
       if (address + (region.end - region.start) > taskEnd) continue;
       this.mapRegion(thread, region, address, record);
     }
+  }
+
+  /** Where the program's text lies: kernels of old let no break go below its end. */
+  private noteCode(mm: AddressSpace, regions: readonly Region[], brk: number): void {
+    const text = regions.find(({ rights, file }) => rights[2] === "x" && file !== undefined);
+    const isBelow = text !== undefined && this.map.address(text.end - 1) < brk;
+    mm.startCode = isBelow ? this.map.address(text.start) : 0;
+    mm.endCode = isBelow ? this.map.address(text.end - 1) + 1 : brk;
   }
 
   private mapRegion(thread: Thread, region: Region, address: number, record: number): void {

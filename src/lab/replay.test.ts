@@ -153,6 +153,27 @@ describe("a replay", () => {
     expect(counters.anonymousFaults).toBe(1);
   });
 
+  test.each(["linux-2.6.11", "linux-6.1"])(
+    "learns where the break is from a program's first question (%s)",
+    async (kernel) => {
+      const brk = (address: number, result: number): Step => ({ op: "call", name: "brk", args: [address], result });
+      const unknown: Step = { ...start, regions: [], brk: 0 };
+      const study = new TraceStudy(
+        await input([
+          unknown,
+          brk(0, 0x700000),
+          brk(0, 0x700000),
+          brk(0x703000, 0x703000),
+          [STORE, 0x702],
+          [STORE, 0x703],
+        ]),
+      );
+      const { outcome } = await runTrace("run", specOf("amd64-8g", kernel), study, options);
+      expect(outcome).toMatchObject({ differenceCount: 0, signalCount: 1 });
+      expect(outcome.signals[0]?.address).toBe(0x70_3000);
+    },
+  );
+
   test("touches pages for the kernel", async () => {
     const { counters } = await run([
       start,

@@ -49,7 +49,9 @@ function remarks(report: Report): string[] {
     const { trace, bigmem, seed } = first.spec;
     lines.push(`Trace ${trace.name} (${trace.hash}), bigmem ${bigmem}, seed ${seed}.`);
     lines.push("Memory is at the peak of page-table bytes. Events are counted exactly.");
-    lines.push(`Cycles are estimated: ${first.estimated.restsOn}.`);
+    for (const restsOn of new Set(completed.map((run) => run.estimated.restsOn))) {
+      lines.push(`Cycles are estimated: ${restsOn}.`);
+    }
   }
   for (const run of report.runs) {
     const sentences = isCompleted(run) ? runRemarks(run) : [`${run.outcome.status}: ${run.outcome.reason}`];

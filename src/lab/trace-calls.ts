@@ -113,6 +113,7 @@ function brk(context: CallContext, thread: Thread, { args, result }: Call): Call
   if (mm.brk === 0) {
     // The first call of a program whose break the recorder did not know.
     mm.startBrk = expected;
+    mm.endCode = expected;
     mm.brk = expected;
     return { expected, result: expected };
   }
