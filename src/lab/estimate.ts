@@ -1,14 +1,5 @@
 /** What a run's events would cost by a cost table, in estimated cycles: from exact counts, and nothing else. */
-import type { Geometry } from "../geometry.ts";
-import { type CostEvent, type CostTable, costPresets, estimateCycles } from "../hw/cost.ts";
-
-/** The cost table that suits a geometry's TLB. */
-export function costTableFor({ tlb }: Geometry): CostTable {
-  const name = typeof tlb === "string" ? tlb : tlb.name;
-  if (name === "p6") return costPresets.p6;
-  if (name === "p4") return costPresets.p4;
-  return name === "k7" || name === "k8" ? costPresets.k8 : costPresets.modern;
-}
+import { type CostEvent, type CostTable, estimateCycles } from "../hw/cost.ts";
 
 /** How often each priced event happened, from a run's counters. */
 function eventsOf(counters: Readonly<Record<string, number>>): Record<CostEvent, number> {

@@ -1,8 +1,8 @@
 /** One run: a trace on one machine, from its record to its place in a report. */
-import { type Geometry, tlbShapeOf } from "../geometry.ts";
+import { costTableOf, type Geometry, tlbShapeOf } from "../geometry.ts";
 import { Machine } from "../machine.ts";
 import type { MachineSpec } from "../presets.ts";
-import { costTableFor, estimate } from "./estimate.ts";
+import { estimate } from "./estimate.ts";
 import { type AddressMap, rebase, type Survey, surveyTrace, unmoved } from "./rebase.ts";
 import { type ReplayObserver, type ReplayOptions, type ReplayResult, replay } from "./replay.ts";
 import type { CompletedRun } from "./report.ts";
@@ -105,7 +105,7 @@ export async function runTrace(
     counters,
     memory: result.peak,
     end: result.end,
-    estimated: estimate(counters, costTableFor(spec.geometry)),
+    estimated: estimate(counters, costTableOf(spec.geometry)),
     ...(options.host === undefined
       ? {}
       : {
