@@ -8,7 +8,16 @@
 import { ENOMEM } from "../base/errno.ts";
 import { bug } from "../base/errors.ts";
 import type { Pfn, Vpn } from "../base/units.ts";
-import { PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_PROT_NONE, PTE_WRITE } from "../hw/pte.ts";
+import {
+  forbidsFetch,
+  PTE_ACCESSED,
+  PTE_DIRTY,
+  PTE_NO_EXECUTE,
+  PTE_PRESENT,
+  PTE_PROT_NONE,
+  PTE_WRITE,
+  presentFrame,
+} from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
 import { EVENT_COPY } from "./events.ts";
 import { PG_ANON, PG_EXCLUSIVE, PG_SWAPBACKED } from "./frames.ts";
@@ -68,10 +77,13 @@ function copyLeaf(kernel: Kernel, { child, parent }: Copy, from: Pfn, to: Pfn, f
   let copied = 0;
   let result = 0;
   for (let index = firstIndex; index < endIndex; index++) {
-    let flags = entries.flags(source, index);
-    if (flags === 0) continue;
+    const low = entries.low(source, index);
+    const high = entries.high(source, index);
+    if ((low | high) === 0) continue;
+    const isPresent = (low & PTE_PRESENT) !== 0;
+    const frame = isPresent ? presentFrame(low, high) : entries.frame(source, index);
+    let flags = isPresent ? presentFlags(low, high) : entries.flags(source, index);
     if ((flags & (PTE_PRESENT | PTE_PROT_NONE)) === 0) bug(`entry ${index} of table ${from} has no page to copy`);
-    const frame = entries.frame(source, index);
     if (frame !== zeroFrame) {
       if (reverseMap.add(frame, targetSlot + index, child) < 0) {
         result = -ENOMEM;
@@ -99,3 +111,10 @@ function copyLeaf(kernel: Kernel, { child, parent }: Copy, from: Pfn, to: Pfn, f
   if (copied > 0) kernel.events.record(EVENT_COPY, parent.mm.id, first, copied, -1, 0, child.mm.id);
   return result;
 }
+
+/** The flags that the low word of a present entry holds as they are. */
+const IN_PLACE = PTE_NO_EXECUTE - 1;
+
+/** The flags of an entry whose words are at hand already. */
+const presentFlags = (low: number, high: number): number =>
+  (low & IN_PLACE) | (forbidsFetch(high) ? PTE_NO_EXECUTE : 0);
