@@ -39,23 +39,21 @@ export const map: FlatCall = (model, process, args, result) => {
   const fixed = (flags & MAP_FIXED) !== 0 || noReplace;
   const first = pageOf(hint);
   const pages = pagesIn(lengthBytes);
-  const expected: string[] = [];
-  if (!isAligned(offset)) expected.push("EINVAL");
-  else if (!anonymous && file === null) expected.push("EBADF");
-  else if (lengthBytes === 0) {
-    if (!modern) return result.kind === "errno" ? textOf(result) : undefined;
-    expected.push("EINVAL");
-  } else if (fixed && !isAligned(hint)) expected.push("EINVAL");
-  else if (noReplace && !process.isFree(first, first + pages)) expected.push("EEXIST");
-  else if (!isShared && type !== MAP_PRIVATE)
-    expected.push(type === MAP_SHARED_VALIDATE ? "EOPNOTSUPP" : "EINVAL", "EINVAL");
-  // 2.6.11 looks at this last, after it has removed what was there.
-  const growsDown = (flags & MAP_GROWSDOWN) !== 0;
-  if (expected.length === 0 && growsDown && (file !== null || (isShared && modern))) {
-    if (!modern && fixed) process.unmap(first, first + pages);
-    expected.push("EINVAL");
+  const early = refusedAtOnce(model, { offset, hint, lengthBytes, anonymous, file, fixed });
+  if (early !== undefined) return expectErrno(result, early);
+  if (lengthBytes === 0) return result.kind === "errno" ? textOf(result) : undefined;
+  if (noReplace && !process.isFree(first, first + pages)) return expectErrno(result, "EEXIST");
+  // What is found wrong after a place was looked for: none may have been found.
+  const noPlace = fixed ? [] : ["ENOMEM"];
+  if (!isShared && type !== MAP_PRIVATE) {
+    return expectErrno(result, "EINVAL", ...(type === MAP_SHARED_VALIDATE ? ["EOPNOTSUPP"] : []), ...noPlace);
   }
-  if (expected.length > 0) return expectErrno(result, ...expected);
+  const growsDown = (flags & MAP_GROWSDOWN) !== 0;
+  if (growsDown && (file !== null || (isShared && modern))) {
+    // 2.6.11 looks at this last, after it has removed what was there.
+    if (!modern && fixed) process.unmap(first, first + pages);
+    return expectErrno(result, "EINVAL", ...noPlace);
+  }
   if (result.kind === "errno")
     return result.errno === "ENOMEM" && !fixed ? undefined : `${result.errno}, expected an address`;
   if (result.kind !== "address") return `${textOf(result)}, expected an address`;
@@ -72,6 +70,23 @@ export const map: FlatCall = (model, process, args, result) => {
   if ((atOnce && process.lockFuture !== "on-fault") || asked) populateWhatCan(process, start, start + pages);
   return undefined;
 };
+
+interface Asked {
+  readonly offset: number;
+  readonly hint: number;
+  readonly lengthBytes: number;
+  readonly anonymous: boolean;
+  readonly file: FlatFile | null;
+  readonly fixed: boolean;
+}
+
+/** Errors that are found before a place is. 2.6.11 takes a mapping of nothing for a success. */
+function refusedAtOnce({ rules }: FlatModel, asked: Asked): string | undefined {
+  if (!isAligned(asked.offset)) return "EINVAL";
+  if (!asked.anonymous && asked.file === null) return "EBADF";
+  if (asked.lengthBytes === 0) return rules.personality === "linux-6.1" ? "EINVAL" : undefined;
+  return asked.fixed && !isAligned(asked.hint) ? "EINVAL" : undefined;
+}
 
 interface Placed {
   readonly hint: number;

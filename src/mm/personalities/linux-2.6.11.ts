@@ -3,7 +3,7 @@ import { mlock, munlock, munlockall } from "../lock.ts";
 import { mergeVma } from "../merge.ts";
 import type { Personality } from "../personality.ts";
 import { msync } from "../sync.ts";
-import { systemCalls } from "../syscalls.ts";
+import { type SystemCalls, systemCalls } from "../syscalls.ts";
 import { munmap } from "../unmap.ts";
 import { VM_DONTCOPY, VM_DONTEXPAND, VM_IO, VM_RESERVED } from "../vma.ts";
 import { brk, madvise, mincore, mlockall, mprotect } from "./linux-2.6.11-calls.ts";
@@ -22,19 +22,26 @@ export const linux2611: Personality = {
     const mm = below?.mm ?? above?.mm;
     return mm === undefined ? null : mergeVma(kernel, mm, below, range);
   },
-  calls: systemCalls({
-    mmap,
-    munmap,
-    mprotect,
-    mremap,
-    brk,
-    msync,
-    madvise,
-    mincore,
-    mlock,
-    mlock2: null,
-    munlock,
-    mlockall,
-    munlockall,
-  }),
+  calls: withoutFallocate(
+    systemCalls({
+      mmap,
+      munmap,
+      mprotect,
+      mremap,
+      brk,
+      msync,
+      madvise,
+      mincore,
+      mlock,
+      mlock2: null,
+      munlock,
+      mlockall,
+      munlockall,
+    }),
+  ),
 };
+
+/** fallocate came with 2.6.23. */
+function withoutFallocate(calls: SystemCalls): SystemCalls {
+  return Object.fromEntries(Object.entries(calls).filter(([name]) => name !== "fallocate"));
+}

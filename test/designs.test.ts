@@ -1,0 +1,47 @@
+/** Every design gives the same bytes: recorded programs must have one outcome, dumps and fault counts included, on all. */
+import { readFileSync } from "node:fs";
+import { gunzipSync } from "node:zlib";
+import { describe, expect, test } from "vitest";
+import { formatOutcome } from "../src/check/compare-outcomes.ts";
+import { oracleSpec } from "../src/check/oracle-machine.ts";
+import { parsePrograms } from "../src/check/program.ts";
+import { ProgramRunner } from "../src/check/program-runner.ts";
+import { axisNames, type Design, optionsOf, settleDesign } from "../src/design.ts";
+import { kernelPresets } from "../src/presets.ts";
+
+const text = gunzipSync(readFileSync(new URL("oracle/programs.txt.gz", import.meta.url))).toString();
+const every = 6;
+const programs = parsePrograms(text, "programs.txt").filter((_, at) => at % every === 0);
+
+/** Each design that differs from today's in one or two axes. */
+function designs(base: Design): Design[] {
+  let found: Design[] = [base];
+  for (const axis of axisNames) {
+    found = found.flatMap((design) => optionsOf(axis).map((option) => ({ ...design, [axis]: option }) as Design));
+  }
+  const changes = (design: Design) => axisNames.filter((axis) => design[axis] !== base[axis]).length;
+  return found.filter(
+    (design) => changes(design) <= 2 && settleDesign(design, new Set(axisNames)).illegal === undefined,
+  );
+}
+
+describe.each(Object.keys(kernelPresets))("%s", (kernel) => {
+  const base = kernelPresets[kernel as keyof typeof kernelPresets].design;
+  const outcomes = (design: Design, chosen: typeof programs) => {
+    const runner = new ProgramRunner(oracleSpec("pae", kernel, design));
+    return chosen.map((program) => formatOutcome(runner.run(program)));
+  };
+
+  test("every design gives a program the same outcome", () => {
+    const expected = new Map(outcomes(base, programs).map((outcome, at) => [programs[at]!.name, outcome]));
+    for (const design of designs(base)) {
+      // What remap_file_pages does is the one axis that a program may notice.
+      const alike = design.nonlinear === base.nonlinear ? programs : programs.filter((program) => !callsRemap(program));
+      const found = outcomes(design, alike);
+      expect(found, JSON.stringify(design)).toEqual(alike.map(({ name }) => expected.get(name)));
+    }
+  });
+});
+
+const callsRemap = ({ operations }: (typeof programs)[number]): boolean =>
+  operations.some(({ name }) => name === "rfp");
