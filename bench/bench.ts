@@ -77,7 +77,10 @@ function short(value: number): string {
 function writeBaseline(all: readonly Result[]): void {
   const ratios: Baseline["ratios"] = {};
   for (const { name, ratio } of all) ratios[name] = { ratio: Number(ratio.toPrecision(3)), tolerance: 0.35 };
-  writeFileSync(baselineFile, `${JSON.stringify({ schema: "bigmem.bench-baseline/1", ratios } satisfies Baseline, null, 2)}\n`);
+  writeFileSync(
+    baselineFile,
+    `${JSON.stringify({ schema: "bigmem.bench-baseline/1", ratios } satisfies Baseline, null, 2)}\n`,
+  );
 }
 
 function compareWithBaseline(all: readonly Result[]): number {

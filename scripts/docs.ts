@@ -17,7 +17,8 @@ const pages = new Map<string, string>([
   ["docs/invariants.md", invariantsPage()],
   ["docs/fidelity.md", fidelityPage()],
 ]);
-for (const [name, schema] of Object.entries(schemas())) pages.set(`docs/schemas/${name}.json`, `${JSON.stringify(schema, null, 2)}\n`);
+for (const [name, schema] of Object.entries(schemas()))
+  pages.set(`docs/schemas/${name}.json`, `${JSON.stringify(schema, null, 2)}\n`);
 
 const stale = [...pages].filter(([path, text]) => !existsSync(path) || readFileSync(path, "utf8") !== text);
 if (process.argv.includes("--check")) {
@@ -37,26 +38,43 @@ function designSpacePage(): string {
     const rows = Object.entries(options).map(([option, sentence]) => `| \`${option}\` | ${sentence} |`);
     return [`## ${name}`, "", question, "", "| option | |", "|---|---|", ...rows].join("\n");
   });
-  const cells = designRules.map(({ when, reason }) => `- ${Object.entries(when).map(([axis, option]) => `\`${axis}=${option}\``).join(" with ")}: ${reason}`);
+  const cells = designRules.map(
+    ({ when, reason }) =>
+      `- ${Object.entries(when)
+        .map(([axis, option]) => `\`${axis}=${option}\``)
+        .join(" with ")}: ${reason}`,
+  );
   const illegal = cells.length === 0 ? "Every combination of options can be built." : cells.join("\n");
-  return page("The design space", "Each axis is a question that a kernel must answer; each option is one answer and says who gave it.", [...axes, `## Illegal combinations\n\n${illegal}`]);
+  return page(
+    "The design space",
+    "Each axis is a question that a kernel must answer; each option is one answer and says who gave it.",
+    [...axes, `## Illegal combinations\n\n${illegal}`],
+  );
 }
 
 function countersPage(): string {
   const source = readFileSync("src/mm/counters.ts", "utf8");
-  const rows = [...source.matchAll(/\/\*\* (.+?) ?\*\/\s+(\w+) = 0;/gs)].map(([, text, name]) => `| \`${name}\` | ${oneLine(text)} |`);
+  const rows = [...source.matchAll(/\/\*\* (.+?) ?\*\/\s+(\w+) = 0;/gs)].map(
+    ([, text, name]) => `| \`${name}\` | ${oneLine(text)} |`,
+  );
   const shown = measures.map(({ key, name, unit, how }) => `| ${name.trim()} | \`${key}\` | ${unit} | ${how} |`);
-  return page("Counters and measures", "What a run counts, event by event, and what reports make of it. Events are exact; cycles are estimated.", [
-    ["## Measures of a report", "", "| measure | key | unit | how |", "|---|---|---|---|", ...shown].join("\n"),
-    ["## Counters of the memory manager", "", "| counter | what it counts |", "|---|---|", ...rows].join("\n"),
-  ]);
+  return page(
+    "Counters and measures",
+    "What a run counts, event by event, and what reports make of it. Events are exact; cycles are estimated.",
+    [
+      ["## Measures of a report", "", "| measure | key | unit | how |", "|---|---|---|---|", ...shown].join("\n"),
+      ["## Counters of the memory manager", "", "| counter | what it counts |", "|---|---|", ...rows].join("\n"),
+    ],
+  );
 }
 
 function invariantsPage(): string {
   const rows = laws.map(({ name, statement }) => `| ${name} | ${statement} |`);
-  return page("Invariants", "What must hold between any two operations. `bigmem check trace TRACE --audit N` recomputes each of them from the words of simulated memory.", [
-    ["| law | |", "|---|---|", ...rows].join("\n"),
-  ]);
+  return page(
+    "Invariants",
+    "What must hold between any two operations. `bigmem check trace TRACE --audit N` recomputes each of them from the words of simulated memory.",
+    [["| law | |", "|---|---|", ...rows].join("\n")],
+  );
 }
 
 /** What each file says that it models, and what it does otherwise. */
@@ -67,11 +85,14 @@ function fidelityPage(): string {
     const comments = readFileSync(file, "utf8").match(/\/\*\*.*?\*\//gs) ?? [];
     const models = comments.flatMap((comment) => tags(comment, "models"));
     const differs = comments.flatMap((comment) => tags(comment, "differs"));
-    if (models.length > 0 || differs.length > 0) rows.push(`| \`${file}\` | ${models.join("<br>")} | ${differs.join("<br>")} |`);
+    if (models.length > 0 || differs.length > 0)
+      rows.push(`| \`${file}\` | ${models.join("<br>")} | ${differs.join("<br>")} |`);
   }
-  return page("Fidelity", "Each mechanism names the kernel code whose behaviour it reproduces, and where it knowingly does otherwise.", [
-    ["| file | models | differs |", "|---|---|---|", ...rows].join("\n"),
-  ]);
+  return page(
+    "Fidelity",
+    "Each mechanism names the kernel code whose behaviour it reproduces, and where it knowingly does otherwise.",
+    [["| file | models | differs |", "|---|---|---|", ...rows].join("\n")],
+  );
 }
 
 /** The texts of one tag in a comment: each goes on to the next tag, a blank line or the end. */
@@ -81,7 +102,10 @@ function tags(comment: string, tag: string): string[] {
 }
 
 function oneLine(text: string | undefined): string {
-  return (text ?? "").replace(/\n\s*\*?\s*/g, " ").replaceAll("|", "\\|").trim();
+  return (text ?? "")
+    .replace(/\n\s*\*?\s*/g, " ")
+    .replaceAll("|", "\\|")
+    .trim();
 }
 
 function page(title: string, lead: string, parts: readonly string[]): string {

@@ -9,13 +9,25 @@ const layers: readonly { name: string; prefixes: readonly string[]; packages: re
   { name: "sync", prefixes: ["src/sync/"], packages: [] },
   { name: "tunables", prefixes: ["src/tunables.ts", "src/size-schema.ts"], packages: ["zod"] },
   { name: "mm", prefixes: ["src/mm/"], packages: [] },
-  { name: "machine", prefixes: ["src/design.ts", "src/geometry.ts", "src/presets.ts", "src/footprint.ts", "src/boot.ts", "src/machine.ts"], packages: ["zod"] },
+  {
+    name: "machine",
+    prefixes: [
+      "src/design.ts",
+      "src/geometry.ts",
+      "src/presets.ts",
+      "src/footprint.ts",
+      "src/boot.ts",
+      "src/machine.ts",
+    ],
+    packages: ["zod"],
+  },
   { name: "check", prefixes: ["src/check/"], packages: [] },
   { name: "lab", prefixes: ["src/lab/"], packages: ["zod"] },
   { name: "cli", prefixes: ["src/cli/"], packages: ["zod", "commander", "node:*"] },
 ];
 
-const layerOf = (file: string): number => layers.findIndex((layer) => layer.prefixes.some((prefix) => file.startsWith(prefix)));
+const layerOf = (file: string): number =>
+  layers.findIndex((layer) => layer.prefixes.some((prefix) => file.startsWith(prefix)));
 const complaints: string[] = [];
 
 for (const file of globSync("src/**/*.ts").sort()) {
@@ -32,13 +44,20 @@ for (const file of globSync("src/**/*.ts").sort()) {
     if (imported.startsWith(".")) {
       const target = normalize(join(dirname(file), imported));
       const targetRank = layerOf(target);
-      if (targetRank > rank) complaints.push(`${file}: ${layer.name} imports ${target}, which is ${layers[targetRank]?.name}`);
-    } else if (!layer.packages.some((name) => name === imported || (name.endsWith("*") && imported.startsWith(name.slice(0, -1))))) {
+      if (targetRank > rank)
+        complaints.push(`${file}: ${layer.name} imports ${target}, which is ${layers[targetRank]?.name}`);
+    } else if (
+      !layer.packages.some(
+        (name) => name === imported || (name.endsWith("*") && imported.startsWith(name.slice(0, -1))),
+      )
+    ) {
       complaints.push(`${file}: ${layer.name} imports the package ${imported}`);
     }
   }
 }
 
 for (const complaint of complaints) console.error(complaint);
-console.log(complaints.length === 0 ? "layers: imports point only down" : `layers: ${complaints.length} imports point up`);
+console.log(
+  complaints.length === 0 ? "layers: imports point only down" : `layers: ${complaints.length} imports point up`,
+);
 process.exit(complaints.length === 0 ? 0 : 1);

@@ -14,9 +14,9 @@ import {
   parseOutcomes,
 } from "../check/compare-outcomes.ts";
 import { describe } from "../check/describe.ts";
-import { oracleMachine } from "../check/oracle-machine.ts";
+import { oracleSpec } from "../check/oracle-machine.ts";
 import { formatOperation, parsePrograms } from "../check/program.ts";
-import { runProgram } from "../check/run-program.ts";
+import { ProgramRunner } from "../check/program-runner.ts";
 import { readText } from "./files.ts";
 
 const USAGE = "check-programs FILE --expect OUTCOMES [--only NAME] [--format x86-64|pae|i386] [--verbose]";
@@ -43,6 +43,7 @@ function main(): number {
   );
   const expected = parseOutcomes(readText(values.expect));
   const histogram = new Map<string, string[]>();
+  const runner = new ProgramRunner(oracleSpec(format, "linux-6.1"));
   let passed = 0;
   const started = performance.now();
   for (const program of programs) {
@@ -50,8 +51,8 @@ function main(): number {
     if (want === undefined) throw new UsageError(`${values.expect}: no program ${program.name}`);
     let kind: string;
     try {
-      const machine = oracleMachine(format);
-      const found = runProgram(machine, program, (operation, line) => {
+      const { machine } = runner;
+      const found = runner.run(program, (operation, line) => {
         if (values.audit) requireClean(machine, `after ${line}`);
         if (values.state !== undefined && line.startsWith(`${values.state} `))
           console.log(`${formatOperation(operation)}\n${line}\n${describe(machine)}`);

@@ -2,7 +2,17 @@
  * Files as every verb reads and writes them: `-` is stdin or stdout, a result is written under a temporary name and
  * renamed when it is whole, so that a failure or Ctrl-C leaves nothing half-written.
  */
-import { closeSync, createReadStream, existsSync, openSync, readFileSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  createReadStream,
+  existsSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { UsageError } from "../base/errors.ts";
 

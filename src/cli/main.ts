@@ -35,8 +35,11 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 });
 
 const program = new Command("bigmem")
-  .description("The Linux memory manager for big machines: replay programs on any design and any machine size, and compare what it costs.")
+  .description(
+    "The Linux memory manager for big machines: replay programs on any design and any machine size, and compare what it costs.",
+  )
   .version(version)
+  .enablePositionalOptions()
   .showHelpAfterError("(--help shows what it takes)")
   .addHelpText(
     "after",
@@ -84,7 +87,9 @@ function explain(error: unknown): number {
     return USAGE;
   }
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  process.stderr.write(`bigmem: this is a bug of bigmem's, not of yours; please report it with the command that shows it.\n${text}\n`);
+  process.stderr.write(
+    `bigmem: this is a bug of bigmem's, not of yours; please report it with the command that shows it.\n${text}\n`,
+  );
   if (error instanceof KernelBug && error.state !== undefined) process.stderr.write(`\n${error.state}\n`);
   return BUG;
 }

@@ -88,7 +88,8 @@ export class RwSemaphore implements Lock {
 
   *write(task: Task): Path<void> {
     while (!this.tryWrite(task)) {
-      if (this.writer === task || this.readers.has(task)) bug(`${task.name} takes ${this.name} for write while it holds it`);
+      if (this.writer === task || this.readers.has(task))
+        bug(`${task.name} takes ${this.name} for write while it holds it`);
       yield this.forWrite;
     }
   }

@@ -22,9 +22,9 @@ export function importCommand(): Command {
   return new Command("import")
     .description("turn a log of strace or of valgrind's lackey into a trace")
     .argument("<log>", "the log, or - for standard input")
-    .requiredOption("-o, --output FILE", "the trace")
-    .addOption(new Option("--format NAME", "what wrote the log; by default its first line tells").choices(formats))
-    .addOption(new Option("--abi NAME", "the program's").choices(["x86-64", "i386"]).default("x86-64"))
+    .requiredOption("-o, --output <FILE>", "the trace")
+    .addOption(new Option("--format <NAME>", "what wrote the log; by default its first line tells").choices(formats))
+    .addOption(new Option("--abi <NAME>", "the program's").choices(["x86-64", "i386"]).default("x86-64"))
     .addHelpText(
       "after",
       `
@@ -34,9 +34,12 @@ ${examples("bigmem import strace.log -o p.bmt", "valgrind --tool=lackey ... 2>&1
     )
     .action(async (log: string, options: ImportOptions) => {
       const { format, bytes } = await withFormat(log, options.format);
-      const header = format === "strace" ? straceHeader(options.abi, [nameOf(log)]) : lackeyHeader(options.abi, [nameOf(log)]);
+      const header =
+        format === "strace" ? straceHeader(options.abi, [nameOf(log)]) : lackeyHeader(options.abi, [nameOf(log)]);
       const feed = format === "strace" ? feedStrace : feedLackey;
-      process.stderr.write(`${await writeTrace(options.output, header, (writer) => feed(writer, log, options.abi, bytes))}\n`);
+      process.stderr.write(
+        `${await writeTrace(options.output, header, (writer) => feed(writer, log, options.abi, bytes))}\n`,
+      );
     });
 }
 
@@ -75,16 +78,22 @@ const LACKEY_LINE = /^(==\d+==|I {2}[0-9a-f]+,\d+| [LSM] [0-9a-f]+,\d+|SYSCALL\[
 const STRACE_LINE = /^(\[pid\s+\d+\] |\d+\s+)?([a-z_0-9]+\(|<\.\.\. |[+-]{3} )/;
 
 /** The log's format, told from its first part, and all of its bytes. */
-async function withFormat(log: string, wanted: Format | undefined): Promise<{ format: Format; bytes: AsyncIterable<Uint8Array> }> {
+async function withFormat(
+  log: string,
+  wanted: Format | undefined,
+): Promise<{ format: Format; bytes: AsyncIterable<Uint8Array> }> {
   const parts = readBytes(log)[Symbol.asyncIterator]();
   const first = await parts.next();
-  if (first.done === true) throw new UsageError(`${nameOf(log)}: is empty; expected a log of strace or of valgrind's lackey`);
+  if (first.done === true)
+    throw new UsageError(`${nameOf(log)}: is empty; expected a log of strace or of valgrind's lackey`);
   const bytes = chained(first.value, parts);
   if (wanted !== undefined) return { format: wanted, bytes };
   const line = new TextDecoder().decode(first.value.subarray(0, 4096)).split("\n")[0] ?? "";
   if (LACKEY_LINE.test(line)) return { format: "lackey", bytes };
   if (STRACE_LINE.test(line)) return { format: "strace", bytes };
-  throw new UsageError(`${nameOf(log)}: line 1: neither strace nor lackey writes ${JSON.stringify(line.slice(0, 60))}; say which with --format`);
+  throw new UsageError(
+    `${nameOf(log)}: line 1: neither strace nor lackey writes ${JSON.stringify(line.slice(0, 60))}; say which with --format`,
+  );
 }
 
 async function* chained(first: Uint8Array, rest: AsyncIterator<Uint8Array>): AsyncIterable<Uint8Array> {

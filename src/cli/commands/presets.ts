@@ -14,7 +14,8 @@ export function presetsCommand(): Command {
     .addHelpText("after", examples("bigmem presets", "bigmem presets icelake-1t > mine.json"))
     .action((name: string | undefined, { json }: { json?: true }) => {
       if (name !== undefined) print(JSON.stringify(recordOf(name), null, 2));
-      else if (json === true) print(JSON.stringify({ machines: machinePresets, kernels: kernelPresets, tlbs: tlbPresets }, null, 2));
+      else if (json === true)
+        print(JSON.stringify({ machines: machinePresets, kernels: kernelPresets, tlbs: tlbPresets }, null, 2));
       else print(lists());
     });
 }

@@ -5,10 +5,12 @@ import { examples } from "../text.ts";
 
 export function recordCommandLine(): Command {
   return new Command("record")
-    .description("record a native x86-64 or i386 program with its fork children: accesses, memory calls, kernel accesses")
+    .description(
+      "record a native x86-64 or i386 program with its fork children: accesses, memory calls, kernel accesses",
+    )
     .argument("<command...>", "the program and its arguments, after --")
-    .option("-o, --output FILE", "the trace; by default the program's name with .bmt")
-    .option("--recorder NAME", `${recorderNames.join(", ")}: what the machine has; qemu is ten times faster`, "auto")
+    .option("-o, --output <FILE>", "the trace; by default the program's name with .bmt")
+    .option("--recorder <NAME>", `${recorderNames.join(", ")}: what the machine has; qemu is ten times faster`, "auto")
     .option("-q, --quiet", "no summary at the end")
     .passThroughOptions()
     .addHelpText(
