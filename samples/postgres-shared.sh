@@ -44,8 +44,8 @@ clients)
   until grep -q ready "$dir/data/postmaster.pid" 2>/dev/null; do sleep 0.2; done
   for client in 1 2 3; do
     "$bin/psql" -q -h "$dir" -U postgres postgres <<SQL &
-SELECT count(*), sum(balance) FROM account WHERE id BETWEEN 1 AND 4000;
-UPDATE account SET balance = balance + 1 WHERE id BETWEEN ${client}00 AND ${client}40;
+SELECT count(*), sum(balance) FROM account WHERE id BETWEEN 1 AND 1000;
+UPDATE account SET balance = balance + 1 WHERE id BETWEEN ${client}00 AND ${client}20;
 SQL
   done
   wait

@@ -67,6 +67,8 @@ export async function recordWithValgrind(
     "--trace-syscalls=yes",
     "--basic-counts=no",
     "--trace-children=yes",
+    // Its optimiser would drop loads whose value the program does not use.
+    "--vex-iropt-level=0",
   ];
   const log = `--log-file=${join(folder, "log.%p.%n")}`;
   const [, ...args] = program.argv;
