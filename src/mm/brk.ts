@@ -58,7 +58,7 @@ function grow(kernel: Kernel, mm: AddressSpace, oldEnd: Vpn, newEnd: Vpn): boole
 }
 
 /** Adds `[start, end)` to the heap: to the area right below, or as a new one. 0 or -ENOMEM. */
-export function addBreak(kernel: Kernel, mm: AddressSpace, start: Vpn, end: Vpn): number {
+function addBreak(kernel: Kernel, mm: AddressSpace, start: Vpn, end: Vpn): number {
   const pages = end - start;
   const flags = DATA_FLAGS | VM_ACCOUNT | mm.defaultFlags;
   if (!mayExpand(kernel, mm, flags, pages) || mm.vmas.count > kernel.tunables.maxMapCount) return -ENOMEM;

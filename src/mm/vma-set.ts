@@ -16,13 +16,6 @@ const UNKNOWN = -1;
 /** No gap is wide enough. */
 export const NO_GAP = -1;
 
-interface Chunk {
-  /** Never empty, sorted. */
-  vmas: Vma[];
-  /** The widest gap that ends at the start of one of them, or UNKNOWN. */
-  widestGap: number;
-}
-
 /** Where the area below `vma` ends; 0 if there is none. */
 const endBelow = (vma: Vma): Vpn => (vma.below === null ? 0 : vma.below.end);
 
@@ -31,7 +24,10 @@ export class VmaSet {
   last: Vma | null = null;
   /** Linux's map_count. */
   count = 0;
-  private chunks: Chunk[] = [];
+  /** The areas, sorted; no chunk is empty. */
+  private readonly chunks: Vma[][] = [];
+  /** By chunk: the widest gap that ends at the start of one of its areas, or UNKNOWN. */
+  private readonly widestGaps: number[] = [];
   private lastHit: Vma | null = null;
 
   /** The first area that ends above `page`: it contains the page, or is the next one above. */
@@ -81,26 +77,28 @@ export class VmaSet {
     this.link(vma, below, above);
     this.count++;
     if (this.chunks.length === 0) {
-      this.chunks.push({ vmas: [vma], widestGap: UNKNOWN });
+      this.addChunk(0, [vma]);
       return;
     }
     const at = this.chunkAt(vma.start);
     const chunk = this.chunks[at]!;
-    const { vmas } = chunk;
-    vmas.splice(positionIn(vmas, vma.start), 0, vma);
-    chunk.widestGap = UNKNOWN;
+    chunk.splice(positionIn(chunk, vma.start), 0, vma);
+    this.widestGaps[at] = UNKNOWN;
     this.forgetGapBelow(above);
-    if (vmas.length > CHUNK) this.chunks.splice(at + 1, 0, { vmas: vmas.splice(CHUNK / 2), widestGap: UNKNOWN });
+    if (chunk.length > CHUNK) this.addChunk(at + 1, chunk.splice(CHUNK / 2));
   }
 
   remove(vma: Vma): void {
     const at = this.chunkAt(vma.start);
     const chunk = this.chunks[at];
-    const position = chunk === undefined ? -1 : positionIn(chunk.vmas, vma.start) - 1;
-    if (chunk === undefined || chunk.vmas[position] !== vma) bug(`the vma at ${vma.start} is not in the set`);
-    chunk.vmas.splice(position, 1);
-    chunk.widestGap = UNKNOWN;
-    if (chunk.vmas.length === 0) this.chunks.splice(at, 1);
+    const position = chunk === undefined ? -1 : positionIn(chunk, vma.start) - 1;
+    if (chunk === undefined || chunk[position] !== vma) bug(`the vma at ${vma.start} is not in the set`);
+    chunk.splice(position, 1);
+    this.widestGaps[at] = UNKNOWN;
+    if (chunk.length === 0) {
+      this.chunks.splice(at, 1);
+      this.widestGaps.splice(at, 1);
+    }
     const { below, above } = vma;
     if (below === null) this.first = above;
     else below.above = above;
@@ -119,11 +117,10 @@ export class VmaSet {
     if (start >= end || (below !== null && below.end > start) || (above !== null && above.start < end)) {
       bug(`the vma at ${vma.start} cannot become ${start}..${end}`);
     }
-    const chunk = this.chunks[this.chunkAt(vma.start)]!;
+    this.forgetGapBelow(vma);
+    this.forgetGapBelow(above);
     vma.start = start;
     vma.end = end;
-    chunk.widestGap = UNKNOWN;
-    this.forgetGapBelow(above);
   }
 
   /** Moves the boundary between two neighbours that touch. */
@@ -131,9 +128,8 @@ export class VmaSet {
     if (lower.above !== upper || lower.end !== upper.start || boundary <= lower.start || boundary >= upper.end) {
       bug(`the boundary at ${upper.start} cannot move to ${boundary}`);
     }
-    const { chunks } = this;
-    chunks[this.chunkAt(lower.start)]!.widestGap = UNKNOWN;
-    chunks[this.chunkAt(upper.start)]!.widestGap = UNKNOWN;
+    this.forgetGapBelow(lower);
+    this.forgetGapBelow(upper);
     lower.end = boundary;
     upper.start = boundary;
   }
@@ -146,16 +142,15 @@ export class VmaSet {
       const below = above === null ? this.last : above.below;
       if (high - Math.max(low, below === null ? 0 : below.end) >= pages) return high;
     }
-    for (let at = this.chunkAt(high); at >= 0; at--) {
+    const lowest = Math.max(0, this.chunkAt(low));
+    for (let at = this.chunkAt(high); at >= lowest; at--) {
+      if (this.widestGap(at) < pages) continue;
       const chunk = this.chunks[at]!;
-      if (this.widestGap(chunk) >= pages) {
-        for (let i = chunk.vmas.length - 1; i >= 0; i--) {
-          const vma = chunk.vmas[i]!;
-          const end = Math.min(high, vma.start);
-          if (end - Math.max(low, endBelow(vma)) >= pages) return end;
-        }
+      for (let i = chunk.length - 1; i >= 0; i--) {
+        const vma = chunk[i]!;
+        const end = Math.min(high, vma.start);
+        if (end - Math.max(low, endBelow(vma)) >= pages) return end;
       }
-      if (chunk.vmas[0]!.start <= low) break;
     }
     return NO_GAP;
   }
@@ -163,33 +158,40 @@ export class VmaSet {
   /** The start of the lowest gap of at least `pages` within `[low, high)`, or NO_GAP. */
   lowestGapStart(low: Vpn, high: Vpn, pages: number): Vpn {
     if (high - low < pages) return NO_GAP;
-    const { chunks, last } = this;
-    for (let at = Math.max(0, this.chunkAt(low)); at < chunks.length; at++) {
-      const chunk = chunks[at]!;
-      if (this.widestGap(chunk) >= pages) {
-        for (const vma of chunk.vmas) {
-          const end = Math.min(high, vma.start);
-          const start = Math.max(low, endBelow(vma));
-          if (end - start >= pages) return start;
-        }
+    const { last } = this;
+    const highest = this.chunkAt(high);
+    for (let at = Math.max(0, this.chunkAt(low)); at <= highest; at++) {
+      if (this.widestGap(at) < pages) continue;
+      for (const vma of this.chunks[at]!) {
+        const end = Math.min(high, vma.start);
+        const start = Math.max(low, endBelow(vma));
+        if (end - start >= pages) return start;
       }
-      if (chunk.vmas[0]!.start >= high) return NO_GAP;
     }
-    const start = Math.max(low, last === null ? 0 : last.end);
+    // What is left is the gap that goes on above `high`, or above all.
+    const above = this.search(high);
+    const below = above === null ? last : above.start >= high ? above.below : above;
+    const start = Math.max(low, below === null ? 0 : below.end);
     return high - start >= pages ? start : NO_GAP;
   }
 
-  private widestGap(chunk: Chunk): number {
-    if (chunk.widestGap === UNKNOWN) {
-      let widest = 0;
-      for (const vma of chunk.vmas) widest = Math.max(widest, vma.start - endBelow(vma));
-      chunk.widestGap = widest;
-    }
-    return chunk.widestGap;
+  private widestGap(at: number): number {
+    const known = this.widestGaps[at]!;
+    if (known !== UNKNOWN) return known;
+    let widest = 0;
+    for (const vma of this.chunks[at]!) widest = Math.max(widest, vma.start - endBelow(vma));
+    this.widestGaps[at] = widest;
+    return widest;
   }
 
+  /** The gap below `vma` is about to change, or has just changed. */
   private forgetGapBelow(vma: Vma | null): void {
-    if (vma !== null) this.chunks[this.chunkAt(vma.start)]!.widestGap = UNKNOWN;
+    if (vma !== null) this.widestGaps[this.chunkAt(vma.start)] = UNKNOWN;
+  }
+
+  private addChunk(at: number, vmas: Vma[]): void {
+    this.chunks.splice(at, 0, vmas);
+    this.widestGaps.splice(at, 0, UNKNOWN);
   }
 
   private link(vma: Vma, below: Vma | null, above: Vma | null): void {
@@ -205,7 +207,7 @@ export class VmaSet {
   private search(page: Vpn): Vma | null {
     const at = this.chunkAt(page);
     if (at < 0) return this.first;
-    const { vmas } = this.chunks[at]!;
+    const vmas = this.chunks[at]!;
     const position = positionIn(vmas, page);
     if (position === 0) return this.first;
     const below = vmas[position - 1]!;
@@ -219,7 +221,7 @@ export class VmaSet {
     let high = chunks.length;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if (chunks[middle]!.vmas[0]!.start <= page) low = middle + 1;
+      if (chunks[middle]![0]!.start <= page) low = middle + 1;
       else high = middle;
     }
     return Math.max(low - 1, chunks.length === 0 ? -1 : 0);
