@@ -45,14 +45,16 @@ export class Census {
   readonly spaces: SpaceCount[] = [];
   /** How many entries, or roots, lead to each frame that is a table. */
   readonly tableFrames = new Map<Pfn, number>();
-  /** Free ranges, `[first, end)`, in no order. */
-  readonly freeRanges: { first: Pfn; end: Pfn }[] = [];
+  /** Free ranges, `[first, end)`, by address. */
+  readonly freeRanges: { readonly first: Pfn; readonly end: Pfn }[] = [];
+  private takenFrames: Pfn[] | undefined;
 
   constructor({ kernel, processes }: Described) {
     this.kernel = kernel;
     this.processes = [...processes];
     for (const mm of kernel.spaces) this.countSpace(mm);
     for (const { buddy } of kernel.allocator.zones) this.freeRanges.push(...buddy.freeRanges());
+    this.freeRanges.sort((one, other) => one.first - other.first);
   }
 
   private countSpace(mm: AddressSpace): void {
@@ -100,19 +102,39 @@ export class Census {
     }
   }
 
-  /** Visits every frame that the zones were given and that is not free. */
-  forEachTaken(visit: (frame: Pfn) => void): void {
-    for (const zone of this.kernel.allocator.zones) {
-      const free = this.freeRanges
-        .filter(({ first }) => first >= zone.first && first < zone.end)
-        .sort((a, b) => a.first - b.first);
-      let at = zone.first;
-      for (const range of free) {
-        for (; at < range.first; at++) visit(at);
-        at = range.end;
-      }
-      for (; at < zone.end; at++) visit(at);
+  /** Whether a free block holds the frame. */
+  isFree(frame: Pfn): boolean {
+    let low = 0;
+    let high = this.freeRanges.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.freeRanges[middle]!.end <= frame) low = middle + 1;
+      else high = middle;
     }
+    return low < this.freeRanges.length && this.freeRanges[low]!.first <= frame;
+  }
+
+  /** The frames that are not free and that somebody refers to or maps. */
+  get taken(): readonly Pfn[] {
+    this.takenFrames ??= this.findTaken();
+    return this.takenFrames;
+  }
+
+  private findTaken(): Pfn[] {
+    const { frames, allocator } = this.kernel;
+    const taken: Pfn[] = [];
+    const look = (first: Pfn, end: Pfn) => {
+      for (let frame = first; frame < end; frame++) {
+        if (frames.refs.read(frame) !== 0 || frames.mapCount.read(frame) !== 0) taken.push(frame);
+      }
+    };
+    let at = 0;
+    for (const { first, end } of this.freeRanges) {
+      look(at, first);
+      at = end;
+    }
+    look(at, Math.max(at, ...allocator.zones.map(({ end }) => end)));
+    return taken;
   }
 }
 

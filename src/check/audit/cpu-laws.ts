@@ -45,11 +45,10 @@ function disagreement(kernel: Kernel, { mmu }: Cpu, { firstPage, frame, rights }
 const tlbsNameNoFreeFrame: Law = {
   name: "tlbs-name-no-free-frame",
   statement: "No TLB entry leads to a free frame.",
-  check: ({ kernel, freeRanges }, report) => {
-    const isFree = (frame: number) => freeRanges.some(({ first, end }) => frame >= first && frame < end);
-    for (const cpu of kernel.cpus) {
+  check: (census, report) => {
+    for (const cpu of census.kernel.cpus) {
       for (const { firstPage, frame } of cpu.mmu.tlb.translations()) {
-        if (isFree(frame)) report(`CPU ${cpu.id}, page 0x${firstPage.toString(16)}: frame ${frame}`);
+        if (census.isFree(frame)) report(`CPU ${cpu.id}, page 0x${firstPage.toString(16)}: frame ${frame}`);
       }
     }
   },

@@ -24,9 +24,8 @@ const freeRangesAreApart: Law = {
   name: "free-ranges-are-apart",
   statement: "No frame is in two free blocks, and no free block leaves its zone.",
   check: ({ kernel, freeRanges }, report) => {
-    const sorted = [...freeRanges].sort((a, b) => a.first - b.first);
-    sorted.forEach(({ first, end }, at) => {
-      const next = sorted[at + 1];
+    freeRanges.forEach(({ first, end }, at) => {
+      const next = freeRanges[at + 1];
       if (next !== undefined && next.first < end) report(`${first}..${end} overlaps ${next.first}..${next.end}`);
       const inside = kernel.allocator.zones.some((zone) => first >= zone.first && end <= zone.end);
       if (!inside) report(`${first}..${end} is in no zone`);
@@ -38,8 +37,8 @@ const freeFramesAreUnused: Law = {
   name: "free-frames-are-unused",
   statement: "A free frame is in no page table, is no page table, and is in no page cache.",
   check: (census, report) => {
-    const { kernel, freeRanges } = census;
-    const isFree = (frame: number) => freeRanges.some(({ first, end }) => frame >= first && frame < end);
+    const { kernel } = census;
+    const isFree = (frame: number) => census.isFree(frame);
     for (const [frame, entries] of census.byFrame)
       if (isFree(frame)) report(`frame ${frame}, mapped at ${placeOf(entries[0]!)}`);
     for (const frame of census.tableFrames.keys()) if (isFree(frame)) report(`frame ${frame}, a page table`);
@@ -62,10 +61,10 @@ const mapCountsAreEntries: Law = {
       const count = frames.mapCount.read(frame);
       if (count !== entries.length) report(`frame ${frame}: count ${count}, ${entries.length} entries`);
     }
-    census.forEachTaken((frame) => {
+    for (const frame of census.taken) {
       const count = frames.mapCount.read(frame);
       if (count !== 0 && !census.byFrame.has(frame)) report(`frame ${frame}: count ${count}, no entry`);
-    });
+    }
   },
 };
 
@@ -103,8 +102,8 @@ const nothingLeaks: Law = {
   statement: "Every frame that programs own is mapped or in swap's cache, and every frame that files own is cached.",
   check: (census, report) => {
     const { frames } = census.kernel;
-    census.forEachTaken((frame) => {
-      if (frames.refs.read(frame) === 0) return;
+    for (const frame of census.taken) {
+      if (frames.refs.read(frame) === 0) continue;
       const owner = frames.owner.read(frame);
       if (owner === OWNER_USER && !census.byFrame.has(frame))
         report(`frame ${frame} is a program's, and no entry holds it`);
@@ -113,7 +112,7 @@ const nothingLeaks: Law = {
       }
       if (owner === OWNER_PAGE_TABLES && !census.tableFrames.has(frame))
         report(`frame ${frame} is a table, and in no tree`);
-    });
+    }
   },
 };
 
