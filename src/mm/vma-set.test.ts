@@ -8,7 +8,7 @@ import { NO_GAP, VmaSet } from "./vma-set.ts";
 const PAGES = 4000;
 
 function newVma(start: number, end: number): Vma {
-  return new Vma(new AddressSpace(0, new Limits()), start, end, 0, null, start);
+  return new Vma(new AddressSpace(1, 0, new Limits()), start, end, 0, null, start);
 }
 
 /** The same set as one bit a page and a sorted array: slow and plain. */

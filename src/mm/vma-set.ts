@@ -158,7 +158,6 @@ export class VmaSet {
   /** The start of the lowest gap of at least `pages` within `[low, high)`, or NO_GAP. */
   lowestGapStart(low: Vpn, high: Vpn, pages: number): Vpn {
     if (high - low < pages) return NO_GAP;
-    const { last } = this;
     const highest = this.chunkAt(high);
     for (let at = Math.max(0, this.chunkAt(low)); at <= highest; at++) {
       if (this.widestGap(at) < pages) continue;
@@ -170,7 +169,7 @@ export class VmaSet {
     }
     // What is left is the gap that goes on above `high`, or above all.
     const above = this.search(high);
-    const below = above === null ? last : above.start >= high ? above.below : above;
+    const below = above === null ? this.last : above.start >= high ? above.below : above;
     const start = Math.max(low, below === null ? 0 : below.end);
     return high - start >= pages ? start : NO_GAP;
   }
