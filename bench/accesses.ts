@@ -25,7 +25,13 @@ interface Records {
 const RECORDS = 1 << 16;
 const FIRST_PAGE = 0x7f000_0000;
 
-/** Records with the locality of programs: code and data pages by popularity, and a pass over an array. */
+/**
+ * How uneven the popularity of pages is. With it, 4 % of the records miss the first level and next to none the second;
+ * of the records of python3 (absorbed with one slot a stream) 3.4 % do.
+ */
+const POPULARITY = 60;
+
+/** Records with the locality of programs: few pages are popular, most are not. */
 export function benchHits(now: () => number, seconds = 1): Measurement {
   const code = 60;
   const data = 400;
@@ -34,7 +40,7 @@ export function benchHits(now: () => number, seconds = 1): Measurement {
   const words = new Uint32Array(RECORDS);
   for (let record = 0; record < RECORDS; record++) {
     const kind = pickKind(random());
-    const popularity = random() ** 12;
+    const popularity = random() ** POPULARITY;
     const index = kind === FETCH ? Math.floor(popularity * code) : code + Math.floor(popularity * data);
     words[record] = kind | (4 << 2) | (index << 14);
   }

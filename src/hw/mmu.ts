@@ -18,7 +18,6 @@ import type { PhysicalMemory } from "./physical-memory.ts";
 import { Tlb, type TlbShape } from "./tlb.ts";
 import {
   allows,
-  MISS,
   RIGHT_GLOBAL,
   RIGHT_SUPERVISOR_WRITE,
   RIGHT_USER_WRITE,
@@ -148,8 +147,8 @@ export class Mmu {
   private access(page: Vpn, kind: Access, right: number): boolean {
     const array = this.small[kind]!;
     const slot = array.find(page);
-    if (slot === MISS) return this.accessSlowly(page, kind, right);
-    const rights = array.rights[slot]!;
+    if (slot < 0) return this.accessSlowly(page, kind, right);
+    const rights = array.rightsAt(slot);
     return allows(rights, right) || this.refused(page, kind, right, rights);
   }
 

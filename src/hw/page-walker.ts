@@ -10,7 +10,7 @@
  */
 import { bug } from "../base/errors.ts";
 import type { Pfn, Vpn } from "../base/units.ts";
-import type { PagingFormat } from "./paging-format.ts";
+import { highPart, lowPart, type PagingFormat } from "./paging-format.ts";
 import type { PhysicalMemory } from "./physical-memory.ts";
 import {
   forbidsFetch,
@@ -26,7 +26,7 @@ import {
   type ReservedBits,
   reservedBits,
 } from "./pte.ts";
-import { type Associativity, MISS, TlbArray } from "./tlb-array.ts";
+import { type Associativity, TlbArray } from "./tlb-array.ts";
 
 /** How a walk ends. */
 export const FOUND = 0;
@@ -42,6 +42,10 @@ export const LIMITS = 1 << 3;
 
 const NO_TABLE = -1;
 
+/** Limits, and what one more entry says: W and U must be in all of them, NX in one. */
+const narrowed = (limits: number, low: number, high: number): number =>
+  (limits & (low | LIMIT_NO_EXECUTE)) | (forbidsFetch(high) ? LIMIT_NO_EXECUTE : 0);
+
 export class PageWalker {
   /** The table of the highest level. */
   root: Pfn = NO_TABLE;
@@ -52,16 +56,17 @@ export class PageWalker {
   level = 0;
   frame: Pfn = 0;
   limits = 0;
-  /** The low word of that entry. */
+  /** The low word of that entry, and the table that it is in. */
   private low = 0;
+  private table: Pfn = NO_TABLE;
   /** The AND of the low words read. */
   private common = 0;
   /** What the levels above the last one allow. */
   private outerLimits = 0;
-  /** The highest level that the walk read. */
+  /** Where the walk started: the level, the table, and what is allowed there. */
   private start = 0;
-  /** By level: the table that the walk read. */
-  private readonly path: Int32Array;
+  private startTable: Pfn = NO_TABLE;
+  private startLimits = 0;
 
   private readonly memory: PhysicalMemory;
   private readonly format: PagingFormat;
@@ -79,8 +84,7 @@ export class PageWalker {
     this.format = format;
     this.entryWords = format.entryWords;
     this.reserved = reservedBits(format);
-    this.leafSpan = format.span(1);
-    this.path = new Int32Array(format.levels + 1);
+    this.leafSpan = format.entriesPerTable(1);
     this.topTables = new Int32Array(format.cachesTopLevel ? format.topEntries : 0).fill(NO_TABLE);
     this.leafTables = cache && new TlbArray(cache, "lru");
   }
@@ -106,80 +110,87 @@ export class PageWalker {
 
   /** Goes down to the entry that maps `page`: FOUND, ABSENT or RESERVED. */
   find(page: Vpn): number {
-    const { format, memory, entryWords } = this;
+    const { format, memory, entryWords, reserved } = this;
     this.begin(page);
-    let table = this.path[this.start]!;
-    if (table === NO_TABLE) return ABSENT;
-    this.common = -1;
+    const lowPage = lowPart(page);
+    const highPage = highPart(page);
+    let table = this.startTable;
+    let limits = this.startLimits;
+    let common = -1;
     for (let level = this.start; ; level--) {
-      const word = format.indexAt(page, level) * entryWords;
-      const low = memory.read(table, word);
-      const high = entryWords === 2 ? memory.read(table, word + 1) : 0;
-      this.path[level] = table;
+      if (table === NO_TABLE) return ABSENT;
       this.steps++;
+      const place = memory.placeOf(table);
+      if (place < 0) return ABSENT;
+      const word = place + format.indexOf(lowPage, highPage, level) * entryWords;
+      const low = memory.wordAt(word);
+      const high = entryWords === 2 ? memory.wordAt(word + 1) : 0;
       if ((low & PTE_PRESENT) === 0) return ABSENT;
       const large = level > 1 && (low & PTE_LARGE) !== 0;
-      if ((high & this.reserved.high) !== 0 || (large && (low & this.reserved.lowIfLarge[level]!) !== 0))
-        return RESERVED;
-      this.common &= low;
-      this.outerLimits = this.limits;
-      this.limits = (this.limits & (low | LIMIT_NO_EXECUTE)) | (forbidsFetch(high) ? LIMIT_NO_EXECUTE : 0);
-      table = presentFrame(low, high);
+      if ((high & reserved.high) !== 0 || (large && (low & reserved.lowIfLarge[level]!) !== 0)) return RESERVED;
+      common &= low;
       if (level === 1 || large) {
         this.level = level;
+        this.table = table;
         this.low = low;
-        this.frame = table;
+        this.common = common;
+        this.outerLimits = limits;
+        this.limits = narrowed(limits, low, high);
+        this.frame = presentFrame(low, high);
         return FOUND;
       }
+      limits = narrowed(limits, low, high);
+      table = presentFrame(low, high);
     }
   }
 
   /** The access that the walk was for is allowed. */
   markAccessed(page: Vpn): void {
     if ((this.common & PTE_ACCESSED) === 0) this.setAccessed(page);
-    if (this.leafTables !== undefined && this.start > 1 && this.level === 1) {
-      this.rememberLeafTable(this.leafTables, page);
+    const { leafTables } = this;
+    if (leafTables !== undefined && this.start > 1 && this.level === 1) {
+      leafTables.insert(Math.floor(page / this.leafSpan), this.table, this.outerLimits, leafTables.ways);
     }
   }
 
   /** And it is a store. */
   markDirty(page: Vpn): void {
     this.markAccessed(page);
-    if (!this.isDirty) this.setBits(page, this.level, PTE_DIRTY);
-  }
-
-  private rememberLeafTable(leafTables: TlbArray, page: Vpn): void {
-    leafTables.insert(Math.floor(page / this.leafSpan), this.path[1]!, this.outerLimits, leafTables.ways);
+    if (!this.isDirty) this.setBits(this.table, page, this.level, PTE_DIRTY);
   }
 
   /** Where the walk starts, and what is allowed there. */
   private begin(page: Vpn): void {
-    const { format, leafTables, path } = this;
+    const { format, leafTables } = this;
     if (leafTables !== undefined) {
       const slot = leafTables.find(Math.floor(page / this.leafSpan));
-      if (slot !== MISS) {
+      if (slot >= 0) {
         this.start = 1;
-        path[1] = leafTables.frames[slot]!;
-        this.limits = leafTables.rights[slot]!;
+        this.startTable = leafTables.frameAt(slot);
+        this.startLimits = leafTables.rightsAt(slot);
         return;
       }
     }
-    this.limits = LIMIT_WRITE | LIMIT_USER;
-    this.start = format.levels;
-    path[this.start] = this.root;
-    if (format.cachesTopLevel) {
-      path[this.start - 1] = this.topTables[format.indexAt(page, this.start)]!;
-      this.start--;
+    this.startLimits = LIMIT_WRITE | LIMIT_USER;
+    this.start = format.cachesTopLevel ? format.levels - 1 : format.levels;
+    this.startTable = format.cachesTopLevel ? this.topTables[format.indexAt(page, format.levels)]! : this.root;
+  }
+
+  /** Goes the way of the walk again. */
+  private setAccessed(page: Vpn): void {
+    let table = this.startTable;
+    for (let level = this.start; level >= this.level; level--) {
+      this.setBits(table, page, level, PTE_ACCESSED);
+      const word = this.format.indexAt(page, level) * this.entryWords;
+      table = presentFrame(
+        this.memory.read(table, word),
+        this.entryWords === 2 ? this.memory.read(table, word + 1) : 0,
+      );
     }
   }
 
-  private setAccessed(page: Vpn): void {
-    for (let level = this.start; level >= this.level; level--) this.setBits(page, level, PTE_ACCESSED);
-  }
-
   /** As a locked OR: bits that are there stay. */
-  private setBits(page: Vpn, level: number, bits: number): void {
-    const table = this.path[level]!;
+  private setBits(table: Pfn, page: Vpn, level: number, bits: number): void {
     const word = this.format.indexAt(page, level) * this.entryWords;
     this.memory.write(table, word, this.memory.read(table, word) | bits);
   }

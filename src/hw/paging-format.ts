@@ -49,9 +49,14 @@ interface FormatRecord {
 
 /** The page number's bits that the three lowest levels of 9 bits use: what an int32 holds comfortably. */
 const LOW_BITS = 27;
-const LOW_PAGES = 2 ** LOW_BITS;
+const LOW_PAGES = 1 << LOW_BITS;
 const LOW_MASK = LOW_PAGES - 1;
 const LOW_LEVELS = 3;
+
+/** The low 27 bits. (`&` takes a double modulo 2^32, so they are exact.) */
+export const lowPart = (vpn: Vpn): number => vpn & LOW_MASK;
+/** The bits above them. */
+export const highPart = (vpn: Vpn): number => (vpn / LOW_PAGES) | 0;
 
 export class PagingFormat {
   readonly name: PagingFormatName;
@@ -94,7 +99,7 @@ export class PagingFormat {
     this.fileIndexBits = record.fileIndexBits;
     this.maxFrames = 2 ** (record.physicalBits - 12);
     this.maxPages = 2 ** (record.vaddrBits - 12);
-    this.fullTable = 2 ** record.indexBits;
+    this.fullTable = 1 << record.indexBits;
     this.indexMask = this.fullTable - 1;
     this.largePages = record.largeLevels.map((level) => ({ level, pages: this.entrySpan(level) }));
   }
@@ -114,10 +119,15 @@ export class PagingFormat {
     return this.entrySpan(level) * this.entriesPerTable(level);
   }
 
-  /** The entry for `vpn` in a table of that level. (`&` takes a double modulo 2^32: the low bits are exact.) */
+  /** The entry for `vpn` in a table of that level. */
   indexAt(vpn: Vpn, level: number): number {
-    if (level <= LOW_LEVELS) return ((vpn & LOW_MASK) >>> ((level - 1) * this.indexBits)) & this.indexMask;
-    return (Math.floor(vpn / LOW_PAGES) >>> ((level - 1 - LOW_LEVELS) * this.indexBits)) & this.indexMask;
+    return this.indexOf(lowPart(vpn), highPart(vpn), level);
+  }
+
+  /** The same, of a page number in two parts: a walk splits it once. */
+  indexOf(low: number, high: number, level: number): number {
+    if (level <= LOW_LEVELS) return (low >>> ((level - 1) * this.indexBits)) & this.indexMask;
+    return (high >>> ((level - 1 - LOW_LEVELS) * this.indexBits)) & this.indexMask;
   }
 
   /** Whether an entry of that level may map a page itself. */

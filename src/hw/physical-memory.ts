@@ -66,6 +66,16 @@ export class PhysicalMemory {
     return state < FIRST_LITERAL ? 0 : this.words[((state - FIRST_LITERAL) << WORD_SHIFT) + word]!;
   }
 
+  /** Where the frame's words are, for `wordAt` until the next write to memory; negative: they are all zero. */
+  placeOf(frame: Pfn): number {
+    const state = this.states[this.sections[frame >>> SECTION_SHIFT]! + (frame & SECTION_MASK)]!;
+    return (state - FIRST_LITERAL) << WORD_SHIFT;
+  }
+
+  wordAt(place: number): number {
+    return this.words[place]!;
+  }
+
   write(frame: Pfn, word: number, value: number): void {
     let state = this.stateOf(frame);
     if (state < FIRST_LITERAL) {

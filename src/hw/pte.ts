@@ -100,7 +100,7 @@ export class Entries {
     this.wide = format.entryBytes === 8;
     this.inverted = format.absentEncoding === "x86-64";
     this.protNone = this.inverted ? WIDE_PROT_NONE : NARROW_PROT_NONE;
-    this.entriesPerFrame = 2 ** format.indexBits;
+    this.entriesPerFrame = 1 << format.indexBits;
   }
 
   /** The entry's first word, as an int32. */

@@ -13,6 +13,9 @@
  *   uW sW      a store is allowed, but goes through memory first if uS (sS) is clear, because the page's D bit is clear
  *   G          stays when the root is loaded
  *
+ * Silicon compares all ways of a set at once. The host finds a slot by hashing: `heads` says where the chain of a tag's
+ * low bits starts, `chain` goes on to the next slot. So a miss is mostly one read, however many ways there are.
+ *
  * The slots of a set form a ring in order of use, which `newest` enters: each slot links to the next older one, the
  * oldest to the newest again. Empty slots are the oldest. So using a slot again costs one comparison if it was the last
  * one used and a few stores if not, and taking the oldest one turns the ring by one. A tree-PLRU keeps its own bits; the
@@ -21,6 +24,7 @@
 import { UsageError } from "../base/errors.ts";
 import type { Pfn } from "../base/units.ts";
 
+/** No slot: the only negative one. */
 export const MISS = -1;
 
 /** Rights are indexed by the kind of access; the supervisor's follow the user's. */
@@ -41,6 +45,15 @@ export interface Associativity {
 }
 
 const EMPTY = -1;
+
+// The fields of a slot lie side by side: entering a translation writes most of them.
+const FIELDS = 8;
+const FRAME = 0;
+const RIGHTS = 1;
+const CHAIN = 2; // the next slot of the tag's chain, or MISS
+const OLDER = 3; // the neighbours in the ring
+const NEWER = 4;
+
 const MOST_TREE_WAYS = 32;
 
 const isPowerOfTwo = (value: number): boolean => Number.isInteger(Math.log2(value));
@@ -50,16 +63,14 @@ export class TlbArray {
   readonly sets: number;
   /** By slot: the tag, or EMPTY. */
   readonly tags: Float64Array;
-  /** By slot. */
-  readonly frames: Int32Array;
-  /** By slot. */
-  readonly rights: Int32Array;
+  /** By slot, by field. */
+  private readonly fields: Int32Array;
   private readonly setMask: number;
+  private readonly hashMask: number;
+  /** By hash: the first slot of the chain, or MISS. */
+  private readonly heads: Int32Array;
   /** By set: the slot used last. */
   private readonly newest: Int32Array;
-  /** By slot: its neighbours in the ring. */
-  private readonly older: Int32Array;
-  private readonly newer: Int32Array;
   /** By set: the bits of the tree, node n's at bit n (the root is node 1), 1 if the right half is to be replaced. */
   private readonly trees: Int32Array | undefined;
 
@@ -76,48 +87,62 @@ export class TlbArray {
     this.sets = sets;
     this.setMask = sets - 1;
     this.tags = new Float64Array(entries).fill(EMPTY);
-    this.frames = new Int32Array(entries);
-    this.rights = new Int32Array(entries);
+    this.fields = new Int32Array(entries * FIELDS);
+    const hashes = 1 << Math.ceil(Math.log2(entries) + 2);
+    this.hashMask = hashes - 1;
+    this.heads = new Int32Array(hashes).fill(MISS);
     this.newest = Int32Array.from({ length: sets }, (_, set) => (set + 1) * ways - 1);
-    const neighbour = (slot: number, step: number) => slot - (slot % ways) + (((slot % ways) + step) % ways);
-    this.older = Int32Array.from(this.tags, (_, slot) => neighbour(slot, ways - 1));
-    this.newer = Int32Array.from(this.tags, (_, slot) => neighbour(slot, 1));
+    for (let slot = 0; slot < entries; slot++) {
+      const way = slot % ways;
+      this.fields[slot * FIELDS + OLDER] = slot - way + ((way + ways - 1) % ways);
+      this.fields[slot * FIELDS + NEWER] = slot - way + ((way + 1) % ways);
+    }
     this.trees = replacement === "tree-plru" ? new Int32Array(sets) : undefined;
   }
 
   /** The slot of that tag, which becomes the last one used of its set; or MISS. */
   find(tag: number): number {
-    const set = tag & this.setMask;
-    const newest = this.newest[set]!;
-    return this.tags[newest] === tag ? newest : this.findOlder(tag, set);
+    const slot = this.peek(tag);
+    if (slot >= 0) this.use(slot, tag & this.setMask);
+    return slot;
   }
 
   /** The slot of that tag, unused by the question; or MISS. */
   peek(tag: number): number {
-    const { tags } = this;
-    const first = (tag & this.setMask) * this.ways;
-    const end = first + this.ways;
-    for (let slot = first; slot < end; slot++) {
-      if (tags[slot] === tag) return slot;
-    }
-    return MISS;
+    let slot = this.heads[tag & this.hashMask]!;
+    while (slot >= 0 && this.tags[slot] !== tag) slot = this.fields[slot * FIELDS + CHAIN]!;
+    return slot;
+  }
+
+  frameAt(slot: number): Pfn {
+    return this.fields[slot * FIELDS + FRAME]!;
+  }
+
+  rightsAt(slot: number): number {
+    return this.fields[slot * FIELDS + RIGHTS]!;
   }
 
   /** Enters a translation that the array does not hold, in one of the first `ways` ways. */
   insert(tag: number, frame: Pfn, rights: number, ways: number): void {
     const set = tag & this.setMask;
     const slot = this.trees === undefined ? this.oldest(set, ways) : this.treeVictim(this.trees, set);
+    if (this.tags[slot]! >= 0) this.unchain(slot);
+    const hash = tag & this.hashMask;
+    this.fields[slot * FIELDS + CHAIN] = this.heads[hash]!;
+    this.heads[hash] = slot;
     this.tags[slot] = tag;
-    this.frames[slot] = frame;
-    this.rights[slot] = rights;
+    this.fields[slot * FIELDS + FRAME] = frame;
+    this.fields[slot * FIELDS + RIGHTS] = rights;
     this.use(slot, set);
   }
 
   /** Empties a slot. */
   remove(slot: number): void {
-    const set = Math.floor(slot / this.ways);
+    this.unchain(slot);
     this.tags[slot] = EMPTY;
-    if (this.newest[set] === slot) this.newest[set] = this.older[slot]!;
+    if (this.trees !== undefined) return;
+    const set = Math.floor(slot / this.ways);
+    if (this.newest[set] === slot) this.newest[set] = this.fields[slot * FIELDS + OLDER]!;
     else this.moveToEnd(slot, this.newest[set]!);
   }
 
@@ -128,12 +153,13 @@ export class TlbArray {
 
   clear(): void {
     this.tags.fill(EMPTY);
+    this.heads.fill(MISS);
   }
 
   /** Empties every slot that is not global. */
   clearLocal(): void {
     for (let slot = 0; slot < this.tags.length; slot++) {
-      if (this.tags[slot] !== EMPTY && (this.rights[slot]! & RIGHT_GLOBAL) === 0) this.remove(slot);
+      if (this.tags[slot] !== EMPTY && (this.rightsAt(slot) & RIGHT_GLOBAL) === 0) this.remove(slot);
     }
   }
 
@@ -141,41 +167,51 @@ export class TlbArray {
     return this.tags[slot] === EMPTY;
   }
 
-  private findOlder(tag: number, set: number): number {
-    const slot = this.peek(tag);
-    if (slot !== MISS) this.use(slot, set);
-    return slot;
-  }
-
   /** `slot` becomes the last one used. */
   private use(slot: number, set: number): void {
     const newest = this.newest[set]!;
-    if (slot !== newest) this.moveToEnd(slot, newest);
+    if (slot === newest) return;
+    this.moveToEnd(slot, newest);
     this.newest[set] = slot;
     if (this.trees !== undefined) this.pointAway(this.trees, set, slot - set * this.ways);
   }
 
+  /** Takes a slot that is not empty off the chain of its tag. */
+  private unchain(slot: number): void {
+    const { heads, fields } = this;
+    const hash = this.tags[slot]! & this.hashMask;
+    const next = fields[slot * FIELDS + CHAIN]!;
+    let before = heads[hash]!;
+    if (before === slot) {
+      heads[hash] = next;
+      return;
+    }
+    while (fields[before * FIELDS + CHAIN] !== slot) before = fields[before * FIELDS + CHAIN]!;
+    fields[before * FIELDS + CHAIN] = next;
+  }
+
   /** Puts `slot` at the ring's seam, between the oldest and the newest. */
   private moveToEnd(slot: number, newest: number): void {
-    const { older, newer } = this;
-    const oldest = newer[newest]!;
+    const { fields } = this;
+    const oldest = fields[newest * FIELDS + NEWER]!;
     if (slot === oldest) return;
-    const before = newer[slot]!;
-    const after = older[slot]!;
-    older[before] = after;
-    newer[after] = before;
-    older[oldest] = slot;
-    newer[slot] = oldest;
-    older[slot] = newest;
-    newer[newest] = slot;
+    const before = fields[slot * FIELDS + NEWER]!;
+    const after = fields[slot * FIELDS + OLDER]!;
+    fields[before * FIELDS + OLDER] = after;
+    fields[after * FIELDS + NEWER] = before;
+    fields[oldest * FIELDS + OLDER] = slot;
+    fields[slot * FIELDS + NEWER] = oldest;
+    fields[slot * FIELDS + OLDER] = newest;
+    fields[newest * FIELDS + NEWER] = slot;
   }
 
   /** The oldest slot among the first `ways` ways. */
   private oldest(set: number, ways: number): number {
-    let slot = this.newer[this.newest[set]!]!;
+    const { fields } = this;
+    let slot = fields[this.newest[set]! * FIELDS + NEWER]!;
     if (ways === this.ways) return slot;
     const end = set * this.ways + ways;
-    while (slot >= end) slot = this.newer[slot]!;
+    while (slot >= end) slot = fields[slot * FIELDS + NEWER]!;
     return slot;
   }
 

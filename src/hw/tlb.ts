@@ -151,7 +151,7 @@ export class Tlb {
     for (let size = 0; size <= this.largestHeld; size++) {
       const { array } = places[size]!;
       const slot = array.peek(this.tagOf(page, size));
-      if (slot !== MISS) return array.frames[slot]! + (page % this.pagesOf[size]!);
+      if (slot !== MISS) return array.frameAt(slot) + (page % this.pagesOf[size]!);
     }
     return bug(`the TLB does not hold page ${page}`);
   }
@@ -206,7 +206,7 @@ export class Tlb {
     const tag = array.tags[slot]!;
     const size = Math.floor(tag / SIZE_TAG);
     const pages = this.pagesOf[size]!;
-    return { firstPage: (tag % SIZE_TAG) * pages, pages, frame: array.frames[slot]!, rights: array.rights[slot]! };
+    return { firstPage: (tag % SIZE_TAG) * pages, pages, frame: array.frameAt(slot), rights: array.rightsAt(slot) };
   }
 
   private find(places: readonly (Place | undefined)[], page: Vpn, smallest: number): boolean {
@@ -214,10 +214,10 @@ export class Tlb {
       const place = places[size];
       if (place === undefined) continue;
       const slot = place.array.find(this.tagOf(page, size));
-      if (slot === MISS) continue;
+      if (slot < 0) continue;
       this.foundSize = size;
-      this.foundFrame = place.array.frames[slot]!;
-      this.foundRights = place.array.rights[slot]!;
+      this.foundFrame = place.array.frameAt(slot);
+      this.foundRights = place.array.rightsAt(slot);
       return true;
     }
     return false;
@@ -225,6 +225,10 @@ export class Tlb {
 
   private enter(place: Place | undefined, page: Vpn, size: number, frame: Pfn, rights: number): void {
     if (place === undefined) return;
+    if (size === 0) {
+      place.array.insert(page, frame, rights, place.ways);
+      return;
+    }
     if (place.size > this.largestHeld) this.largestHeld = place.size;
     const start = place.size === size ? frame : this.pieceOf(page, size, place.size, frame);
     place.array.insert(this.tagOf(page, place.size), start, rights, place.ways);
