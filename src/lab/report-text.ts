@@ -53,12 +53,14 @@ function remarks(report: Report): string[] {
       lines.push(`Cycles are estimated: ${restsOn}.`);
     }
   }
+  // What several runs have to say is said once, with their names.
+  const saidBy = new Map<string, string[]>();
   for (const run of report.runs) {
     const sentences = isCompleted(run) ? runRemarks(run) : [`${run.outcome.status}: ${run.outcome.reason}`];
-    for (const sentence of sentences) {
-      const own = report.runs.length > 1 ? `${run.name}: ${sentence}` : sentence;
-      if (!lines.includes(own)) lines.push(own);
-    }
+    for (const sentence of sentences) saidBy.set(sentence, [...(saidBy.get(sentence) ?? []), run.name]);
+  }
+  for (const [sentence, names] of saidBy) {
+    lines.push(names.length === report.runs.length ? sentence : `${names.join("; ")}: ${sentence}`);
   }
   return lines;
 }
