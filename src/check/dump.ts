@@ -19,6 +19,7 @@ import { NOT_CACHED } from "../mm/page-cache.ts";
 import type { Process } from "../mm/process.ts";
 import type { Vma } from "../mm/vma.ts";
 import { BREAK_HOLE_BYTES, WINDOW, WINDOW_BYTES } from "./executor.ts";
+import { entryOf, holdsFrame } from "./page-walk.ts";
 import { NOT_PRESENT, pagemapAt, permissions, type Smaps, smapsOf, vmFlags } from "./smaps.ts";
 
 export interface DumpWorld {
@@ -136,10 +137,19 @@ function frameText({ machine, frameNames }: DumpWorld, frame: Pfn): string {
 
 function contentsText(world: DumpWorld, process: Process, first: Vpn, pages: number): string {
   const bytes = Array.from({ length: pages }, (_, at) => {
-    const byte = world.machine.peekByte(process, (first + at) * PAGE_SIZE + CONTENT_OFFSET);
+    const byte = contentAt(world, process, first + at);
     return byte < 0 ? "--" : hexByte(byte);
   });
   return runs(bytes, () => true);
+}
+
+/** The byte of a page; where the page is absent, reading it makes it present. */
+function contentAt({ machine }: DumpWorld, process: Process, page: Vpn): number {
+  const { kernel } = machine;
+  const found = entryOf(kernel, process.mm.root, page);
+  if (found === undefined || !holdsFrame(found.flags))
+    return machine.peekByte(process, page * PAGE_SIZE + CONTENT_OFFSET);
+  return kernel.memory.readByte(kernel.entries.frame(found.table, found.index), CONTENT_OFFSET);
 }
 
 /** ` 00x3 51`: equal neighbours written once. */

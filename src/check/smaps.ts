@@ -1,6 +1,6 @@
 /**
- * What /proc/PID/smaps, pagemap and status say of an address space, computed from the page tables' bits and the frames'
- * state alone.
+ * What /proc/PID/smaps, pagemap and status say of an address space, computed from the page tables' bits, the
+ * frames' state and the counts that the kernel keeps.
  *
  * @models linux-6.1 fs/proc/task_mmu.c smaps_account, show_map_vma, show_smap_vma_flags
  */
@@ -116,11 +116,8 @@ export function permissions(vma: Vma): string {
 }
 
 /** VmPTE: every table of the address space but the top one, which Linux does not count, in KiB. */
-export function pageTableKib(kernel: Kernel, mm: AddressSpace): number {
-  let tables = 0;
-  walkTables(kernel, mm.root, 0, kernel.layout.taskEnd, { table: () => tables++ });
-  return (tables - 1) * KIB_PER_PAGE;
-}
+export const pageTableKib = ({ format }: Kernel, { tablesByLevel }: AddressSpace): number =>
+  tablesByLevel.slice(1, format.levels).reduce((sum, tables) => sum + tables, 0) * KIB_PER_PAGE;
 
 /** One page as pagemap shows it: a frame, whether this is its only mapping, or undefined where nothing is. */
 export function pagemapAt(kernel: Kernel, mm: AddressSpace, first: Vpn, pages: number): Int32Array {

@@ -115,11 +115,21 @@ export class PageTables {
 
   /** The first page at or after `page` that has a leaf table, or `end`: skips whole missing subtrees. */
   nextLeaf(mm: AddressSpace, page: Vpn, end: Vpn): Vpn {
-    let at = page;
-    while (at < end) {
-      const level = this.missingBelow(mm, at);
-      if (level === 0) return at;
-      at = this.endOf(at, level - 1, end);
+    return this.nextLeafBelow(mm.root, this.levels, page, end);
+  }
+
+  /** The same among the tables below `frame`, a table of `level` that covers `[page, end)`. */
+  private nextLeafBelow(frame: Pfn, level: number, page: Vpn, end: Vpn): Vpn {
+    if (level === LEAF) return page;
+    let index = this.indexAt(page, level);
+    for (let at = page; at < end; index++) {
+      const next = this.endOf(at, level - 1, end);
+      const table = this.below(frame, index);
+      if (table !== NO_TABLE) {
+        const found = this.nextLeafBelow(table, level - 1, at, next);
+        if (found < next) return found;
+      }
+      at = next;
     }
     return end;
   }
@@ -258,15 +268,5 @@ export class PageTables {
 
   private topLevelIsCached(level: number): boolean {
     return level === this.levels && this.format.cachesTopLevel;
-  }
-
-  /** 0 if `page` has a leaf table; otherwise the level of the lowest table on the way, whose entry is missing. */
-  private missingBelow(mm: AddressSpace, page: Vpn): number {
-    let frame = mm.root;
-    for (let level = this.levels; level > LEAF; level--) {
-      frame = this.below(frame, this.indexAt(page, level));
-      if (frame === NO_TABLE) return level;
-    }
-    return 0;
   }
 }
