@@ -10,6 +10,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -18,6 +19,7 @@ import {
 } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { UsageError } from "../../base/errors.ts";
 import { type Abi, abiNames } from "../../lab/trace/format.ts";
 import { ruleTable } from "./calls.ts";
@@ -26,7 +28,7 @@ import { findTool } from "./elf.ts";
 const emulators: Record<Abi, string> = { "x86-64": "qemu-x86_64", i386: "qemu-i386" };
 /** Where 32-bit programs lie in the emulator's memory. 64-bit ones lie at their own addresses. */
 export const I386_BASE = "0x100000000000";
-const pluginSource = new URL("./plugin/bigmem-plugin.c", import.meta.url);
+const pluginFolder = fileURLToPath(new URL("./plugin/", import.meta.url));
 
 export interface QemuTools {
   readonly compiler: string;
@@ -65,17 +67,20 @@ function pluginInterface(version: string): number {
 
 /** Compiles the plugin, unless that was done before; returns its path. */
 export function compiledPlugin(tools: QemuTools): string {
-  const source = readFileSync(pluginSource);
   const defines = [`-DPLUGIN_API=${pluginInterface(tools.version)}`, `-DI386_BASE="${I386_BASE}"`];
-  const key = createHash("sha256").update(source).update(defines.join()).digest("hex").slice(0, 16);
+  const hash = createHash("sha256").update(defines.join());
+  const files = readdirSync(pluginFolder).sort();
+  for (const file of files) hash.update(readFileSync(join(pluginFolder, file)));
+  const key = hash.digest("hex").slice(0, 16);
   const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "bigmem");
   const path = join(cache, `plugin-${key}.so`);
   if (existsSync(path)) return path;
   mkdirSync(cache, { recursive: true });
   const unfinished = `${path}.${process.pid}`;
-  const flags = ["-std=gnu11", "-O2", "-shared", "-fPIC", "-fvisibility=hidden", ...defines];
+  const flags = ["-std=gnu11", "-O2", "-shared", "-fPIC", "-fvisibility=hidden", "-pthread", ...defines];
+  const sources = files.filter((file) => file.endsWith(".c")).map((file) => join(pluginFolder, file));
   try {
-    execFileSync(tools.compiler, [...flags, "-x", "c", "-o", unfinished, "-"], { input: source, stdio: "pipe" });
+    execFileSync(tools.compiler, [...flags, "-o", unfinished, ...sources], { stdio: "pipe" });
   } catch (error) {
     const said = (error as { stderr?: Buffer }).stderr?.toString().trim() ?? String(error);
     throw new Error(`${tools.compiler} cannot compile bigmem's plugin for QEMU; try --recorder valgrind\n${said}`);
