@@ -12,8 +12,8 @@ import { parseRecord } from "../size-schema.ts";
 import { tunablesSchema } from "../tunables.ts";
 
 const MEMORY = "256M";
-/** The TLB of the CPU that each format came with. */
-const tlbs = { i386: "p6", pae: "p6", "x86-64": "skylake-sp", "x86-64-la57": "icelake" } as const;
+/** A small TLB of the time when each format came up: programs this short fill no other. */
+const tlbs = { i386: "p6", pae: "p6", "x86-64": "k8", "x86-64-la57": "icelake" } as const;
 
 /** What such a machine is made from. */
 export function oracleSpec(paging: PagingFormatName, kernel: string, design: Partial<Design> = {}): MachineSpec {

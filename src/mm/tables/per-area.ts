@@ -63,9 +63,9 @@ function freeBelow(
 ): void {
   const { tables } = kernel;
   const step = tables.span(level - 1);
-  for (let page = first; page < end; ) {
+  let index = tables.indexAt(first, level);
+  for (let page = first; page < end; index++) {
     const next = tables.endOf(page, level - 1, end);
-    const index = tables.indexAt(page, level);
     const table = tables.below(frame, index);
     if (table !== NO_TABLE) {
       if (level - 1 > LEAF) freeBelow(kernel, gather, mm, table, level - 1, page, next, span);
