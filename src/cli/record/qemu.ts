@@ -33,6 +33,7 @@ import { Recording, type SeenFile, sharesMemory } from "./recording.ts";
 export async function recordWithQemu(tools: QemuTools, program: Program, writer: TraceWriter): Promise<RecorderStatus> {
   const folder = prepareFolder(tools, compiledPlugin(tools));
   const session = new QemuSession(folder, writer);
+  let stop = (): void => {};
   try {
     await session.listen();
     const place = program.abi === "i386" ? ["-B", I386_BASE] : [];
@@ -42,8 +43,13 @@ export async function recordWithQemu(tools: QemuTools, program: Program, writer:
     const child = spawn(emulator, [...place, "-plugin", plugin, "-0", argv0, program.path, ...args], {
       stdio: "inherit",
     });
+    // A program that nobody records any more shall not run on.
+    stop = () => child.kill();
+    process.once("exit", stop);
     return await session.run(child);
   } finally {
+    stop();
+    process.removeListener("exit", stop);
     session.close();
     rmSync(folder, { recursive: true, force: true });
   }

@@ -1,5 +1,6 @@
-import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
@@ -209,6 +210,24 @@ describe("record", () => {
     expect(unknown.stderr).toContain("auto, qemu, valgrind");
     expect(readdirSync(folder).filter((name) => name.includes("none.bmt"))).toEqual([]);
   });
+
+  test.skipIf(qemuLacks !== undefined).each(["SIGINT", "SIGTERM"] as const)(
+    "leaves nothing after %s",
+    async (signal) => {
+      const output = join(folder, "stopped.bmt");
+      const bigmem = new URL("../../../bin/bigmem.js", import.meta.url).pathname;
+      const temporary = join(folder, "temporary");
+      mkdirSync(temporary, { recursive: true });
+      const command = ["record", "--recorder", "qemu", "-o", output, "--", "/bin/sh", "-c", "echo runs; exec sleep 60"];
+      const child = spawn(process.execPath, [bigmem, ...command], { env: { ...process.env, TMPDIR: temporary } });
+      await new Promise((resolve) => child.stdout.once("data", resolve));
+      child.kill(signal);
+      const [status] = await once(child, "close");
+      expect(status).toBe(signal === "SIGINT" ? 130 : 143);
+      expect(readdirSync(temporary)).toEqual([]);
+      expect(readdirSync(folder).filter((name) => name.includes("stopped"))).toEqual([]);
+    },
+  );
 
   test("says what to install where no recorder is there", () => {
     const module = new URL("./record.ts", import.meta.url).href;

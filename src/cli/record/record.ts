@@ -7,7 +7,7 @@ import { UsageError } from "../../base/errors.ts";
 import type { TraceHeader, TraceTotals } from "../../lab/trace/format.ts";
 import { TraceWriter } from "../../lab/trace/writer.ts";
 import { zstdCodec } from "../codec.ts";
-import { ReplacedFile } from "../files.ts";
+import { abandonUnfinished, ReplacedFile } from "../files.ts";
 import { version } from "../version.ts";
 import { type Program, resolveProgram } from "./elf.ts";
 import { recordWithQemu } from "./qemu.ts";
@@ -73,8 +73,16 @@ export interface RecordOptions {
   readonly quiet?: boolean;
 }
 
+/** As a shell counts it: 128 + SIGTERM. */
+const TERMINATED = 143;
+
 /** The verb: returns the exit status, the program's own or 125. */
 export async function recordCommand(command: readonly string[], options: RecordOptions): Promise<number> {
+  // Ctrl-C is every verb's; a recorder is often stopped by others, too.
+  process.once("SIGTERM", () => {
+    abandonUnfinished();
+    process.exit(TERMINATED);
+  });
   try {
     const [name, ...args] = command;
     if (name === undefined) throw new UsageError("record: which command? bigmem record [-o FILE] -- COMMAND [ARGS]");

@@ -73,6 +73,8 @@ export async function recordWithValgrind(
   const log = `--log-file=${join(folder, "log.%p.%n")}`;
   const [, ...args] = program.argv;
   const child = spawn(tools.path, ["-q", ...options, log, program.path, ...args], { stdio: "inherit" });
+  const stop = (): boolean => child.kill();
+  process.once("exit", stop);
   const status = new Promise<RecorderStatus>((resolve, reject) => {
     child.once("error", reject);
     child.once("exit", (code, signal) => resolve({ code, signal }));
@@ -94,7 +96,8 @@ export async function recordWithValgrind(
     }
     return await status;
   } finally {
-    if (!ended) child.kill();
+    if (!ended) stop();
+    process.removeListener("exit", stop);
     process.removeListener("exit", remove);
     remove();
   }
