@@ -1,7 +1,9 @@
 /**
- * Writes the generated pages of docs/ from the code that they describe; with --check, complains about stale ones and writes
+ * Writes the generated pages of docs/ from the code that they describe, and the output below each command that the README
+ * and other pages show; with --check, complains about stale ones and writes
  * nothing.
  */
+import { execFileSync } from "node:child_process";
 import { existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { laws } from "../src/check/audit/audit.ts";
@@ -20,6 +22,10 @@ const pages = new Map<string, string>([
 for (const [name, schema] of Object.entries(schemas()))
   pages.set(`docs/schemas/${name}.json`, `${JSON.stringify(schema, null, 2)}\n`);
 
+for (const path of ["README.md", ...globSync("docs/*.md")]) {
+  if (!pages.has(path)) pages.set(path, withRealOutput(readFileSync(path, "utf8")));
+}
+
 const stale = [...pages].filter(([path, text]) => !existsSync(path) || readFileSync(path, "utf8") !== text);
 if (process.argv.includes("--check")) {
   for (const [path] of stale) console.error(`${path} is stale: run "npm run docs"`);
@@ -30,6 +36,14 @@ if (process.argv.includes("--check")) {
     writeFileSync(path, text);
     console.log(`wrote ${path}`);
   }
+}
+
+/** Runs the command of each console block, and puts what it prints below it. */
+function withRealOutput(text: string): string {
+  return text.replace(/^```console\n\$ npx bigmem ([^\n]*)\n(.*?)^```$/gms, (_block, command: string) => {
+    const output = execFileSync("node", ["bin/bigmem.js", ...command.split(" ")], { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
+    return `\`\`\`console\n$ npx bigmem ${command}\n${output.trimEnd()}\n\`\`\``;
+  });
 }
 
 function designSpacePage(): string {

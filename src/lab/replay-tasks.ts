@@ -182,6 +182,7 @@ export class ReplayedTasks {
       return;
     }
     const child = machine.fork(thread);
+    if (typeof child !== "number") child.name = `${thread.process.name.replace(/\/\d+$/, "")}/${event.process}`;
     if (typeof child === "number") this.expect(record, "fork", 0, child);
     this.adopt(event.child, event.process, typeof child === "number" ? undefined : child.threads[0]);
   }

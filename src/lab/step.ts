@@ -81,8 +81,19 @@ export class Stepper implements ReplayObserver {
   }
 
   private state(): string[] {
-    return describe(this.machine).split("\n").slice(0, -1);
+    const lines = describe(this.machine).split("\n").slice(0, -1);
+    return this.selection.show === "whole" ? lines : named(lines);
   }
+}
+
+/** The state with the process's name on each of its lines, not only on the first: for lines shown alone. */
+function named(lines: readonly string[]): string[] {
+  let name = "";
+  return lines.map((line) => {
+    const isContinued = line.startsWith(" ");
+    if (!isContinued) name = line.split(" ", 1)[0] as string;
+    return isContinued ? name + line.slice(name.length) : line;
+  });
 }
 
 /** What an operation is called in --only. */
@@ -117,7 +128,16 @@ function changedLines(before: readonly string[], after: readonly string[]): stri
   const removed = taken(before, gone).map((line) => `  - ${line}`);
   const added = taken(after, come).map((line) => `  + ${line}`);
   if (removed.length + added.length === 0) return ["  (no area, entry or frame changes)"];
-  return [...removed, ...added, `  (${after.length - added.length} lines unchanged)`];
+  return [...shortened(removed), ...shortened(added), `  (${after.length - added.length} lines unchanged)`];
+}
+
+/** More lines than these say little: the rest is counted. */
+const MOST_LINES = 24;
+
+function shortened(lines: readonly string[]): readonly string[] {
+  if (lines.length <= MOST_LINES) return lines;
+  const sign = (lines[0] as string).slice(0, 3);
+  return [...lines.slice(0, MOST_LINES), `${sign} ... and ${lines.length - MOST_LINES} lines more; --whole shows all`];
 }
 
 function multiset(lines: readonly string[]): Map<string, number> {
