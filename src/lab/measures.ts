@@ -220,7 +220,7 @@ export const measures: readonly Measure[] = [
   },
   {
     key: "tlbMissesPerThousand",
-    name: "TLB misses",
+    name: "TLB misses per 1000",
     unit: "per 1000",
     group: "tlb",
     how: "first-level misses, of both kinds, for each thousand accesses",
