@@ -2,6 +2,7 @@
 import { benchHits, benchMisses } from "./accesses.ts";
 import { benchAnonymousFaults, benchCachedFileReads, benchUnmapAnonymous } from "./faults.ts";
 import { benchExit, benchFork } from "./fork.ts";
+import { benchRecord, recordNeeds } from "./record.ts";
 import { benchReplayAccesses, benchReplayRecords, benchReplayStripped } from "./replay.ts";
 import { benchReplayMisses } from "./replay-misses.ts";
 import { reverseMapBenches } from "./rmap.ts";
@@ -36,6 +37,11 @@ export const benches: readonly Bench[] = [
   { name: "unmap: anonymous pages", measure: (now, size) => benchUnmapAnonymous(now, seconds[size]) },
   { name: "fork: PTEs", measure: (now, size) => benchFork(now, seconds[size]) },
   { name: "exit: PTEs", measure: (now, size) => benchExit(now, seconds[size]) },
+  {
+    name: "record: accesses, end to end with qemu",
+    needs: recordNeeds,
+    measure: async (now, size) => (await benchRecord(now, size === "full" ? 3 : 1))?.[0],
+  },
   ...reverseMapBenches,
   ...["piii-xeon-64g", "icelake-1t"].map((machine) => ({
     name: `start: ${machine}`,

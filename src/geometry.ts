@@ -126,6 +126,13 @@ export function parseGeometry(input: unknown): Geometry {
   return geometry;
 }
 
+/** The paging format of the machine's CPU: of the large pages that it could have, those that the CPU offers. */
+export function formatOf({ paging, largePages }: Geometry): PagingFormat {
+  const format = pagingFormats[paging];
+  if (largePages === null) return format;
+  return format.withLargePages(largePages.map((name) => largePageBytes[name] / PAGE_SIZE));
+}
+
 /** `memory` is short for `memoryBytes`. */
 function withFullNames(input: unknown): unknown {
   if (typeof input !== "object" || input === null || !("memory" in input)) return input;

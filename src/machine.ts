@@ -9,10 +9,9 @@ import { bug, UsageError } from "./base/errors.ts";
 import { PAGE_SIZE, type Pfn, pageOf, type Vaddr } from "./base/units.ts";
 import { layOutMemory, startAllocator } from "./boot.ts";
 import { footprintOf } from "./footprint.ts";
-import { tlbShapeOf, userBytes } from "./geometry.ts";
+import { formatOf, tlbShapeOf, userBytes } from "./geometry.ts";
 import { type Access, LOAD, STORE } from "./hw/access.ts";
 import { Cpu } from "./hw/cpu.ts";
-import { pagingFormats } from "./hw/paging-format.ts";
 import { PhysicalMemory } from "./hw/physical-memory.ts";
 import { Entries } from "./hw/pte.ts";
 import type { AddressSpace } from "./mm/address-space.ts";
@@ -199,7 +198,7 @@ function limitsOf({ tunables }: MachineSpec): Limits {
 
 /** Puts the kernel together: hardware first, then memory, then the mechanisms that the design names. */
 function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel {
-  const format = pagingFormats[geometry.paging];
+  const format = formatOf(geometry);
   const footprint = footprintOf(name, geometry.paging);
   const personality = personalities[name];
   const boot = layOutMemory(geometry, footprint);

@@ -52,3 +52,10 @@ test("large pages: 4 MiB, 2 MiB, and in long mode 1 GiB", () => {
 test("entries can name 4 GiB, 64 GiB and 8 TiB of frames", () => {
   expect(Object.values(pagingFormats).map((format) => format.maxFrames)).toEqual([2 ** 20, 2 ** 24, 2 ** 31, 2 ** 31]);
 });
+
+test("a CPU may offer fewer large pages than its format has", () => {
+  const opteron = x86_64.withLargePages([512]);
+  expect(opteron.largePages).toEqual([{ level: 2, pages: 512 }]);
+  expect([opteron.mayMap(2), opteron.mayMap(3)]).toEqual([true, false]);
+  expect(x86_64.mayMap(3)).toBe(true);
+});

@@ -81,8 +81,10 @@ export class PagingFormat {
   readonly largePages: readonly LargePage[];
   private readonly fullTable: number;
   private readonly indexMask: number;
+  private readonly record: FormatRecord;
 
   constructor(record: FormatRecord) {
+    this.record = record;
     this.name = record.name;
     this.entryBytes = record.entryBytes;
     this.entryWords = record.entryBytes === 4 ? 1 : 2;
@@ -102,6 +104,12 @@ export class PagingFormat {
     this.fullTable = 1 << record.indexBits;
     this.indexMask = this.fullTable - 1;
     this.largePages = record.largeLevels.map((level) => ({ level, pages: this.entrySpan(level) }));
+  }
+
+  /** The same format on a CPU that offers only some of its large pages: those that span one of `spans` pages of 4 KiB. */
+  withLargePages(spans: readonly number[]): PagingFormat {
+    const largeLevels = this.record.largeLevels.filter((level) => spans.includes(this.entrySpan(level)));
+    return new PagingFormat({ ...this.record, largeLevels });
   }
 
   /** Entries of a table of that level that mean something. */

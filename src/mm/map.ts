@@ -189,7 +189,7 @@ const MAX_FILE_BYTES = 2 ** 63;
 /** Whether the size that MAP_HUGETLB asks for exists: 0 for the usual one, or its logarithm. */
 function hugePageExists(kernel: Kernel, flags: number): boolean {
   const log = (flags >>> flag.MAP_HUGE_SHIFT) & flag.MAP_HUGE_MASK;
-  return log === 0 || PAGE_SIZE * kernel.format.largePages[0]!.pages === 2 ** log;
+  return log === 0 || PAGE_SIZE * kernel.format.entrySpan(2) === 2 ** log;
 }
 
 /**
@@ -199,7 +199,7 @@ function hugePageExists(kernel: Kernel, flags: number): boolean {
 function* mapHuge(kernel: Kernel, thread: Thread, request: MapRequest): Path<number> {
   const { mm } = thread;
   const { flags, offsetBytes } = request;
-  const hugeBytes = PAGE_SIZE * kernel.format.largePages[0]!.pages;
+  const hugeBytes = PAGE_SIZE * kernel.format.entrySpan(2);
   const fixed = (flags & (flag.MAP_FIXED | flag.MAP_FIXED_NOREPLACE)) !== 0;
   const lengthBytes = (Math.ceil(request.lengthBytes / hugeBytes) * hugeBytes) % wordLimit(kernel.layout);
   if (fixed && lengthBytes > 0 && request.address % hugeBytes !== 0) return -EINVAL;
