@@ -57,6 +57,8 @@ export class Allocator {
   private routes: readonly Route[] = [];
   private nextFailure = Number.POSITIVE_INFINITY;
   private failurePeriod = Number.POSITIVE_INFINITY;
+  /** 0: none will fail. */
+  private objectsUntilFailure = 0;
   /** The latest attempt was made to fail: a slow path that takes over must fail too. */
   private failing = false;
 
@@ -135,9 +137,22 @@ export class Allocator {
     this.failurePeriod = every;
   }
 
+  /** From now on the `attempt`-th small object (from 1) that anybody asks a slab for is refused, and no later one. */
+  failObjectAt(attempt: number): void {
+    this.objectsUntilFailure = attempt;
+  }
+
+  /** A slab is asked for an object: whether it must refuse. */
+  refusesObject(): boolean {
+    if (this.objectsUntilFailure === 0 || --this.objectsUntilFailure > 0) return false;
+    this.failures++;
+    return true;
+  }
+
   /** No allocation is made to fail any more. */
   neverFail(): void {
     this.nextFailure = Number.POSITIVE_INFINITY;
+    this.objectsUntilFailure = 0;
   }
 
   /** Free frames in all zones. */

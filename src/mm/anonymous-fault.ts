@@ -10,7 +10,6 @@ import { anonVmaPrepare } from "./anon-vma.ts";
 import { NO_FRAME } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { entryFlags, mapNewAnonymous, tryUserFrame } from "./mapped-frame.ts";
-import { pagePolicy } from "./page-policy.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
 import { FAULT_MINOR, FAULT_OOM, type Intent, NEEDS_MEMORY, type Verdict } from "./verdict.ts";
 import { VM_WRITE, type Vma } from "./vma.ts";
@@ -25,7 +24,7 @@ export function anonymousFault(kernel: Kernel, vma: Vma, page: Vpn, intent: Inte
 function mapZeroPage(kernel: Kernel, vma: Vma, page: Vpn, leaf: Pfn): Verdict {
   const { tables, entries, zeroFrame, counters } = kernel;
   const table = tables.open(leaf);
-  const flags = entryFlags(kernel, vma) | pagePolicy(kernel).zeroPageFlags;
+  const flags = entryFlags(kernel, vma) | kernel.personality.pages.zeroPageFlags;
   entries.set(table, tables.indexAt(page, LEAF), zeroFrame, flags);
   tables.close(table);
   counters.zeroPageFaults++;

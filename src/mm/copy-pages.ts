@@ -22,7 +22,6 @@ import type { Path } from "../sync/path.ts";
 import { EVENT_COPY } from "./events.ts";
 import { PG_ANON, PG_EXCLUSIVE, PG_SWAPBACKED } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
-import { pagePolicy } from "./page-policy.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
 import { isCopyOnWrite, VM_SHARED, type Vma } from "./vma.ts";
 
@@ -37,7 +36,7 @@ interface Copy {
  * entries are stale afterwards: flush before anybody runs.
  */
 export function* copyPages(kernel: Kernel, child: Vma, parent: Vma): Path<number> {
-  if (!pagePolicy(kernel).copiesOnFork(parent)) return 0;
+  if (!kernel.personality.pages.copiesOnFork(parent)) return 0;
   const { tables } = kernel;
   return yield* copyBelow(kernel, { child, parent }, parent.mm.root, tables.levels, parent.start, parent.end);
 }

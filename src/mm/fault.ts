@@ -21,7 +21,6 @@ import { EVENT_FAULT } from "./events.ts";
 import { fileFault } from "./file-fault.ts";
 import type { Kernel } from "./kernel.ts";
 import { waitForMemory } from "./mapped-frame.ts";
-import { pagePolicy } from "./page-policy.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
 import type { Process, Thread } from "./process.ts";
 import { expandStack } from "./stack.ts";
@@ -76,7 +75,7 @@ function permits(kernel: Kernel, vma: Vma, error: number): boolean {
   if ((error & ERROR_WRITE) !== 0) return (vma.flags & VM_WRITE) !== 0;
   // A read of a present page fails for what no fault repairs: no right to execute, or the kernel's own page.
   if ((error & ERROR_PRESENT) !== 0) return false;
-  return (vma.flags & pagePolicy(kernel).readRights) !== 0;
+  return (vma.flags & kernel.personality.pages.readRights) !== 0;
 }
 
 function signal(kernel: Kernel, verdict: Verdict): Verdict {

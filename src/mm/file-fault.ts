@@ -17,7 +17,6 @@ import { cachedPages, filePage, type PageRequest, setFrameDirty } from "./file-p
 import { NO_FRAME } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { entryFlags, mapNewAnonymous, mapShared, tryUserFrame } from "./mapped-frame.ts";
-import { pagePolicy } from "./page-policy.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
 import {
   BUS_ADRERR,
@@ -33,7 +32,7 @@ import { VM_SHARED, type Vma } from "./vma.ts";
 
 /** NEEDS_MEMORY if a table or a copy is missing. Requires: the entry of `page` is none, or its leaf table is missing. */
 export function* fileFault(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn, intent: Intent): Path<Verdict> {
-  const level = pagePolicy(kernel).firstTables;
+  const level = kernel.personality.pages.firstTables;
   if (kernel.tables.tryEnsure(vma.mm, page, level) === NO_TABLE) return NEEDS_MEMORY;
   if (intent === "read") return yield* readFault(kernel, vma, file, page);
   return (vma.flags & VM_SHARED) !== 0
@@ -125,7 +124,7 @@ function mapCopy(kernel: Kernel, vma: Vma, page: Vpn, copy: Pfn): Verdict {
  */
 function mapAround(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn): boolean {
   const { tables, entries, counters } = kernel;
-  const window = pagePolicy(kernel).faultAroundPages(kernel.tunables);
+  const window = kernel.personality.pages.faultAroundPages(kernel.tunables);
   if (window <= 1) return false;
   const leafSpan = tables.span(LEAF);
   const leafStart = page - (page % leafSpan);

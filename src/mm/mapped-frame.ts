@@ -10,7 +10,6 @@ import type { AddressSpace } from "./address-space.ts";
 import { type Allocator, WANT_KERNEL, WANT_USER } from "./allocator.ts";
 import { PG_ANON, PG_LRU, PG_SWAPBACKED, PG_UPTODATE } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
-import { pagePolicy } from "./page-policy.ts";
 import { VM_ACCESS, VM_EXEC, VM_SHARED, VM_WRITE, type Vma } from "./vma.ts";
 import { OWNER_USER } from "./zone.ts";
 
@@ -26,7 +25,7 @@ export function entryFlags(kernel: Kernel, vma: Vma): number {
   let entry = PTE_PRESENT | PTE_USER | PTE_ACCESSED;
   if ((flags & VM_EXEC) === 0) entry |= PTE_NO_EXECUTE;
   const isSharedWritable = (flags & (VM_SHARED | VM_WRITE)) === (VM_SHARED | VM_WRITE);
-  return isSharedWritable && !pagePolicy(kernel).noticesWrites(vma) ? entry | PTE_WRITE : entry;
+  return isSharedWritable && !kernel.personality.pages.noticesWrites(vma) ? entry | PTE_WRITE : entry;
 }
 
 /** Counts a frame in (`+1`) or out (`-1`) of what is resident, by what it is. */
@@ -59,7 +58,10 @@ export function mapNewAnonymous(kernel: Kernel, vma: Vma, page: Vpn, frame: Pfn,
   const { frames } = kernel;
   frames.mapping.write(frame, vma.anonVma!.id);
   frames.index.write(frame, vma.indexAt(page));
-  frames.flags.write(frame, PG_ANON | PG_SWAPBACKED | PG_UPTODATE | PG_LRU | pagePolicy(kernel).newAnonymousFlags);
+  frames.flags.write(
+    frame,
+    PG_ANON | PG_SWAPBACKED | PG_UPTODATE | PG_LRU | kernel.personality.pages.newAnonymousFlags,
+  );
   if (kernel.reverseMap.add(frame, slot, vma) < 0) {
     frames.mapping.write(frame, 0);
     frames.flags.write(frame, 0);

@@ -12,7 +12,6 @@ import type { Path } from "../sync/path.ts";
 import type { AddressSpace } from "./address-space.ts";
 import { EVENT_MOVE } from "./events.ts";
 import type { Kernel } from "./kernel.ts";
-import { pagePolicy } from "./page-policy.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
 import { Gather } from "./tlb/gather.ts";
 import type { Vma } from "./vma.ts";
@@ -53,7 +52,7 @@ export function* movePages(
 /** Moves the first part of what is left, or skips it if nothing is there; the pages dealt with, or -ENOMEM. */
 function* moveSome(kernel: Kernel, gather: Gather, mm: AddressSpace, left: Step): Path<number> {
   const { tables } = kernel;
-  const wholeTables = pagePolicy(kernel).moves === "tables";
+  const wholeTables = kernel.personality.pages.moves === "tables";
   // An entry of the table at `level` covers what a table of `level - 1` spans.
   for (let level = Math.min(3, tables.levels); level > LEAF; level--) {
     const pages = extent(tables.span(level - 1), left);

@@ -1,19 +1,15 @@
 /**
  * How kernels differ below the system calls: what a fault makes ready beforehand, who may write a private page in
- * place, what fork copies, how mremap moves entries and when page tables are freed. One record a kernel.
+ * place, what fork copies, how mremap moves entries and when page tables are freed. Part of a personality.
  */
-import { bug } from "../base/errors.ts";
-import { PAGE_SIZE, type Pfn, type Vpn } from "../base/units.ts";
-import { PTE_DIRTY, PTE_PROT_NONE, PTE_SOFT1 } from "../hw/pte.ts";
+import type { Pfn, Vpn } from "../base/units.ts";
 import type { Tunables } from "../tunables.ts";
 import type { AddressSpace } from "./address-space.ts";
-import { type Frames, PG_ANON, PG_EXCLUSIVE } from "./frames.ts";
+import type { Frames } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
-import { freeTablesPerArea } from "./tables/per-area.ts";
-import { freePmdRanges } from "./tables/pmd-ranges.ts";
 import type { Gather } from "./tlb/gather.ts";
 import type { Intent } from "./verdict.ts";
-import { VM_ACCESS, VM_EXEC, VM_PFNMAP, VM_READ, VM_SHARED, VM_WRITE, type Vma } from "./vma.ts";
+import type { Vma } from "./vma.ts";
 
 /** Frees the tables that covered `vmas` and no neighbour: those lie outside `[floor, ceiling)`. */
 export type TableFreeing = (
@@ -53,57 +49,3 @@ export interface PagePolicy {
   readonly moves: "tables" | "entries";
   readonly freeTables: TableFreeing;
 }
-
-/**
- * @models linux-6.1 mm/memory.c do_wp_page, vma_needs_copy, do_fault_around; mm/mprotect.c can_change_pte_writable
- * @models linux-6.1 mm/mmap.c vma_wants_writenotify
- */
-const linux61: PagePolicy = {
-  firstTables: 2,
-  faultAroundPages: (tunables) => tunables.faultAroundBytes / PAGE_SIZE,
-  zeroPageFlags: PTE_SOFT1, // pte_special: no struct page is counted for it
-  newAnonymousFlags: PG_EXCLUSIVE,
-  readRights: VM_ACCESS,
-  isOwn: (frames, frame) => frames.has(frame, PG_EXCLUSIVE),
-  mayReuse: (frames, frame) => frames.has(frame, PG_EXCLUSIVE) || frames.refs.read(frame) === 1,
-  noticesWrites: (vma) => isSharedWritable(vma) && vma.file?.kind === "regular",
-  mayMakeWritable(frames, vma, frame, flags) {
-    if ((flags & PTE_PROT_NONE) !== 0 || (flags & PTE_DIRTY) === 0) return false;
-    return (vma.flags & VM_SHARED) !== 0 || frames.has(frame, PG_ANON | PG_EXCLUSIVE);
-  },
-  copiesOnFork: (vma) => vma.anonVma !== null || (vma.flags & VM_PFNMAP) !== 0,
-  populateIntent: (vma) => ((vma.flags & (VM_WRITE | VM_SHARED)) === VM_WRITE ? "write" : "read"),
-  sparesZeroPages: false,
-  moves: "tables",
-  freeTables: freeTablesPerArea,
-};
-
-/**
- * @models linux-2.6.11 mm/memory.c do_wp_page, copy_page_range, handle_mm_fault; mm/mremap.c move_one_page
- * @models linux-2.6.11 mm/mmap.c free_pgtables
- */
-const linux2611: PagePolicy = {
-  firstTables: 1,
-  faultAroundPages: () => 1,
-  zeroPageFlags: 0,
-  newAnonymousFlags: 0,
-  readRights: VM_READ | VM_EXEC,
-  isOwn: (frames, frame) => frames.mapCount.read(frame) === 1,
-  mayReuse: (frames, frame) => frames.mapCount.read(frame) === 1,
-  noticesWrites: () => false,
-  mayMakeWritable: () => false,
-  copiesOnFork: () => true,
-  populateIntent: (vma) => ((vma.flags & VM_WRITE) !== 0 ? "write" : "read"),
-  sparesZeroPages: true,
-  moves: "entries",
-  freeTables: freePmdRanges,
-};
-
-const policies: Readonly<Record<string, PagePolicy>> = { "linux-2.6.11": linux2611, "linux-6.1": linux61 };
-
-/** The policy of the kernel that runs. */
-export function pagePolicy(kernel: Kernel): PagePolicy {
-  return policies[kernel.personality.name] ?? bug(`no page policy for ${kernel.personality.name}`);
-}
-
-const isSharedWritable = (vma: Vma): boolean => (vma.flags & (VM_WRITE | VM_SHARED)) === (VM_WRITE | VM_SHARED);

@@ -5,6 +5,7 @@
 import type { Kernel } from "./kernel.ts";
 import type { MergeRange } from "./merge.ts";
 import type { OvercommitGuessName } from "./overcommit-guess.ts";
+import type { PagePolicy } from "./page-policy.ts";
 import { linux2611 } from "./personalities/linux-2.6.11.ts";
 import { linux61 } from "./personalities/linux-6.1.ts";
 import type { SystemCalls } from "./syscalls.ts";
@@ -26,6 +27,8 @@ export interface Personality {
   readonly unmergeable: number;
   /** How a new mapping joins the areas below and above it: the area that it is part of then, or null (merge.ts). */
   readonly joinNew: (kernel: Kernel, below: Vma | null, above: Vma | null, range: MergeRange) => Vma | null;
+  /** What happens to pages and page tables. */
+  readonly pages: PagePolicy;
   /** The calls, by name. */
   readonly calls: SystemCalls;
 }

@@ -13,7 +13,6 @@ import { makePresent } from "./fault.ts";
 import { setFrameDirty } from "./file-pages.ts";
 import { PG_ANON } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
-import { pagePolicy } from "./page-policy.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
 import type { Process, Thread } from "./process.ts";
 import { FAULT_OOM, type Intent, isRepaired } from "./verdict.ts";
@@ -71,7 +70,7 @@ export function* populate(
  */
 export function* populateArea(kernel: Kernel, thread: Thread, vma: Vma, first: Vpn, end: Vpn): Path<number> {
   if ((vma.flags & VM_LOCKONFAULT) !== 0) return 0;
-  const intent = pagePolicy(kernel).populateIntent(vma);
+  const intent = kernel.personality.pages.populateIntent(vma);
   const rights = isAccessible(vma) ? "forced" : "obeyed";
   return yield* touchPages(kernel, thread.process, vma, first, end, { intent, rights });
 }
@@ -103,7 +102,7 @@ export function* touchPages(
   if (!mayTouch(vma, touch)) return -EFAULT;
   for (let page = first; page < end; page++) {
     while (!isThere(kernel, vma, page, touch)) {
-      if (touch.intent === "read" && pagePolicy(kernel).sparesZeroPages && vma.file === null) break;
+      if (touch.intent === "read" && kernel.personality.pages.sparesZeroPages && vma.file === null) break;
       const verdict = yield* makePresent(kernel, payer, vma, page, touch.intent);
       if (!isRepaired(verdict)) return verdict === FAULT_OOM ? -ENOMEM : -EFAULT;
     }
@@ -145,5 +144,5 @@ function isThere(kernel: Kernel, vma: Vma, page: Vpn, touch: Touch): boolean {
 /** A forced write to an area that forbids writes needs a page that nobody shares, but not a writable entry. */
 function mayWriteAnyway(kernel: Kernel, vma: Vma, frame: number): boolean {
   if ((vma.flags & (VM_SHARED | VM_MAYWRITE | VM_WRITE)) !== VM_MAYWRITE) return false;
-  return kernel.frames.has(frame, PG_ANON) && pagePolicy(kernel).isOwn(kernel.frames, frame);
+  return kernel.frames.has(frame, PG_ANON) && kernel.personality.pages.isOwn(kernel.frames, frame);
 }

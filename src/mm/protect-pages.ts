@@ -22,7 +22,6 @@ import type { Path } from "../sync/path.ts";
 import { EVENT_PROTECT } from "./events.ts";
 import type { Kernel } from "./kernel.ts";
 import { entryFlags } from "./mapped-frame.ts";
-import { pagePolicy } from "./page-policy.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
 import { Gather } from "./tlb/gather.ts";
 import { VM_WRITE, type Vma } from "./vma.ts";
@@ -62,7 +61,7 @@ function protectLeaf(
   rights: number,
 ): number {
   const { entries, frames } = kernel;
-  const policy = pagePolicy(kernel);
+  const policy = kernel.personality.pages;
   const mayWrite = (vma.flags & VM_WRITE) !== 0;
   let index = kernel.tables.indexAt(first, LEAF);
   let changed = 0;

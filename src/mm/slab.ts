@@ -126,7 +126,7 @@ export class Slab {
 
   /** One object more: 0, or -ENOMEM with nothing changed. */
   allocate(): number {
-    if (this.inUse === this.capacity && !this.grow()) return -ENOMEM;
+    if (this.allocator.refusesObject() || (this.inUse === this.capacity && !this.grow())) return -ENOMEM;
     this.inUse++;
     return 0;
   }

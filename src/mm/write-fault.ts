@@ -13,7 +13,6 @@ import { setFrameDirty } from "./file-pages.ts";
 import { NO_FRAME, PG_ANON } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { mapNewAnonymous, tryUserFrame, unmapFrame } from "./mapped-frame.ts";
-import { pagePolicy } from "./page-policy.ts";
 import { FAULT_MINOR, FAULT_OOM, NEEDS_MEMORY, type Verdict } from "./verdict.ts";
 import { VM_SHARED, VM_WRITE, type Vma } from "./vma.ts";
 
@@ -23,7 +22,7 @@ export function writeProtectedPage(kernel: Kernel, vma: Vma, page: Vpn, slot: Pt
   const frame = frameAt(kernel, slot);
   if (frame !== zeroFrame) {
     if (frames.has(frame, PG_ANON)) {
-      if (pagePolicy(kernel).mayReuse(frames, frame)) return reuse(kernel, vma, page, frame, slot);
+      if (kernel.personality.pages.mayReuse(frames, frame)) return reuse(kernel, vma, page, frame, slot);
     } else if ((vma.flags & (VM_SHARED | VM_WRITE)) === (VM_SHARED | VM_WRITE)) {
       return noticeWrite(kernel, vma, frame, slot);
     }
@@ -38,7 +37,7 @@ function reuse(kernel: Kernel, vma: Vma, page: Vpn, frame: Pfn, slot: PteSlot): 
   const { frames, counters } = kernel;
   frames.mapping.write(frame, vma.anonVma!.id);
   frames.index.write(frame, vma.indexAt(page));
-  frames.setFlag(frame, pagePolicy(kernel).newAnonymousFlags);
+  frames.setFlag(frame, kernel.personality.pages.newAnonymousFlags);
   widen(kernel, vma, slot);
   counters.reusedPages++;
   return FAULT_MINOR;

@@ -10,7 +10,6 @@ import type { FileObject } from "./file.ts";
 import { diskDone } from "./file-pages.ts";
 import { PG_DIRTY } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
-import { pagePolicy } from "./page-policy.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
 
 /** Writes the dirty pages of `[first, end)`; how many there were. Afterwards they are clean. */
@@ -46,7 +45,7 @@ function writePage(kernel: Kernel, file: FileObject, index: FileIndex, frame: Pf
  */
 function cleanEntries(kernel: Kernel, file: FileObject, index: FileIndex, frame: Pfn): void {
   const { tables, entries, tlbFlush } = kernel;
-  const policy = pagePolicy(kernel);
+  const policy = kernel.personality.pages;
   file.mappings.forEach(index, index + 1, (vma) => {
     if (!policy.noticesWrites(vma)) return true;
     const page = vma.start + (index - vma.fileIndex);

@@ -14,7 +14,6 @@ import type { FileObject } from "./file.ts";
 import { setFrameDirty } from "./file-pages.ts";
 import { PG_ANON, PG_REFERENCED, PG_SWAPBACKED } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
-import { pagePolicy } from "./page-policy.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
 import { Gather } from "./tlb/gather.ts";
 import { VM_SEQ_READ, type Vma } from "./vma.ts";
@@ -37,7 +36,7 @@ export function* unmapRegion(
   mm.notePeaks();
   for (const vma of vmas) yield* zapPages(kernel, gather, vma, vma.start, vma.end, "all");
   const top = ceiling === 0 || ceiling >= kernel.layout.taskEnd ? Number.POSITIVE_INFINITY : ceiling;
-  pagePolicy(kernel).freeTables(kernel, gather, mm, vmas, { floor, ceiling: top });
+  kernel.personality.pages.freeTables(kernel, gather, mm, vmas, { floor, ceiling: top });
   yield* gather.flush();
 }
 

@@ -8,6 +8,7 @@ import { munmap } from "../unmap.ts";
 import { VM_DONTCOPY, VM_DONTEXPAND, VM_IO, VM_RESERVED } from "../vma.ts";
 import { brk, madvise, mincore, mlockall, mprotect } from "./linux-2.6.11-calls.ts";
 import { mmap } from "./linux-2.6.11-map.ts";
+import { pages2611 } from "./linux-2.6.11-pages.ts";
 import { mremap } from "./linux-2.6.11-remap.ts";
 
 export const linux2611: Personality = {
@@ -22,6 +23,7 @@ export const linux2611: Personality = {
     const mm = below?.mm ?? above?.mm;
     return mm === undefined ? null : mergeVma(kernel, mm, below, range);
   },
+  pages: pages2611,
   calls: withoutFallocate(
     systemCalls({
       mmap,

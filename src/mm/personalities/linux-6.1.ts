@@ -12,6 +12,7 @@ import { msync } from "../sync.ts";
 import { systemCalls } from "../syscalls.ts";
 import { munmap } from "../unmap.ts";
 import { VM_SPECIAL } from "../vma.ts";
+import { pages61 } from "./linux-6.1-pages.ts";
 
 export const linux61: Personality = {
   name: "linux-6.1",
@@ -22,6 +23,7 @@ export const linux61: Personality = {
   dataLimit: "all",
   unmergeable: VM_SPECIAL,
   joinNew: expandInto,
+  pages: pages61,
   calls: systemCalls({
     mmap,
     munmap,

@@ -1,0 +1,25 @@
+/** What Linux 2.6.11 does with pages: a page that one entry maps is its owner's, and fork copies every entry. */
+import type { PagePolicy } from "../page-policy.ts";
+import { freePmdRanges } from "../tables/pmd-ranges.ts";
+import { VM_EXEC, VM_READ, VM_WRITE } from "../vma.ts";
+
+/**
+ * @models linux-2.6.11 mm/memory.c do_wp_page, copy_page_range, handle_mm_fault; mm/mremap.c move_one_page
+ * @models linux-2.6.11 mm/mmap.c free_pgtables
+ */
+export const pages2611: PagePolicy = {
+  firstTables: 1,
+  faultAroundPages: () => 1,
+  zeroPageFlags: 0,
+  newAnonymousFlags: 0,
+  readRights: VM_READ | VM_EXEC,
+  isOwn: (frames, frame) => frames.mapCount.read(frame) === 1,
+  mayReuse: (frames, frame) => frames.mapCount.read(frame) === 1,
+  noticesWrites: () => false,
+  mayMakeWritable: () => false,
+  copiesOnFork: () => true,
+  populateIntent: (vma) => ((vma.flags & VM_WRITE) !== 0 ? "write" : "read"),
+  sparesZeroPages: true,
+  moves: "entries",
+  freeTables: freePmdRanges,
+};

@@ -1,0 +1,33 @@
+/** What Linux 6.1 does with pages: exclusive anonymous pages, fault-around, whole tables moved by mremap. */
+import { PAGE_SIZE } from "../../base/units.ts";
+import { PTE_DIRTY, PTE_PROT_NONE, PTE_SOFT1 } from "../../hw/pte.ts";
+import { PG_ANON, PG_EXCLUSIVE } from "../frames.ts";
+import type { PagePolicy } from "../page-policy.ts";
+import { freeTablesPerArea } from "../tables/per-area.ts";
+import { VM_ACCESS, VM_PFNMAP, VM_SHARED, VM_WRITE, type Vma } from "../vma.ts";
+
+/**
+ * @models linux-6.1 mm/memory.c do_wp_page, vma_needs_copy, do_fault_around; mm/mprotect.c can_change_pte_writable
+ * @models linux-6.1 mm/mmap.c vma_wants_writenotify
+ */
+export const pages61: PagePolicy = {
+  firstTables: 2,
+  faultAroundPages: (tunables) => tunables.faultAroundBytes / PAGE_SIZE,
+  zeroPageFlags: PTE_SOFT1, // pte_special: no struct page is counted for it
+  newAnonymousFlags: PG_EXCLUSIVE,
+  readRights: VM_ACCESS,
+  isOwn: (frames, frame) => frames.has(frame, PG_EXCLUSIVE),
+  mayReuse: (frames, frame) => frames.has(frame, PG_EXCLUSIVE) || frames.refs.read(frame) === 1,
+  noticesWrites: (vma) => isSharedWritable(vma) && vma.file?.kind === "regular",
+  mayMakeWritable(frames, vma, frame, flags) {
+    if ((flags & PTE_PROT_NONE) !== 0 || (flags & PTE_DIRTY) === 0) return false;
+    return (vma.flags & VM_SHARED) !== 0 || frames.has(frame, PG_ANON | PG_EXCLUSIVE);
+  },
+  copiesOnFork: (vma) => vma.anonVma !== null || (vma.flags & VM_PFNMAP) !== 0,
+  populateIntent: (vma) => ((vma.flags & (VM_WRITE | VM_SHARED)) === VM_WRITE ? "write" : "read"),
+  sparesZeroPages: false,
+  moves: "tables",
+  freeTables: freeTablesPerArea,
+};
+
+const isSharedWritable = (vma: Vma): boolean => (vma.flags & (VM_WRITE | VM_SHARED)) === (VM_WRITE | VM_SHARED);
