@@ -78,7 +78,7 @@ struct world {
   /* Whether frame numbers can be read. */
   int frames;
   /* Names of the files in /proc/PID/smaps; empty: no such file. */
-  char names[FILES][32];
+  char names[FILES][48];
 };
 
 const char *place(const struct world *world, uint64_t address);

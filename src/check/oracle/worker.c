@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -286,10 +285,7 @@ static void operate(void) {
 static int fork_worker(void) {
   pid_t child = fork();
   int error = child < 0 ? errno : 0;
-  if (child == 0) {
-    self = (int)request.operands[0];
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-  }
+  if (child == 0) self = (int)request.operands[0];
   prepare();
   reply.result = child;
   reply.error = error;
