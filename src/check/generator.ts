@@ -86,10 +86,16 @@ class Generator {
     }));
     const operations: Operation[] = [];
     while (operations.length < shape.operations) {
-      if (rng.chance(shape.failures)) operations.push(this.operation("fail", [number(1 + rng.below(4))]));
+      if (rng.chance(shape.failures)) operations.push(this.operation("fail", this.failure()));
       operations.push(this.next());
     }
     return { name: `random-${this.seed}`, files, operations };
+  }
+
+  /** One of the first allocations: of a page or of a small object. */
+  private failure(): readonly Operand[] {
+    const { rng } = this;
+    return rng.chance(0.4) ? [number(1 + rng.below(4)), number(0)] : [number(0), number(1 + rng.below(8))];
   }
 
   private next(): Operation {

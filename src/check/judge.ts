@@ -68,14 +68,15 @@ class Judgement {
 
   private follow(operation: Operation, line: string, run: ProgramRun): void {
     const printed = line.split(" ").slice(3).join(" ");
-    if (this.failing && mayBeLess(operation, printed)) {
-      // What is left half done is the call's own business; the auditor goes on alone.
-      if (!failsWhole(operation)) this.model = undefined;
+    if (this.failing && /^(E[A-Z]+|OOM)/.test(printed)) {
+      // What a call leaves half done is its own business; the auditor goes on alone.
+      if (!changesAllOrNothing(operation)) this.model = undefined;
       return;
     }
+    if (this.failing && mayHaveDoneLess(operation, this.model)) this.model = undefined;
     const wrong = this.model?.step(operation, printed);
-    if (wrong !== undefined)
-      throw new Wrong({ what: `${formatOperation(operation)} | ${line}: ${wrong}`, state: describe(run.machine) });
+    if (wrong === undefined) return;
+    throw new Wrong({ what: `${formatOperation(operation)} | ${line}: ${wrong}`, state: describe(run.machine) });
   }
 
   end(dump: readonly string[]): Failure | undefined {
@@ -99,13 +100,8 @@ function requireLaws(operation: Operation, line: string, run: ProgramRun): void 
   });
 }
 
-/** Whether an operation that lacked memory may have done less than it should. */
-function mayBeLess(operation: Operation, printed: string): boolean {
-  return /^(E[A-Z]+|OOM)/.test(printed) || !leavesNothingOut.has(operation.name);
-}
-
-/** These either succeed as a whole or say that they did not. */
-const leavesNothingOut: ReadonlySet<string> = new Set([
+/** These change nothing that a program sees when they fail. */
+const failWhole: ReadonlySet<string> = new Set([
   "r",
   "w",
   "x",
@@ -114,9 +110,31 @@ const leavesNothingOut: ReadonlySet<string> = new Set([
   "exit",
   "stat",
   "fread",
+  "fwrite",
+  "brk",
   "mincore",
   "msync",
 ]);
+const MAP_FIXED = 0x10;
+/** MREMAP_FIXED and MREMAP_DONTUNMAP: what was at the target is gone before the move is tried. */
+const MREMAP_TO = 6;
 
-/** These change nothing that a program sees when they fail. */
-const failsWhole = ({ name }: Operation): boolean => leavesNothingOut.has(name);
+/** Whether a failed operation has left everything as it was. Mapping to a fixed place removes first what was there. */
+function changesAllOrNothing({ name, operands }: Operation): boolean {
+  if (name === "mmap") return (operands[3]!.value & MAP_FIXED) === 0;
+  if (name === "mremap") return (operands[3]!.value & MREMAP_TO) === 0;
+  return failWhole.has(name);
+}
+
+/**
+ * Locking and populating go on where memory is short, and say nothing; mremap leaves the old place mapped, and empty, if
+ * it cannot split the area there.
+ */
+const quietlyLess: ReadonlySet<string> = new Set(["mlock", "mlock2", "mlockall", "madvise", "rfp", "falloc", "mremap"]);
+/** MAP_LOCKED and MAP_POPULATE. */
+const MAP_PRESENT = 0xa000;
+
+function mayHaveDoneLess({ name, operands }: Operation, model: FlatModel | undefined): boolean {
+  if (name === "mmap" && (operands[3]!.value & MAP_PRESENT) !== 0) return true;
+  return quietlyLess.has(name) || (model?.hasLocks ?? false);
+}

@@ -8,7 +8,8 @@
  *     P munmap ADDR LENGTH | P mprotect ADDR LENGTH PROT | P mremap ADDR OLD NEW FLAGS [NEWADDR]
  *     P r ADDR | P w ADDR VALUE | P x ADDR  load, store or execute one byte
  *     P fork Q | P exit | P stat ...
- *     P fail N                              the Nth allocation of the next operation fails (only on the model)
+ *     P fail N [M]                          the next operation's Nth allocation of a page fails, and its Mth of a small
+ *                                           object (only on the model; 0: none)
  *     end
  *
  * An address is hexadecimal: an offset in the window, `B` and an offset from the break, `@` and an absolute address,
@@ -77,7 +78,7 @@ const grammar = {
   exit: "",
   rlimit: "nn",
   stat: "",
-  fail: "n",
+  fail: "n?n",
 } as const satisfies Record<string, string>;
 
 export type OperationName = keyof typeof grammar;

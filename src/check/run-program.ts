@@ -39,8 +39,8 @@ export class ProgramRun {
   /** By the program's number: the process, or null once it is gone. */
   readonly processes: (Process | null)[] = [];
   private readonly baseTablesKib: number;
-  /** Which allocation of the next operation fails; 0: none. */
-  private failing = 0;
+  /** The operation before said that allocations of this one fail. */
+  private failing: Operation | undefined;
 
   constructor(machine: Machine, program: Program) {
     this.machine = machine;
@@ -65,10 +65,12 @@ export class ProgramRun {
 
   /** What an operation prints after its name. */
   operate(operation: Operation): string {
-    if (this.failing === 0) return this.operateNormally(operation);
+    if (this.failing === undefined) return this.operateNormally(operation);
     const { allocator } = this.machine.kernel;
-    allocator.failAt(this.failing);
-    this.failing = 0;
+    const [page, object] = this.failing.operands;
+    if (page!.value > 0) allocator.failAt(page!.value);
+    allocator.failObjectAt(object!.value);
+    this.failing = undefined;
     const printed = this.operateNormally(operation);
     allocator.neverFail();
     return printed;
@@ -83,7 +85,7 @@ export class ProgramRun {
       case "fork":
         return this.fork(process, operation.operands[0]!.value);
       case "fail":
-        this.failing = operation.operands[0]!.value;
+        this.failing = operation;
         return " ok";
       case "exit":
         this.machine.exit(process, 0);

@@ -96,6 +96,15 @@ export class FlatModel {
     return this.processes[process]?.pages.get(page)?.mayBeFreed ?? false;
   }
 
+  /** Whether some process has locked pages, or will. */
+  get hasLocks(): boolean {
+    return this.processes.some(
+      (process) =>
+        process !== undefined &&
+        (process.lockFuture !== "no" || [...process.pages.values()].some(({ locked }) => locked)),
+    );
+  }
+
   private fork(parent: FlatProcess, number: number, result: Result): Verdict {
     const printed = textOf(result);
     if (this.processes[number] !== undefined) return expectText(printed, "badid");
