@@ -3,22 +3,37 @@
  * path, which spares a generator when nobody contends:
  *
  *     if (!lock.tryAcquire(task)) yield* lock.acquire(task);
+ *
+ * While a task is interleaved with others `tryAcquire` declines, so that the path comes to `acquire`, and the scheduler
+ * to a place where others may run. A kernel that really only tries calls `attempt`, which says whether the lock is had.
  */
 import { bug } from "../base/errors.ts";
-import type { Path, Wait } from "./path.ts";
+import type { Path, Wait, Waiting } from "./path.ts";
+import { point } from "./path.ts";
 import type { Task } from "./task.ts";
+import type { Touch } from "./watch.ts";
 
 export interface Lock {
   readonly name: string;
+  /** What all locks of its kind are called: orders hold between kinds. */
+  readonly family: string;
+  /** What it protects, if that is more than what only its holders reach: a step of a holder touches it. */
+  readonly guards?: object;
 }
 
-/** A lock with one owner: a spinlock or a mutex, by its name and use. */
+/** "mmap_sem of 12" is of the family "mmap_sem". */
+const familyOf = (name: string): string => name.split(" of ")[0]!;
+
+/** A sleeping lock with one owner. */
 export class Mutex implements Lock, Wait {
   readonly name: string;
+  readonly family: string;
+  readonly how: Waiting = "sleep";
   owner: Task | undefined;
 
   constructor(name: string) {
     this.name = name;
+    this.family = familyOf(name);
   }
 
   get on(): string {
@@ -30,17 +45,27 @@ export class Mutex implements Lock, Wait {
   }
 
   tryAcquire(task: Task): boolean {
+    if (this.owner !== undefined || task.watch !== null) return false;
+    this.take(task);
+    return true;
+  }
+
+  /** Takes the lock if it is free; whether it was. */
+  attempt(task: Task): boolean {
+    task.watch?.touch(this, "write");
     if (this.owner !== undefined) return false;
-    this.owner = task;
-    task.held.push(this);
+    this.take(task);
+    task.watch?.acquired(task, this, "tried");
     return true;
   }
 
   *acquire(task: Task): Path<void> {
-    while (!this.tryAcquire(task)) {
+    do {
       if (this.owner === task) bug(`${task.name} takes ${this.name} twice`);
       yield this;
-    }
+    } while (this.owner !== undefined);
+    this.take(task);
+    task.watch?.acquired(task, this, "waited");
   }
 
   release(task: Task): void {
@@ -48,51 +73,85 @@ export class Mutex implements Lock, Wait {
     this.owner = undefined;
     drop(task, this);
   }
+
+  protected take(task: Task): void {
+    this.owner = task;
+    task.held.push(this);
+  }
 }
 
-/** Many readers or one writer (mmap_sem). */
+/** A lock whose owner may not sleep nor be preempted, and that others wait for without leaving their CPUs. */
+export class SpinLock extends Mutex {
+  override readonly how: Waiting = "spin";
+  readonly guards?: object;
+
+  /** `guards`: see Lock. */
+  constructor(name: string, guards?: object) {
+    super(name);
+    if (guards !== undefined) this.guards = guards;
+  }
+
+  override release(task: Task): void {
+    super.release(task);
+    task.preemptCount--;
+  }
+
+  protected override take(task: Task): void {
+    super.take(task);
+    task.preemptCount++;
+  }
+}
+
+interface Waiter {
+  readonly task: Task;
+  readonly for: "read" | "write";
+}
+
+/** Many readers or one writer (mmap_sem). Who waits is served in turn: a reader waits behind a writer that waits. */
 export class RwSemaphore implements Lock {
   readonly name: string;
+  readonly family: string;
   private writer: Task | undefined;
   /** Few at a time: an array is cheaper than a set. */
   private readonly readers: Task[] = [];
-  private readonly forRead: Wait;
-  private readonly forWrite: Wait;
+  private readonly queue: Waiter[] = [];
+  private readonly arriving: Wait;
 
   constructor(name: string) {
     this.name = name;
-    this.forRead = { on: `${name} for read`, ready: () => this.writer === undefined };
-    this.forWrite = { on: `${name} for write`, ready: () => this.writer === undefined && this.readers.length === 0 };
+    this.family = familyOf(name);
+    this.arriving = point(name);
   }
 
   tryRead(task: Task): boolean {
-    if (this.writer !== undefined) return false;
-    if (this.readers.includes(task)) bug(`${task.name} takes ${this.name} for read twice`);
-    this.readers.push(task);
-    task.held.push(this);
+    if (this.writer !== undefined || this.queue.length > 0 || task.watch !== null) return false;
+    this.takeRead(task);
     return true;
   }
 
   tryWrite(task: Task): boolean {
-    if (!this.forWrite.ready()) return false;
-    this.writer = task;
-    task.held.push(this);
+    if (this.writer !== undefined || this.readers.length > 0 || task.watch !== null) return false;
+    this.takeWrite(task);
     return true;
   }
 
   *read(task: Task): Path<void> {
-    while (!this.tryRead(task)) {
-      if (this.writer === task) bug(`${task.name} takes ${this.name} for read while it writes`);
-      yield this.forRead;
-    }
+    if (task.watch !== null) yield this.arriving;
+    if (this.writer === task) bug(`${task.name} takes ${this.name} for read while it writes`);
+    const waiter: Waiter = { task, for: "read" };
+    if (!this.isTurnOf(waiter)) yield* this.wait(waiter);
+    this.takeRead(task);
+    task.watch?.acquired(task, this, "waited");
   }
 
   *write(task: Task): Path<void> {
-    while (!this.tryWrite(task)) {
-      if (this.writer === task || this.readers.includes(task))
-        bug(`${task.name} takes ${this.name} for write while it holds it`);
-      yield this.forWrite;
-    }
+    if (task.watch !== null) yield this.arriving;
+    if (this.writer === task || this.readers.includes(task))
+      bug(`${task.name} takes ${this.name} for write while it holds it`);
+    const waiter: Waiter = { task, for: "write" };
+    if (!this.isTurnOf(waiter)) yield* this.wait(waiter);
+    this.takeWrite(task);
+    task.watch?.acquired(task, this, "waited");
   }
 
   releaseRead(task: Task): void {
@@ -100,7 +159,7 @@ export class RwSemaphore implements Lock {
     if (at < 0) bug(`${task.name} does not read-hold ${this.name}`);
     if (at === this.readers.length - 1) this.readers.pop();
     else this.readers.splice(at, 1);
-    drop(task, this);
+    drop(task, this, "read");
   }
 
   releaseWrite(task: Task): void {
@@ -108,11 +167,51 @@ export class RwSemaphore implements Lock {
     this.writer = undefined;
     drop(task, this);
   }
+
+  private takeRead(task: Task): void {
+    if (this.readers.includes(task)) bug(`${task.name} takes ${this.name} for read twice`);
+    this.readers.push(task);
+    task.held.push(this);
+    task.watch?.touch(this, "read");
+  }
+
+  private takeWrite(task: Task): void {
+    this.writer = task;
+    task.held.push(this);
+    task.watch?.touch(this, "write");
+  }
+
+  /** Waits in the queue until it is the waiter's turn. */
+  private *wait(waiter: Waiter): Path<void> {
+    const { name, queue } = this;
+    waiter.task.watch?.touch(this, "write");
+    queue.push(waiter);
+    yield {
+      get on() {
+        return `${name} for ${waiter.for}`;
+      },
+      ready: () => this.isTurnOf(waiter),
+    };
+    queue.splice(queue.indexOf(waiter), 1);
+    waiter.task.watch?.touch(this, "write");
+  }
+
+  /** Whether those who hold it and those who came before let the waiter in. */
+  private isTurnOf(waiter: Waiter): boolean {
+    if (this.writer !== undefined) return false;
+    const before = this.queue.indexOf(waiter);
+    const earlier = before < 0 ? this.queue : this.queue.slice(0, before);
+    if (waiter.for === "write") return this.readers.length === 0 && earlier.length === 0;
+    return earlier.every((other) => other.for === "read");
+  }
 }
 
-function drop(task: Task, lock: Lock): void {
+function drop(task: Task, lock: Lock, how: Touch = "write"): void {
   const { held } = task;
   const at = held.lastIndexOf(lock);
   if (at === held.length - 1) held.pop();
   else held.splice(at, 1);
+  if (task.watch === null) return;
+  task.watch.touch(lock, how);
+  task.watch.released(task, lock);
 }
