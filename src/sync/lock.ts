@@ -14,11 +14,12 @@ import type { Task } from "./task.ts";
 import type { Touch } from "./watch.ts";
 
 export interface Lock {
+  /** No two locks of a machine share a name. */
   readonly name: string;
   /** What all locks of its kind are called: orders hold between kinds. */
   readonly family: string;
   /** What it protects, if that is more than what only its holders reach: a step of a holder touches it. */
-  readonly guards?: object;
+  readonly guards?: string;
 }
 
 /** "mmap_sem of 12" is of the family "mmap_sem". */
@@ -52,7 +53,7 @@ export class Mutex implements Lock, Wait {
 
   /** Takes the lock if it is free; whether it was. */
   attempt(task: Task): boolean {
-    task.watch?.touch(this, "write");
+    task.watch?.touch(this.name, "write");
     if (this.owner !== undefined) return false;
     this.take(task);
     task.watch?.acquired(task, this, "tried");
@@ -83,10 +84,10 @@ export class Mutex implements Lock, Wait {
 /** A lock whose owner may not sleep nor be preempted, and that others wait for without leaving their CPUs. */
 export class SpinLock extends Mutex {
   override readonly how: Waiting = "spin";
-  readonly guards?: object;
+  readonly guards?: string;
 
   /** `guards`: see Lock. */
-  constructor(name: string, guards?: object) {
+  constructor(name: string, guards?: string) {
     super(name);
     if (guards !== undefined) this.guards = guards;
   }
@@ -172,19 +173,19 @@ export class RwSemaphore implements Lock {
     if (this.readers.includes(task)) bug(`${task.name} takes ${this.name} for read twice`);
     this.readers.push(task);
     task.held.push(this);
-    task.watch?.touch(this, "read");
+    task.watch?.touch(this.name, "read");
   }
 
   private takeWrite(task: Task): void {
     this.writer = task;
     task.held.push(this);
-    task.watch?.touch(this, "write");
+    task.watch?.touch(this.name, "write");
   }
 
   /** Waits in the queue until it is the waiter's turn. */
   private *wait(waiter: Waiter): Path<void> {
     const { name, queue } = this;
-    waiter.task.watch?.touch(this, "write");
+    waiter.task.watch?.touch(this.name, "write");
     queue.push(waiter);
     yield {
       get on() {
@@ -193,7 +194,7 @@ export class RwSemaphore implements Lock {
       ready: () => this.isTurnOf(waiter),
     };
     queue.splice(queue.indexOf(waiter), 1);
-    waiter.task.watch?.touch(this, "write");
+    waiter.task.watch?.touch(this.name, "write");
   }
 
   /** Whether those who hold it and those who came before let the waiter in. */
@@ -212,6 +213,6 @@ function drop(task: Task, lock: Lock, how: Touch = "write"): void {
   if (at === held.length - 1) held.pop();
   else held.splice(at, 1);
   if (task.watch === null) return;
-  task.watch.touch(lock, how);
+  task.watch.touch(lock.name, how);
   task.watch.released(task, lock);
 }

@@ -12,8 +12,8 @@ export type Touch = "read" | "write";
 export type Taking = "waited" | "tried";
 
 export interface Watch {
-  /** The running step looks at or changes `object`, whose state other CPUs may change. */
-  touch(object: object, how: Touch): void;
+  /** The running step looks at or changes what goes by this name, and whose state other CPUs may change. */
+  touch(what: string, how: Touch): void;
   acquired(task: Task, lock: Lock, how: Taking): void;
   released(task: Task, lock: Lock): void;
 }
