@@ -13,7 +13,15 @@ import {
   settleDesign,
 } from "./design.ts";
 
-const base: Design = { reverseMap: "object-anon", tlbFlush: "per-range", nonlinear: "emulated" };
+const base: Design = {
+  pageTablePlacement: "lowmem",
+  pageTableAccess: "direct",
+  pageTableCache: "none",
+  kmap: "global",
+  reverseMap: "object-anon",
+  tlbFlush: "per-range",
+  nonlinear: "emulated",
+};
 
 test("every question is one, and every option is a sentence", () => {
   for (const axis of axisNames) {
@@ -83,7 +91,7 @@ describe("rules", () => {
   });
 
   test("a rule without a way out makes the cell illegal", () => {
-    const wanted: Design = { reverseMap: "none", tlbFlush: "per-page", nonlinear: "unsupported" };
+    const wanted: Design = { ...base, reverseMap: "none", tlbFlush: "per-page", nonlinear: "unsupported" };
     expect(settleDesign(wanted, new Set(), rules)).toEqual({
       illegal: "reverseMap=none with tlbFlush=per-page: nobody knows the pages",
     });

@@ -6,6 +6,7 @@
 import { z } from "zod";
 import { UsageError } from "./base/errors.ts";
 import { didYouMean } from "./base/nearest.ts";
+import { type PagingFormatName, pagingFormats } from "./hw/paging-format.ts";
 
 interface Axis {
   readonly question: string;
@@ -20,6 +21,37 @@ export const designSpace = {
       "pte-chain-e": "A chain of entries for each frame, packed by cache lines, as in 2.6.0.",
       "object-anon":
         "Through the areas that may map it: the file's, or those of an anon_vma, as in 2.6.7 and ever since.",
+    },
+  },
+  pageTablePlacement: {
+    question: "Which zone do the tables of user mappings come from, those whose entries map pages?",
+    options: {
+      lowmem: "Always addressable, and soon exhausted: as every kernel without CONFIG_HIGHPTE.",
+      highmem:
+        "Plentiful, but each table must be opened to be read: as 2.5.5-highpte and ever since with CONFIG_HIGHPTE.",
+    },
+  },
+  pageTableAccess: {
+    question: "How does the kernel get at a page table?",
+    options: {
+      direct: "It has them always mapped: tables in lowmem only.",
+      "kmap-atomic": "By a slot of the CPU's own, held without sleeping, as 2.5.5-highpte.",
+      "kmap-blocking": "By windows of pools for page tables, which may have to be waited for, as 2.4-aa.",
+    },
+  },
+  pageTableCache: {
+    question: "What becomes of a page table that is freed?",
+    options: {
+      none: "It goes back to the zone, and the next one is zeroed anew.",
+      quicklists: "Each CPU keeps lists of zeroed tables, as 2.4.",
+      "per-cpu-pages": "Each CPU keeps a list of single frames for all purposes, as 2.5.45 and ever since.",
+    },
+  },
+  kmap: {
+    question: "Whose are the windows through which highmem is read and written while sleeping?",
+    options: {
+      global: "Everybody's: one pool, and one flush of all CPUs each time that it is used up, as 2.4 and ever since.",
+      "per-task": "Each task's: no global flush, but a page table and an index for each, as proposed in 2002.",
     },
   },
   tlbFlush: {
@@ -57,8 +89,45 @@ export interface Rule {
   readonly instead?: Partial<Design>;
 }
 
-/** Every illegal combination. The axes that exist so far are independent of one another. */
-export const designRules: readonly Rule[] = [];
+/** Every illegal combination. */
+export const designRules: readonly Rule[] = [
+  {
+    when: { pageTablePlacement: "highmem", pageTableAccess: "direct" },
+    reason: "the kernel has no address for a table in highmem until it makes a window on it",
+    instead: { pageTableAccess: "kmap-atomic" },
+  },
+  {
+    when: { pageTablePlacement: "lowmem", pageTableAccess: "kmap-atomic" },
+    reason: "tables in lowmem are always mapped: there is nothing to make a window for",
+    instead: { pageTableAccess: "direct" },
+  },
+  {
+    when: { pageTablePlacement: "lowmem", pageTableAccess: "kmap-blocking" },
+    reason: "tables in lowmem are always mapped: there is nothing to make a window for",
+    instead: { pageTableAccess: "direct" },
+  },
+  {
+    when: { pageTablePlacement: "highmem", pageTableCache: "quicklists" },
+    reason: "quicklists are linked through the first word of the tables, which nobody can read in highmem",
+    instead: { pageTableCache: "none" },
+  },
+];
+
+const allMapped = "a 64-bit kernel has all memory mapped: there is no highmem";
+
+/** Illegal on a machine whose kernel has all memory mapped. */
+const rulesWithoutHighmem: readonly Rule[] = [
+  {
+    when: { pageTablePlacement: "highmem" },
+    reason: allMapped,
+    instead: { pageTablePlacement: "lowmem", pageTableAccess: "direct" },
+  },
+  { when: { kmap: "per-task" }, reason: allMapped, instead: { kmap: "global" } },
+];
+
+/** The rules that hold with a paging format. */
+export const rulesWith = (paging: PagingFormatName): readonly Rule[] =>
+  pagingFormats[paging].vaddrBits === 32 ? designRules : [...rulesWithoutHighmem, ...designRules];
 
 /** An option that a rule moved. */
 export interface Move {
@@ -92,7 +161,11 @@ export function settleDesign(design: Design, asked: ReadonlySet<AxisName>, rules
 }
 
 /** The options that a person named, over those of `base`. An unknown word or an illegal combination is a UsageError. */
-export function parseDesign(chosen: Readonly<Record<string, unknown>>, base: Design): Design {
+export function parseDesign(
+  chosen: Readonly<Record<string, unknown>>,
+  base: Design,
+  rules: readonly Rule[] = designRules,
+): Design {
   const asked = new Set<AxisName>();
   const design: Record<AxisName, string> = { ...base };
   for (const [axis, option] of Object.entries(chosen)) {
@@ -100,7 +173,7 @@ export function parseDesign(chosen: Readonly<Record<string, unknown>>, base: Des
     design[axis] = requireOption(axis, option);
     asked.add(axis);
   }
-  const settled = settleDesign(design as Design, asked);
+  const settled = settleDesign(design as Design, asked, rules);
   if (settled.illegal !== undefined) throw new UsageError(`illegal design: ${settled.illegal}`);
   return settled.design;
 }

@@ -26,6 +26,7 @@ import { Files, type OpenFile } from "./mm/file.ts";
 import { writeFile } from "./mm/file-io.ts";
 import { forkSpace } from "./mm/fork.ts";
 import { Frames, NO_FRAME, PG_RESERVED } from "./mm/frames.ts";
+import { wireHighmem } from "./mm/highmem.ts";
 import type { Kernel } from "./mm/kernel.ts";
 import { addressLayout } from "./mm/layout.ts";
 import { Limits } from "./mm/limits.ts";
@@ -45,6 +46,7 @@ import { isRepaired, type Verdict } from "./mm/verdict.ts";
 import { OWNER_BOOT } from "./mm/zone.ts";
 import type { MachineSpec } from "./presets.ts";
 import { type Path, runToCompletion } from "./sync/path.ts";
+import { Current } from "./sync/task.ts";
 
 /** An access succeeded. Otherwise its outcome is the verdict on its fault: FAULT_OOM, SEGV_MAPERR and so on. */
 export const DONE = 0;
@@ -163,6 +165,7 @@ export class Machine {
 
   /** The thread's CPU runs in its address space from now on. */
   switchTo(thread: Thread): void {
+    this.kernel.current.task = thread;
     this.kernel.tlbFlush.here = thread.cpu;
     switchSpace(this.kernel, this.kernel.cpus[thread.cpu]!, thread.mm);
   }
@@ -181,7 +184,10 @@ export class Machine {
 
   private end(process: Process, state: ProcessState, status: number): void {
     const thread = process.threads[0];
-    if (thread !== undefined) this.kernel.tlbFlush.here = thread.cpu;
+    if (thread !== undefined) {
+      this.kernel.current.task = thread;
+      this.kernel.tlbFlush.here = thread.cpu;
+    }
     runToCompletion(exitProcess(this.kernel, process, state, status));
   }
 }
@@ -215,14 +221,29 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
   const slabs = new Slabs(allocator, footprint.objects, packing);
   const counters = new Counters();
   const events = new Events();
+  const current = new Current();
   const spaces = new Set<AddressSpace>();
   const files = new Files(slabs.treeNodes);
   const anonVmas = anonVmaRules[personality.anonVmas](slabs);
   const layout = addressLayout(format, userBytes(geometry), tunables.stackLimitBytes ?? 0);
 
-  const tlbFlush = tlbFlushes[design.tlbFlush]({ cpus, counters, events }, tunables);
+  const tlbFlush = tlbFlushes[design.tlbFlush]({ cpus, counters, events, current }, tunables);
+  const highmem = wireHighmem(
+    {
+      memory,
+      entries,
+      allocator,
+      counters,
+      tlbFlush,
+      cpus: cpus.length,
+      highmemFrom: boot.lowmemEnd,
+      frames: boot.frames,
+      invalidates: tunables.kmapInvalidates,
+      kmapSlots: tunables.kmapSlots,
+    },
+    design,
+  );
   const tables = new PageTables({
-    memory,
     format,
     entries,
     frames,
@@ -231,6 +252,10 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     events,
     tlbFlush,
     userTopEntries: Math.ceil(layout.taskEnd / format.entrySpan(format.levels)),
+    cpus: cpus.length,
+    highmemFrom: boot.lowmemEnd,
+    access: highmem.access,
+    cache: highmem.cache,
   });
   const chains = { lineBytes: geometry.cacheLineBytes, pointerBytes: wordBytes, slotBytes: wordBytes };
   const world = { frames, entries, tables, files, anonVmas, spaces };
@@ -243,6 +268,9 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     frames,
     allocator,
     slabs,
+    atomicMaps: highmem.atomicMaps,
+    kmap: highmem.kmap,
+    contents: highmem.contents,
     zeroFrame: zeroFrameOf(allocator, memory),
     tables,
     reverseMap: reverseMaps[design.reverseMap]({ ...world, slabs, chains }),
@@ -263,6 +291,7 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     personality,
     tunables,
     layout,
+    current,
     counters,
     events,
   };

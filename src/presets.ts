@@ -5,7 +5,7 @@
 import { z } from "zod";
 import { UsageError } from "./base/errors.ts";
 import { didYouMean } from "./base/nearest.ts";
-import { type AxisName, axisNames, type Design, designSchema, parseDesign } from "./design.ts";
+import { type AxisName, axisNames, type Design, designSchema, parseDesign, rulesWith } from "./design.ts";
 import { type Geometry, type GeometryInput, geometrySchema, parseGeometry } from "./geometry.ts";
 import { type PersonalityName, personalities } from "./mm/personality.ts";
 import { parseRecord } from "./size-schema.ts";
@@ -28,25 +28,63 @@ export interface KernelPreset {
   readonly tunables: TunablesInput;
 }
 
+/** Page tables as they are wherever nobody says otherwise. */
+const lowTables = {
+  pageTablePlacement: "lowmem",
+  pageTableAccess: "direct",
+  pageTableCache: "none",
+  kmap: "global",
+} as const;
+
+/** CONFIG_HIGHPTE. */
+const highTables = { pageTablePlacement: "highmem", pageTableAccess: "kmap-atomic" } as const;
+
+const tunables2611 = {
+  watermarks: "linux-2.6",
+  maxMapCount: 65_536,
+  faultAroundBytes: "4K",
+  lockedLimitBytes: "32K",
+  mmapMinAddr: 0,
+  adminReserveBytes: 0,
+  userReserveBytes: 0,
+} as const satisfies TunablesInput;
+
 export const kernelPresets = {
+  "linux-2.5.5-highpte": {
+    summary:
+      "February 2002: the simpler highpte design, page tables in highmem through kmap_atomic; no reverse map yet.",
+    personality: "linux-2.6.11",
+    design: {
+      ...lowTables,
+      ...highTables,
+      reverseMap: "none",
+      tlbFlush: "whole-mm",
+      nonlinear: "unsupported",
+    },
+    tunables: { ...tunables2611, watermarks: "linux-2.4", buddyOrders: 10, maxMapCount: 65_536 },
+  },
   "linux-2.6.11": {
     summary: "March 2005: anon_vmas, areas placed bottom-up, whole address spaces flushed; the end of the 32-bit era.",
     personality: "linux-2.6.11",
-    design: { reverseMap: "object-anon", tlbFlush: "whole-mm", nonlinear: "unsupported" },
-    tunables: {
-      watermarks: "linux-2.6",
-      maxMapCount: 65_536,
-      faultAroundBytes: "4K",
-      lockedLimitBytes: "32K",
-      mmapMinAddr: 0,
-      adminReserveBytes: 0,
-      userReserveBytes: 0,
+    design: { ...lowTables, reverseMap: "object-anon", tlbFlush: "whole-mm", nonlinear: "unsupported" },
+    tunables: tunables2611,
+  },
+  "linux-2.6.11-highpte": {
+    summary: "The same with CONFIG_HIGHPTE.",
+    personality: "linux-2.6.11",
+    design: {
+      ...lowTables,
+      ...highTables,
+      reverseMap: "object-anon",
+      tlbFlush: "whole-mm",
+      nonlinear: "unsupported",
     },
+    tunables: tunables2611,
   },
   "linux-6.1": {
-    summary: 'December 2022, in wide use: what "today" means here.',
+    summary: 'December 2022, in wide use: what "today" means here; page tables in highmem where there is any.',
     personality: "linux-6.1",
-    design: { reverseMap: "object-anon", tlbFlush: "per-range", nonlinear: "emulated" },
+    design: { ...lowTables, ...highTables, reverseMap: "object-anon", tlbFlush: "per-range", nonlinear: "emulated" },
     tunables: {},
   },
 } as const satisfies Readonly<Record<string, KernelPreset>>;
@@ -160,9 +198,10 @@ function presetOf<T>(kind: string, presets: Readonly<Record<string, T>>, name: s
 export function specOf(machine: string, kernel?: string, settings: readonly string[] = [], seed = 0): MachineSpec {
   const preset = machinePreset(machine);
   const { personality, design, tunables } = kernelPreset(kernel ?? preset.kernel);
+  const geometry = parseGeometry(preset.geometry);
   const spec: MachineSpec = {
-    geometry: parseGeometry(preset.geometry),
-    design,
+    geometry,
+    design: parseDesign({}, design, rulesWith(geometry.paging)),
     tunables: parseRecord(tunablesSchema, "tunables", tunables),
     kernel: personality,
     seed,
@@ -186,9 +225,10 @@ export function applySettings(spec: MachineSpec, settings: readonly string[]): M
     else if (record === "" && key === "seed") seed = parseRecord(seedSchema, "setting", { seed: value }).seed;
     else design[key] = value;
   }
+  const sizes = parseGeometry({ ...spec.geometry, ...geometry });
   return {
-    geometry: parseGeometry({ ...spec.geometry, ...geometry }),
-    design: parseDesign(design, spec.design),
+    geometry: sizes,
+    design: parseDesign(design, spec.design, rulesWith(sizes.paging)),
     tunables: parseRecord(tunablesSchema, "tunables", { ...spec.tunables, ...tunables }),
     kernel: spec.kernel,
     seed,

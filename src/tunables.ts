@@ -52,6 +52,17 @@ export const tunablesSchema = z.strictObject({
     .refine((bytes) => bytes % PAGE_SIZE === 0, "a whole number of pages")
     .default(65_536)
     .describe("vm.mmap_min_addr: the lowest address that a program may map"),
+  kmapSlots: z
+    .int()
+    .min(1)
+    .max(65_536)
+    .nullable()
+    .default(null)
+    .describe("LAST_PKMAP: slots of each pool of kmap; null: what one page table maps, 1024 or (PAE) 512"),
+  kmapInvalidates: z
+    .enum(["always", "when-changed"])
+    .default("always")
+    .describe("INVLPG of a kmap_atomic slot: always, or (RHEL3) only when its entry says something else"),
   singlePageFlushCeiling: z
     .int()
     .min(0)

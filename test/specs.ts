@@ -1,7 +1,7 @@
 /** The machines that tests over the design space run on: derived from the design table, all of them or in pairs. */
 
 import { oracleSpec } from "../src/check/oracle-machine.ts";
-import { axisNames, type Design, optionsOf, settleDesign } from "../src/design.ts";
+import { axisNames, type Design, optionsOf, rulesWith, settleDesign } from "../src/design.ts";
 import { type PagingFormatName, pagingFormats } from "../src/hw/paging-format.ts";
 import { kernelPresets, type MachineSpec } from "../src/presets.ts";
 
@@ -16,13 +16,16 @@ const axes: Readonly<Record<string, readonly string[]>> = {
 
 const designOf = (cell: Cell): Design => Object.fromEntries(axisNames.map((axis) => [axis, cell[axis]])) as Design;
 
+const isLegal = (cell: Cell): boolean =>
+  settleDesign(designOf(cell), new Set(axisNames), rulesWith(cell.paging as PagingFormatName)).illegal === undefined;
+
 /** Every legal cell of the product. */
 export function allCells(): Cell[] {
   let cells: Cell[] = [{}];
   for (const [axis, options] of Object.entries(axes)) {
     cells = cells.flatMap((cell) => options.map((option) => ({ ...cell, [axis]: option })));
   }
-  return cells.filter((cell) => settleDesign(designOf(cell), new Set(axisNames)).illegal === undefined);
+  return cells.filter(isLegal);
 }
 
 /** Few legal cells, in which any two options of different axes that may meet do so: each next cell brings most new pairs. */

@@ -49,7 +49,7 @@ group("the state notation", () => {
       "        PTE  0x08000 -> frame A r--  ad  2 maps",
       "child   VMA  0x08000..0x08003 rw-p anon",
       "        PTE  0x08000 -> frame A r--  -d  2 maps",
-      "frame A  normal  refs 2  anon",
+      "frame A  highmem  refs 2  anon",
     ]);
   });
 
@@ -62,7 +62,7 @@ group("the state notation", () => {
       "parent  VMA  0x08000..0x08008 rw-p anon",
       "        PTE  0x08000..0x08003 -> frames A..3 rw-  ad  1 map",
       "        PTE  0x08004..0x08006 -> zero page r--  a-",
-      "frames A..3  normal  refs 1  anon  exclusive",
+      "frames A..3  highmem  refs 1  anon  exclusive",
     ]);
   });
 
@@ -74,7 +74,7 @@ group("the state notation", () => {
     expect(state()).toEqual([
       "parent  VMA  0x08000..0x08002 ---s data+4",
       "        PTE  0x08001 -> frame A ---  ad  1 map",
-      expect.stringMatching(/^frame A {2}normal {2}refs 2 {2}data\+5/),
+      expect.stringMatching(/^frame A {2}highmem {2}refs 2 {2}data\+5/),
     ]);
   });
 

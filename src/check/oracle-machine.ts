@@ -3,15 +3,17 @@
  * any program uses, and a kernel preset.
  */
 
-import type { Design } from "../design.ts";
+import { type Design, parseDesign, rulesWith } from "../design.ts";
 import { parseGeometry } from "../geometry.ts";
-import type { PagingFormatName } from "../hw/paging-format.ts";
+import { type PagingFormatName, pagingFormats } from "../hw/paging-format.ts";
 import { Machine } from "../machine.ts";
 import { kernelPreset, type MachineSpec } from "../presets.ts";
 import { parseRecord } from "../size-schema.ts";
 import { tunablesSchema } from "../tunables.ts";
 
 const MEMORY = "256M";
+/** Of which a 32-bit kernel has so much always mapped: the rest is highmem. */
+const LOWMEM = "96M";
 /** A small TLB of the time when each format came up: programs this short fill no other. */
 const tlbs = { i386: "p6", pae: "p6", "x86-64": "k8", "x86-64-la57": "icelake" } as const;
 
@@ -19,8 +21,14 @@ const tlbs = { i386: "p6", pae: "p6", "x86-64": "k8", "x86-64-la57": "icelake" }
 export function oracleSpec(paging: PagingFormatName, kernel: string, design: Partial<Design> = {}): MachineSpec {
   const preset = kernelPreset(kernel);
   return {
-    geometry: parseGeometry({ memoryBytes: MEMORY, paging, tlb: tlbs[paging], bootMemory: "none" }),
-    design: { ...preset.design, ...design },
+    geometry: parseGeometry({
+      memoryBytes: MEMORY,
+      paging,
+      tlb: tlbs[paging],
+      bootMemory: "none",
+      lowmemBytes: pagingFormats[paging].vaddrBits === 32 ? LOWMEM : null,
+    }),
+    design: parseDesign(design, preset.design, rulesWith(paging)),
     tunables: parseRecord(tunablesSchema, "tunables", preset.tunables),
     kernel: preset.personality,
     seed: 0,

@@ -4,7 +4,7 @@
  * request an error.
  */
 import { UsageError } from "../base/errors.ts";
-import { type AxisName, axisNames, type Design, requireOption, settleDesign } from "../design.ts";
+import { type AxisName, axisNames, type Design, requireOption, rulesWith, settleDesign } from "../design.ts";
 import { applySettings, type MachineSpec, specOf } from "../presets.ts";
 import { TraceDoesNotFit } from "./rebase.ts";
 import type { Report, Run } from "./report.ts";
@@ -63,7 +63,8 @@ function cellOf(base: MachineSpec, settings: readonly string[]): Cell {
     if (isAxis(key)) asked.set(key, requireOption(key, value));
     else others.push(setting);
   }
-  const settled = settleDesign({ ...base.design, ...Object.fromEntries(asked) } as Design, new Set(asked.keys()));
+  const wanted = { ...base.design, ...Object.fromEntries(asked) } as Design;
+  const settled = settleDesign(wanted, new Set(asked.keys()), rulesWith(base.geometry.paging));
   if (settled.illegal !== undefined) return { name, illegal: settled.illegal };
   const moved = settled.moves.map(({ axis, to }) => `${axis}=${to} (coupled)`);
   const whole = [name, ...moved].join(", ");

@@ -5,7 +5,8 @@
  * their marks it asks `reclaimer` to free memory and tries again; without one it fails with -ENOMEM.
  *
  * @models linux-2.6.11 mm/page_alloc.c __alloc_pages
- * @differs no per-CPU lists of single frames; no atomic requests, which may go below the marks
+ * @models linux-2.6.11 mm/page_alloc.c buffered_rmqueue, free_hot_cold_page
+ * @differs no atomic requests, which may go below the marks
  */
 import { ENOMEM } from "../base/errno.ts";
 import { bug } from "../base/errors.ts";
@@ -13,6 +14,7 @@ import type { Pfn } from "../base/units.ts";
 import type { Path } from "../sync/path.ts";
 import type { Frames } from "./frames.ts";
 import { NO_FRAME } from "./frames.ts";
+import { PerCpuPages } from "./per-cpu-pages.ts";
 import type { Mark, WatermarkPolicy } from "./watermarks.ts";
 import type { Owner, Zone } from "./zone.ts";
 import { ZONE_DMA, ZONE_DMA32, ZONE_HIGHMEM, ZONE_KINDS, ZONE_NORMAL } from "./zone.ts";
@@ -55,6 +57,7 @@ export class Allocator {
   private readonly policy: WatermarkPolicy;
   private readonly contents: FrameContents;
   private routes: readonly Route[] = [];
+  private readonly idleSources: (() => number)[] = [];
   private nextFailure = Number.POSITIVE_INFINITY;
   private failurePeriod = Number.POSITIVE_INFINITY;
   /** 0: none will fail. */
@@ -83,6 +86,7 @@ export class Allocator {
     const { zones, lowFloors, minFloors } = this.routes[want];
     let frame = this.take(zones, lowFloors, "low", order, owner);
     if (frame === NO_FRAME) frame = this.take(zones, minFloors, "min", order, owner);
+    if (frame === NO_FRAME && this.drain() > 0) frame = this.take(zones, minFloors, "min", order, owner);
     if (frame === NO_FRAME) this.failures++;
     return frame;
   }
@@ -108,7 +112,8 @@ export class Allocator {
     const { frames } = this;
     if (frames.refs.read(frame) > 1 || frames.mapCount.read(frame) !== 0) this.refuse(frame);
     const zone = this.zoneOf(frame);
-    zone.buddy.give(frame, order);
+    if (order === 0 && zone.perCpu !== null) zone.perCpu.give(frame);
+    else zone.buddy.give(frame, order);
     zone.account(frames.owner.read(frame), -(1 << order));
     frames.refs.write(frame, 0);
     frames.flags.write(frame, 0);
@@ -119,6 +124,24 @@ export class Allocator {
   /** Drops a reference to a single frame, and frees it if that was the last (Linux's put_page). */
   release(frame: Pfn): void {
     if (this.frames.dropReference(frame)) this.free(frame, 0);
+  }
+
+  /** The single frame is `owner`'s from now on. */
+  reassign(frame: Pfn, owner: Owner): void {
+    const zone = this.zoneOf(frame);
+    zone.account(this.frames.owner.read(frame), -1);
+    zone.account(owner, 1);
+    this.frames.owner.write(frame, owner);
+  }
+
+  /** Single frames go through lists of each CPU from now on. */
+  keepPerCpuLists(cpus: number, where: { readonly here: number }): void {
+    for (const zone of this.zones) zone.perCpu = new PerCpuPages(zone.buddy, zone.present, cpus, where);
+  }
+
+  /** `source` gives back what it keeps idle when memory is short, and says how many frames that was. */
+  drainWhenShort(source: () => number): void {
+    this.idleSources.push(source);
   }
 
   /** The zone that holds `frame`. */
@@ -181,7 +204,7 @@ export class Allocator {
       const zone = zones[at];
       if (zone.buddy.freePages - (1 << order) < floors[at]) continue;
       if (order > 0 && !this.policy.leavesBlocks(zone, order, mark)) continue;
-      const block = zone.buddy.take(order);
+      const block = order === 0 && zone.perCpu !== null ? zone.perCpu.take() : zone.buddy.take(order);
       if (block === NO_FRAME) continue;
       zone.account(owner, 1 << order);
       this.frames.owner.write(block, owner);
@@ -189,6 +212,14 @@ export class Allocator {
       return block;
     }
     return NO_FRAME;
+  }
+
+  /** Free frames that lie on lists go back to the buddy system: how many. */
+  private drain(): number {
+    let drained = 0;
+    for (const source of this.idleSources) drained += source();
+    for (const { perCpu } of this.zones) if (perCpu !== null) drained += perCpu.drain();
+    return drained;
   }
 
   private refuse(frame: Pfn): never {

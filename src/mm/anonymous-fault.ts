@@ -32,11 +32,11 @@ function mapZeroPage(kernel: Kernel, vma: Vma, page: Vpn, leaf: Pfn): Verdict {
 }
 
 function mapOwnPage(kernel: Kernel, vma: Vma, page: Vpn, leaf: Pfn): Verdict {
-  const { tables, entries, counters, memory, allocator } = kernel;
+  const { tables, entries, counters, contents, allocator } = kernel;
   if (anonVmaPrepare(kernel, vma) < 0) return FAULT_OOM;
   const frame = tryUserFrame(kernel);
   if (frame === NO_FRAME) return NEEDS_MEMORY;
-  memory.zero(frame);
+  contents.zero(frame);
   const table = tables.open(leaf);
   const index = tables.indexAt(page, LEAF);
   const mapped = mapNewAnonymous(kernel, vma, page, frame, entries.slotOf(table, index)) === 0;

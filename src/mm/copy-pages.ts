@@ -51,9 +51,11 @@ function* copyBelow(kernel: Kernel, copy: Copy, frame: Pfn, level: number, first
     if (source !== NO_TABLE) {
       const target = yield* tables.ensure(childMm, page, level - 1);
       if (target < 0) return target;
+      const wait = tables.room();
+      if (wait !== undefined) yield* wait;
       const result =
         level - 1 === LEAF
-          ? copyLeaf(kernel, copy, source, target, page, next)
+          ? yield* copyLocked(kernel, copy, source, target, page, next)
           : yield* copyBelow(kernel, copy, source, level - 1, page, next);
       if (result < 0) return result;
     }
@@ -62,10 +64,26 @@ function* copyBelow(kernel: Kernel, copy: Copy, frame: Pfn, level: number, first
   return 0;
 }
 
+/**
+ * Copies entries with both page_table_locks held, the child's first. It is the only place that takes two, and the child's
+ * is nobody else's yet.
+ */
+function* copyLocked(kernel: Kernel, copy: Copy, from: Pfn, to: Pfn, first: Vpn, end: Vpn): Path<number> {
+  const { task } = kernel.current;
+  const target = copy.child.mm.birthLock;
+  const source = copy.parent.mm.pageTableLock;
+  if (!target.tryAcquire(task)) yield* target.acquire(task);
+  if (!source.tryAcquire(task)) yield* source.acquire(task);
+  const result = copyLeaf(kernel, copy, from, to, first, end);
+  source.release(task);
+  target.release(task);
+  return result;
+}
+
 /** Copies entries of one leaf table into another: 0, or -ENOMEM if the reverse map had no memory. */
 function copyLeaf(kernel: Kernel, { child, parent }: Copy, from: Pfn, to: Pfn, first: Vpn, end: Vpn): number {
   const { tables, entries, frames, reverseMap, zeroFrame, counters } = kernel;
-  const source = tables.open(from);
+  const source = tables.openSecond(from);
   const target = tables.open(to);
   const isCow = isCopyOnWrite(parent.flags);
   const dropped = (parent.flags & VM_SHARED) !== 0 ? PTE_ACCESSED | PTE_DIRTY : PTE_ACCESSED;
@@ -105,7 +123,7 @@ function copyLeaf(kernel: Kernel, { child, parent }: Copy, from: Pfn, to: Pfn, f
     copied++;
   }
   tables.close(target);
-  tables.close(source);
+  tables.closeSecond(source);
   counters.ptesCopied += copied;
   if (copied > 0) kernel.events.record(EVENT_COPY, parent.mm.id, first, copied, -1, 0, child.mm.id);
   return result;

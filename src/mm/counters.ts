@@ -51,6 +51,10 @@ export class Counters {
 
   /** Page tables allocated, all levels. */
   tablesAllocated = 0;
+  /** Frames filled with zeros to become page tables. */
+  tablesZeroed = 0;
+  /** Page tables taken from a quicklist, zeroed already. */
+  tablesReused = 0;
   /** Page tables freed, all levels. */
   tablesFreed = 0;
   /** Whole tables re-hung by mremap instead of their entries being moved. */
@@ -82,6 +86,16 @@ export class Counters {
   tlbShootdowns = 0;
   /** Times a gather of unmapped frames was flushed and its frames freed. */
   gatherFlushes = 0;
+
+  /** Flushes of the kernel's own translations, on every CPU: a round of a pool of windows. */
+  tlbFlushesKernel = 0;
+
+  // Windows on highmem.
+
+  /** Frames mapped by kmap_atomic: page tables in highmem, and user pages that are zeroed or copied. */
+  atomicMaps = 0;
+  /** Translations of kmap_atomic's slots dropped (INVLPG), on this CPU alone. */
+  atomicInvalidations = 0;
 
   // Processes.
 

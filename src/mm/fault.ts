@@ -24,6 +24,7 @@ import { waitForMemory } from "./mapped-frame.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
 import type { Process, Thread } from "./process.ts";
 import { expandStack } from "./stack.ts";
+import { lockTables, unlockTables } from "./table-lock.ts";
 import {
   ERROR_PRESENT,
   ERROR_WRITE,
@@ -31,6 +32,7 @@ import {
   FAULT_MINOR,
   FAULT_OOM,
   type Intent,
+  NEEDS_COPY,
   NEEDS_FILE,
   NEEDS_MEMORY,
   SEGV_ACCERR,
@@ -38,7 +40,7 @@ import {
   type Verdict,
 } from "./verdict.ts";
 import { VM_GROWSDOWN, VM_WRITE, type Vma } from "./vma.ts";
-import { writeProtectedPage } from "./write-fault.ts";
+import { copyInSteps, writeProtectedPage } from "./write-fault.ts";
 
 export * from "./verdict.ts";
 
@@ -48,6 +50,8 @@ export function* handleFault(kernel: Kernel, thread: Thread, address: Vaddr, err
   const { mm } = thread;
   if (page >= kernel.layout.taskEnd) return signal(kernel, SEGV_MAPERR);
   if (!mm.mmapSem.tryRead(thread)) yield* mm.mmapSem.read(thread);
+  const wait = kernel.tables.room();
+  if (wait !== undefined) yield* wait;
   let vma = mm.vmas.find(page);
   if (vma !== null && vma.start > page && !(yield* growDown(kernel, vma, page))) vma = null;
   let verdict: Verdict;
@@ -55,7 +59,11 @@ export function* handleFault(kernel: Kernel, thread: Thread, address: Vaddr, err
   else if (!permits(kernel, vma, error)) verdict = signal(kernel, SEGV_ACCERR);
   else {
     const intent = (error & ERROR_WRITE) !== 0 ? "write" : "read";
+    const { task } = kernel.current;
+    if (!mm.pageTableLock.tryAcquire(task)) yield* mm.pageTableLock.acquire(task);
     verdict = tryRepair(kernel, vma, page, intent);
+    if (kernel.tlbFlush.interrupts !== null) verdict = yield* finishLocked(kernel, vma, page, verdict);
+    mm.pageTableLock.release(task);
     if (verdict >= 0) charged(kernel, thread.process, vma, page, intent, verdict);
     else verdict = yield* finish(kernel, thread.process, vma, page, intent, verdict);
   }
@@ -88,8 +96,23 @@ function signal(kernel: Kernel, verdict: Verdict): Verdict {
  * touches another's memory. Requires: mmap_sem is held, the area allows it or is being forced.
  */
 export function* makePresent(kernel: Kernel, payer: Process, vma: Vma, page: Vpn, intent: Intent): Path<Verdict> {
-  const verdict = tryRepair(kernel, vma, page, intent);
+  const verdict = yield* repair(kernel, vma, page, intent);
   return yield* finish(kernel, payer, vma, page, intent, verdict);
+}
+
+/** Repairs what needs no wait for memory or a file, with page_table_lock held. */
+function* repair(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Path<Verdict> {
+  yield* lockTables(kernel, vma.mm);
+  const verdict = yield* finishLocked(kernel, vma, page, tryRepair(kernel, vma, page, intent));
+  unlockTables(kernel, vma.mm);
+  return verdict;
+}
+
+/** Comes to the end of what waits for other CPUs, page_table_lock held. */
+function* finishLocked(kernel: Kernel, vma: Vma, page: Vpn, first: Verdict): Path<Verdict> {
+  const verdict = first === NEEDS_COPY ? yield* copyInSteps(kernel, vma, page) : first;
+  if (kernel.tlbFlush.owes) yield* kernel.tlbFlush.settle();
+  return verdict;
 }
 
 /** Waits for what the repair needs, and tries again, until the fault comes to its end. */
@@ -98,7 +121,7 @@ function* finish(kernel: Kernel, payer: Process, vma: Vma, page: Vpn, intent: In
   for (;;) {
     if (verdict === NEEDS_FILE) verdict = yield* fileFault(kernel, vma, vma.file!, page, intent);
     if (verdict !== NEEDS_MEMORY) return charged(kernel, payer, vma, page, intent, verdict);
-    verdict = (yield* waitForMemory(kernel.allocator)) ? tryRepair(kernel, vma, page, intent) : FAULT_OOM;
+    verdict = (yield* waitForMemory(kernel.allocator)) ? yield* repair(kernel, vma, page, intent) : FAULT_OOM;
   }
 }
 
@@ -121,7 +144,7 @@ function charged(kernel: Kernel, payer: Process, vma: Vma, page: Vpn, intent: In
   return verdict;
 }
 
-/** Repairs what can be repaired without waiting; otherwise NEEDS_FILE, or NEEDS_MEMORY with nothing done. */
+/** Repairs what can be repaired without waiting; otherwise says what it NEEDS, with nothing done. */
 function tryRepair(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Verdict {
   const { tables, entries } = kernel;
   const leaf = tables.tableAt(vma.mm, page, LEAF);

@@ -18,6 +18,7 @@ import { NO_FRAME } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { entryFlags, mapNewAnonymous, mapShared, tryUserFrame } from "./mapped-frame.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
+import { lockTables, unlockTables } from "./table-lock.ts";
 import {
   BUS_ADRERR,
   FAULT_MAJOR,
@@ -43,10 +44,13 @@ export function* fileFault(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn
 function* readFault(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn): Path<Verdict> {
   const { counters } = kernel;
   let verdict = FAULT_MINOR;
-  if (!mapAround(kernel, vma, file, page)) {
+  yield* lockTables(kernel, vma.mm);
+  const mapped = mapAround(kernel, vma, file, page);
+  unlockTables(kernel, vma.mm);
+  if (!mapped) {
     const request: PageRequest = { areaFlags: vma.flags, major: false };
     const frame = yield* filePage(kernel, file, vma.indexAt(page), request);
-    verdict = frame < 0 ? failure(frame) : mapPage(kernel, vma, page, frame, entryFlags(kernel, vma), request);
+    verdict = frame < 0 ? failure(frame) : yield* mapPage(kernel, vma, page, frame, entryFlags(kernel, vma), request);
   }
   if (isRepaired(verdict)) counters.fileReadFaults++;
   return verdict;
@@ -56,7 +60,7 @@ function* sharedWriteFault(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn
   const request: PageRequest = { areaFlags: vma.flags, major: false };
   const frame = yield* filePage(kernel, file, vma.indexAt(page), request);
   if (frame < 0) return failure(frame);
-  const verdict = mapPage(kernel, vma, page, frame, entryFlags(kernel, vma) | PTE_DIRTY | PTE_WRITE, request);
+  const verdict = yield* mapPage(kernel, vma, page, frame, entryFlags(kernel, vma) | PTE_DIRTY | PTE_WRITE, request);
   if (!isRepaired(verdict)) return verdict;
   setFrameDirty(kernel, file, frame);
   kernel.counters.sharedWriteFaults++;
@@ -64,7 +68,7 @@ function* sharedWriteFault(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn
 }
 
 function* privateWriteFault(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn): Path<Verdict> {
-  const { counters, allocator, memory } = kernel;
+  const { counters, allocator, contents } = kernel;
   if (anonVmaPrepare(kernel, vma) < 0) return FAULT_OOM;
   const copy = tryUserFrame(kernel);
   if (copy === NO_FRAME) return NEEDS_MEMORY;
@@ -72,8 +76,10 @@ function* privateWriteFault(kernel: Kernel, vma: Vma, file: FileObject, page: Vp
   const frame = yield* filePage(kernel, file, vma.indexAt(page), request);
   let verdict = frame < 0 ? failure(frame) : FAULT_MINOR;
   if (frame >= 0) {
-    memory.copy(frame, copy);
+    contents.copy(frame, copy);
+    yield* lockTables(kernel, vma.mm);
     verdict = mapCopy(kernel, vma, page, copy);
+    unlockTables(kernel, vma.mm);
   }
   if (verdict !== FAULT_MINOR || kernel.frames.mapCount.read(copy) === 0) {
     allocator.release(copy);
@@ -87,7 +93,14 @@ function* privateWriteFault(kernel: Kernel, vma: Vma, file: FileObject, page: Vp
 const failure = (result: number): Verdict => (result === -ENOMEM ? FAULT_OOM : BUS_ADRERR);
 
 /** Maps a page of the file, unless somebody else has meanwhile. The leaf table comes last: a fault that fails leaves none. */
-function mapPage(kernel: Kernel, vma: Vma, page: Vpn, frame: Pfn, flags: number, request: PageRequest): Verdict {
+function* mapPage(kernel: Kernel, vma: Vma, page: Vpn, frame: Pfn, flags: number, request: PageRequest): Path<Verdict> {
+  yield* lockTables(kernel, vma.mm);
+  const verdict = mapIfNone(kernel, vma, page, frame, flags, request);
+  unlockTables(kernel, vma.mm);
+  return verdict;
+}
+
+function mapIfNone(kernel: Kernel, vma: Vma, page: Vpn, frame: Pfn, flags: number, request: PageRequest): Verdict {
   const { tables, entries } = kernel;
   const leaf = tables.tryEnsureLeaf(vma.mm, page);
   if (leaf === NO_TABLE) return NEEDS_MEMORY;

@@ -6,7 +6,7 @@
  * @differs tmpfs has no size limit; no RLIMIT_FSIZE, seals or append-only files
  */
 import { EBADF, EFBIG, EINVAL, EOPNOTSUPP } from "../base/errno.ts";
-import { type FileIndex, PAGE_SIZE } from "../base/units.ts";
+import { type FileIndex, PAGE_SIZE, type Pfn } from "../base/units.ts";
 import type { Path } from "../sync/path.ts";
 import type { Task } from "../sync/task.ts";
 import type { FileObject, OpenFile } from "./file.ts";
@@ -220,7 +220,6 @@ function* writePage(
   part: Uint8Array | null,
 ): Path<number> {
   const index = Math.floor(at / PAGE_SIZE);
-  const inPage = at - index * PAGE_SIZE;
   let frame = file.pages.find(index);
   while (frame === NOT_CACHED) {
     // What a regular file has on disk around these bytes must be read first; whole pages and new ones need no read.
@@ -232,10 +231,26 @@ function* writePage(
     frame = file.pages.find(index);
   }
   makeUptodate(kernel, frame);
-  if (part !== null) writeBytes(kernel.memory, frame, inPage, part);
+  if (part !== null && !(yield* fill(kernel, file, at, frame, part))) {
+    return yield* writePage(kernel, file, at, count, part);
+  }
   setDirty(kernel, file, index, frame);
   if (at + count > file.sizeBytes) file.sizeBytes = at + count;
   return 0;
+}
+
+/** Writes `part` into the page, through a window if it is in highmem. False if the file has lost the page meanwhile. */
+function* fill(kernel: Kernel, file: FileObject, at: number, frame: Pfn, part: Uint8Array): Path<boolean> {
+  const { contents, frames, allocator } = kernel;
+  const index = Math.floor(at / PAGE_SIZE);
+  frames.addReference(frame);
+  const wait = contents.hold(frame);
+  if (wait !== undefined) yield* wait;
+  const isThere = file.pages.find(index) === frame;
+  if (isThere) writeBytes(kernel.memory, frame, at - index * PAGE_SIZE, part);
+  contents.release(frame);
+  allocator.release(frame);
+  return isThere;
 }
 
 /** Every page of a range of a shmem file exists from now on; a failure takes back those that were added. */

@@ -11,7 +11,6 @@ import { type FileIndex, PAGE_SIZE, type Pfn } from "../base/units.ts";
 import type { Path, Wait } from "../sync/path.ts";
 import { WANT_USER } from "./allocator.ts";
 import type { FileObject } from "./file.ts";
-import { zeroBytes } from "./frame-bytes.ts";
 import { NO_FRAME, PG_DIRTY, PG_LOCKED, PG_SWAPBACKED, PG_UPTODATE } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { NOT_CACHED, type PageVisitor } from "./page-cache.ts";
@@ -86,7 +85,7 @@ export function cachedPages(
 /** A frame that fallocate reserved holds nothing yet: gives it the zeros that it stands for. */
 export function makeUptodate(kernel: Kernel, frame: Pfn): void {
   if (kernel.frames.has(frame, PG_UPTODATE)) return;
-  kernel.memory.zero(frame);
+  kernel.contents.zero(frame);
   kernel.frames.setFlag(frame, PG_UPTODATE);
 }
 
@@ -95,7 +94,7 @@ export function makeUptodate(kernel: Kernel, frame: Pfn): void {
  * meanwhile. `state`: PG_UPTODATE, or PG_LOCKED for a page that the caller will fill, or 0.
  */
 export function* addPage(kernel: Kernel, file: FileObject, index: FileIndex, state: number): Path<number> {
-  const { allocator, frames, memory, commitment } = kernel;
+  const { allocator, frames, contents, commitment } = kernel;
   const charged = file.promise === "pages" ? 1 : 0;
   if (charged > 0 && commitment.charge(charged, null) < 0) return -ENOMEM;
   let frame = allocator.tryAllocate(0, WANT_USER, OWNER_PAGE_CACHE);
@@ -109,7 +108,7 @@ export function* addPage(kernel: Kernel, file: FileObject, index: FileIndex, sta
   frames.mapping.write(frame, file.id);
   frames.index.write(frame, index);
   frames.setFlag(frame, file.kind === "shmem" ? PG_SWAPBACKED | state : state);
-  memory.zero(frame);
+  contents.zero(frame);
   return 0;
 }
 
@@ -157,7 +156,7 @@ export function* readPages(
   for (const frame of reading) {
     const at = kernel.frames.index.read(frame);
     file.disk.load(kernel.memory, frame, at);
-    if (at === file.endIndex - 1) zeroBytes(kernel.memory, frame, file.sizeBytes - at * PAGE_SIZE, PAGE_SIZE);
+    if (at === file.endIndex - 1) kernel.contents.zeroPart(frame, file.sizeBytes - at * PAGE_SIZE, PAGE_SIZE);
     kernel.frames.clearFlag(frame, PG_LOCKED);
     kernel.frames.setFlag(frame, PG_UPTODATE);
   }

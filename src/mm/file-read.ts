@@ -1,6 +1,6 @@
 /** Reading an open file through the page cache. */
 import { EBADF, EINVAL } from "../base/errno.ts";
-import { type FileIndex, PAGE_SIZE } from "../base/units.ts";
+import { type FileIndex, PAGE_SIZE, type Pfn } from "../base/units.ts";
 import type { Path } from "../sync/path.ts";
 import type { OpenFile } from "./file.ts";
 import { lengthOf } from "./file-io.ts";
@@ -38,11 +38,22 @@ export function* readFile(
     if (typeof bytes !== "number") {
       const into = bytes.subarray(done, done + count);
       if (frame === NOT_CACHED) into.fill(0);
-      else readBytes(kernel.memory, frame, inPage, into);
+      else yield* readOut(kernel, frame, inPage, into);
     }
     done += count;
   }
   return done;
+}
+
+/** Reads from a page, through a window if it is in highmem; it stays what it is meanwhile. */
+function* readOut(kernel: Kernel, frame: Pfn, inPage: number, into: Uint8Array): Path<void> {
+  const { contents, frames, allocator } = kernel;
+  frames.addReference(frame);
+  const wait = contents.hold(frame);
+  if (wait !== undefined) yield* wait;
+  readBytes(kernel.memory, frame, inPage, into);
+  contents.release(frame);
+  allocator.release(frame);
 }
 
 /** The frame to read page `index` from, NOT_CACHED for a hole that reads as zeros, or -ENOMEM. */

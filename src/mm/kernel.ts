@@ -7,6 +7,7 @@ import type { Cpu } from "../hw/cpu.ts";
 import type { PagingFormat } from "../hw/paging-format.ts";
 import type { PhysicalMemory } from "../hw/physical-memory.ts";
 import type { Entries } from "../hw/pte.ts";
+import type { Current } from "../sync/task.ts";
 import type { Tunables } from "../tunables.ts";
 import type { AddressSpace } from "./address-space.ts";
 import type { Allocator } from "./allocator.ts";
@@ -15,6 +16,9 @@ import type { Counters } from "./counters.ts";
 import type { Events } from "./events.ts";
 import type { Files } from "./file.ts";
 import type { Frames } from "./frames.ts";
+import type { AtomicMaps } from "./kmap/atomic.ts";
+import type { Kmap } from "./kmap/kmap.ts";
+import type { PageContents } from "./kmap/page-contents.ts";
 import type { AddressLayout } from "./layout.ts";
 import type { Nonlinear } from "./nonlinear/nonlinear.ts";
 import type { Commitment } from "./overcommit.ts";
@@ -36,6 +40,12 @@ export interface Kernel {
   readonly allocator: Allocator;
   /** The caches of small objects: vmas, mms, anon_vmas, radix-tree nodes. */
   readonly slabs: Slabs;
+  /** Slots through which highmem is looked at in passing. */
+  readonly atomicMaps: AtomicMaps;
+  /** Windows on highmem that may be held while sleeping. */
+  readonly kmap: Kmap;
+  /** How user pages are zeroed, copied, read and written, wherever they are. */
+  readonly contents: PageContents;
   /** ZERO_PAGE: what anonymous reads map. */
   readonly zeroFrame: Pfn;
 
@@ -56,6 +66,8 @@ export interface Kernel {
   readonly tunables: Tunables;
   readonly layout: AddressLayout;
 
+  /** Who runs now. */
+  readonly current: Current;
   readonly counters: Counters;
   readonly events: Events;
 }

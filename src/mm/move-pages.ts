@@ -52,6 +52,7 @@ export function* movePages(
 /** Moves the first part of what is left, or skips it if nothing is there; the pages dealt with, or -ENOMEM. */
 function* moveSome(kernel: Kernel, gather: Gather, mm: AddressSpace, left: Step): Path<number> {
   const { tables } = kernel;
+  const { task } = kernel.current;
   const wholeTables = kernel.personality.pages.moves === "tables";
   // An entry of the table at `level` covers what a table of `level - 1` spans.
   for (let level = Math.min(3, tables.levels); level > LEAF; level--) {
@@ -63,14 +64,21 @@ function* moveSome(kernel: Kernel, gather: Gather, mm: AddressSpace, left: Step)
     if (!wholeTables) continue;
     const target = yield* tables.ensure(mm, left.to, level);
     if (target < 0) return target;
-    const isWhole = pages === tables.span(level - 1);
-    if (isWhole && moveTable(kernel, gather, mm, { ...left, pages }, level)) return pages;
+    if (pages !== tables.span(level - 1)) continue;
+    if (!mm.pageTableLock.tryAcquire(task)) yield* mm.pageTableLock.acquire(task);
+    const isMoved = moveTable(kernel, gather, mm, { ...left, pages }, level);
+    mm.pageTableLock.release(task);
+    if (isMoved) return pages;
   }
   const step = { ...left, pages: extent(tables.span(LEAF), left) };
   if (!wholeTables && !hasEntries(kernel, mm, step)) return step.pages;
   const target = yield* tables.ensure(mm, step.to, LEAF);
   if (target < 0) return target;
+  const wait = tables.room();
+  if (wait !== undefined) yield* wait;
+  if (!mm.pageTableLock.tryAcquire(task)) yield* mm.pageTableLock.acquire(task);
   moveEntries(kernel, gather, mm, step);
+  mm.pageTableLock.release(task);
   return step.pages;
 }
 
@@ -108,8 +116,8 @@ function hasEntries(kernel: Kernel, mm: AddressSpace, step: Step): boolean {
 /** Both leaf tables are there, and the step stays within each. */
 function moveEntries(kernel: Kernel, gather: Gather, mm: AddressSpace, step: Step): void {
   const { tables, counters } = kernel;
-  const source = tables.openLeaf(mm, step.from) as OpenTable;
-  const target = tables.openLeaf(mm, step.to) as OpenTable;
+  const source = tables.openSecond(tables.tableAt(mm, step.from, LEAF));
+  const target = tables.open(tables.tableAt(mm, step.to, LEAF));
   const fromIndex = tables.indexAt(step.from, LEAF);
   const toIndex = tables.indexAt(step.to, LEAF);
   let moved = 0;
@@ -119,7 +127,7 @@ function moveEntries(kernel: Kernel, gather: Gather, mm: AddressSpace, step: Ste
     moved++;
   }
   tables.close(target);
-  tables.close(source);
+  tables.closeSecond(source);
   counters.ptesMoved += moved;
   if (moved > 0) kernel.events.record(EVENT_MOVE, mm.id, step.from, moved, -1, 0, LEAF);
 }

@@ -5,29 +5,37 @@
  *      root (top level) -> ... -> level 2 -> leaf table (level 1) -> frames
  *
  * Code outside walks with `nextLeaf`, which skips whole missing subtrees, and then loops over one opened leaf table in
- * a plain loop. A table is opened before its entries are touched and closed afterwards; with tables in lowmem opening
- * costs nothing, but the balance is kept, so that other placements need no change of the callers.
+ * a plain loop. A table is opened before its entries are touched and closed afterwards: a leaf table may be in highmem
+ * (highpte), and then opening it makes a window on it. With tables in lowmem opening costs nothing, but the balance is
+ * kept, and nobody may allocate with a table open, wherever it is.
+ *
+ *     open, close                 the table of an operation                        PTE0
+ *     openSecond, closeSecond     the source, where entries are copied or moved    PTE1
+ *     openReverse, closeReverse   the table that a reverse map looks into          PTE2
+ *
+ * Tables above the leaves, and the kernel's own, are always in lowmem.
  *
  * The kernel's own half of the top table is not simulated: kernel code reaches frames directly.
  *
  * @models linux-6.1 mm/memory.c __pte_alloc, __pmd_alloc, __pud_alloc, __p4d_alloc
  * @models linux-6.1 arch/x86/mm/pgtable.c pgd_alloc, preallocate_pmds
+ * @models linux-2.5.5-highpte include/asm-i386/pgtable.h pte_offset_map, pte_offset_map2, pte_unmap
  */
 import { ENOMEM } from "../base/errno.ts";
 import { bug } from "../base/errors.ts";
 import type { Pfn, Vpn } from "../base/units.ts";
 import type { PagingFormat } from "../hw/paging-format.ts";
-import type { PhysicalMemory } from "../hw/physical-memory.ts";
 import { type Entries, linkFlags, type OpenTable, PTE_PRESENT, presentFrame } from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
 import type { AddressSpace } from "./address-space.ts";
-import { type Allocator, WANT_KERNEL } from "./allocator.ts";
+import type { Allocator } from "./allocator.ts";
 import type { Counters } from "./counters.ts";
 import { EVENT_TABLE, EVENT_TABLE_FREED, type Events } from "./events.ts";
 import { type Frames, PG_TABLE } from "./frames.ts";
 import { waitForMemory } from "./mapped-frame.ts";
+import { type TableAccess, type TableUse, USE_FIRST, USE_REVERSE, USE_SECOND } from "./tables/access.ts";
+import type { TableCache } from "./tables/cache/table-cache.ts";
 import type { TlbFlush } from "./tlb-flush.ts";
-import { OWNER_PAGE_TABLES } from "./zone.ts";
 
 /** No table there: the answer of a walk that does not allocate. */
 export const NO_TABLE = -1;
@@ -35,7 +43,6 @@ export const NO_TABLE = -1;
 export const LEAF = 1;
 
 export interface TableParts {
-  readonly memory: PhysicalMemory;
   readonly format: PagingFormat;
   readonly entries: Entries;
   readonly frames: Frames;
@@ -45,7 +52,19 @@ export interface TableParts {
   readonly tlbFlush: TlbFlush;
   /** How many top-level entries lie below the kernel's half. */
   readonly userTopEntries: number;
+  readonly cpus: number;
+  /** Frames from here on are highmem. */
+  readonly highmemFrom: Pfn;
+  /** How tables in highmem are reached. */
+  readonly access: TableAccess;
+  /** Where tables come from. */
+  readonly cache: TableCache;
 }
+
+/** The second table of an operation, opened beside the first. */
+export type SecondTable = OpenTable & { readonly use: "second" };
+/** A table opened by a reverse map. */
+export type ReverseTable = OpenTable & { readonly use: "reverse" };
 
 export class PageTables {
   readonly format: PagingFormat;
@@ -54,8 +73,10 @@ export class PageTables {
   private readonly entries: Entries;
   /** Pages that one table of a level covers, by level; a page itself at 0. */
   private readonly spans: readonly number[];
-  /** Opened and not yet closed tables: 0 between operations. */
-  openTables = 0;
+  private readonly highmemFrom: Pfn;
+  /** By CPU: tables opened and not yet closed. */
+  private readonly opened: Int32Array;
+  private readonly where: { readonly here: number };
 
   constructor(parts: TableParts) {
     this.parts = parts;
@@ -64,17 +85,77 @@ export class PageTables {
     this.levels = parts.format.levels;
     const levels = Array.from({ length: this.levels }, (_, below) => parts.format.span(below + 1));
     this.spans = [1, ...levels];
+    this.highmemFrom = parts.highmemFrom;
+    this.opened = new Int32Array(parts.cpus);
+    this.where = parts.tlbFlush;
   }
 
   // Opening.
 
   open(frame: Pfn): OpenTable {
-    this.openTables++;
+    this.opened[this.where.here]!++;
+    if (frame >= this.highmemFrom) this.parts.access.show(frame, USE_FIRST);
     return frame as OpenTable;
   }
 
-  close(_table: OpenTable): void {
-    this.openTables--;
+  close(table: OpenTable): void {
+    this.opened[this.where.here]!--;
+    if (table >= this.highmemFrom) this.parts.access.hide(table, USE_FIRST);
+  }
+
+  openSecond(frame: Pfn): SecondTable {
+    return this.openFor(frame, USE_SECOND) as SecondTable;
+  }
+
+  closeSecond(table: SecondTable): void {
+    this.closeFor(table, USE_SECOND);
+  }
+
+  openReverse(frame: Pfn): ReverseTable {
+    return this.openFor(frame, USE_REVERSE) as ReverseTable;
+  }
+
+  closeReverse(table: ReverseTable): void {
+    this.closeFor(table, USE_REVERSE);
+  }
+
+  /** Opened and not yet closed tables: 0 between operations. */
+  get openTables(): number {
+    return this.opened.reduce((sum, tables) => sum + tables, 0);
+  }
+
+  /**
+   * What to wait for before tables are opened; undefined: nothing. After a wait everything must be looked up again.
+   */
+  room(): Path<void> | undefined {
+    return this.parts.access.room();
+  }
+
+  /** Windows on tables that may be held while sleeping, and what they cost. */
+  get access(): TableAccess {
+    return this.parts.access;
+  }
+
+  /** Frames that lie idle in the cache of tables. */
+  get idle(): number {
+    return this.parts.cache.idle;
+  }
+
+  /** `doing` may sleep, or allocates: a KernelBug if this CPU has a table open. */
+  requireClosed(doing: string): void {
+    const open = this.opened[this.where.here]!;
+    if (open !== 0) bug(`${doing} with ${open} page tables open`);
+  }
+
+  private openFor(frame: Pfn, use: TableUse): OpenTable {
+    this.opened[this.where.here]!++;
+    if (frame >= this.highmemFrom) this.parts.access.show(frame, use);
+    return frame as OpenTable;
+  }
+
+  private closeFor(table: OpenTable, use: TableUse): void {
+    this.opened[this.where.here]!--;
+    if (table >= this.highmemFrom) this.parts.access.hide(table, use);
   }
 
   // Geometry.
@@ -111,6 +192,12 @@ export class PageTables {
   openLeaf(mm: AddressSpace, page: Vpn): OpenTable | typeof NO_TABLE {
     const frame = this.tableAt(mm, page, LEAF);
     return frame === NO_TABLE ? NO_TABLE : this.open(frame);
+  }
+
+  /** The same for a reverse map. */
+  openLeafReverse(mm: AddressSpace, page: Vpn): ReverseTable | typeof NO_TABLE {
+    const frame = this.tableAt(mm, page, LEAF);
+    return frame === NO_TABLE ? NO_TABLE : this.openReverse(frame);
   }
 
   /** The first page at or after `page` that has a leaf table, or `end`: skips whole missing subtrees. */
@@ -162,6 +249,7 @@ export class PageTables {
     for (;;) {
       const frame = this.tryEnsure(mm, page, level);
       if (frame !== NO_TABLE) return frame;
+      this.requireClosed("waiting for memory");
       if (!(yield* waitForMemory(this.parts.allocator))) return -ENOMEM;
     }
   }
@@ -194,7 +282,9 @@ export class PageTables {
     if (this.format.cachesTopLevel) {
       for (let index = 0; index < this.parts.userTopEntries; index++) {
         const table = this.below(mm.root, index);
-        if (table !== NO_TABLE) this.release(mm, table, this.levels - 1);
+        if (table === NO_TABLE) continue;
+        this.unlink(mm.root, index);
+        this.release(mm, table, this.levels - 1);
       }
     }
     this.release(mm, mm.root, this.levels);
@@ -208,9 +298,7 @@ export class PageTables {
    */
   unhang(mm: AddressSpace, frame: Pfn, level: number, index: number): Pfn {
     const table = this.below(frame, index);
-    const open = this.open(frame);
-    this.entries.clear(open, index);
-    this.close(open);
+    this.unlink(frame, index);
     if (this.topLevelIsCached(level)) this.parts.tlbFlush.all(mm);
     return table;
   }
@@ -238,21 +326,21 @@ export class PageTables {
     this.parts.events.record(EVENT_TABLE_FREED, mm.id, 0, 1, frame, 0, level);
   }
 
-  /** Gives back the frame of a table that no CPU can reach any more. */
-  releaseFrame(frame: Pfn): void {
-    this.parts.allocator.free(frame, 0);
+  /** Gives back the frame of a table of `level` that no CPU can reach any more. */
+  releaseFrame(frame: Pfn, level: number): void {
+    this.parts.cache.give(frame, level);
   }
 
   private release(mm: AddressSpace, frame: Pfn, level: number): void {
     this.uncount(mm, frame, level);
-    this.releaseFrame(frame);
+    this.releaseFrame(frame, level);
   }
 
   private tryAllocate(mm: AddressSpace, page: Vpn, level: number): Pfn {
-    const { frames, allocator, memory, counters, events } = this.parts;
-    const frame = allocator.tryAllocate(0, WANT_KERNEL, OWNER_PAGE_TABLES);
+    const { frames, cache, counters, events } = this.parts;
+    this.requireClosed("allocating a page table");
+    const frame = cache.take(level);
     if (frame < 0) return NO_TABLE;
-    memory.zero(frame);
     frames.setFlag(frame, PG_TABLE);
     mm.tablesByLevel[level]!++;
     counters.tablesAllocated++;
@@ -263,6 +351,12 @@ export class PageTables {
   private link(frame: Pfn, level: number, index: number, table: Pfn): void {
     const open = this.open(frame);
     this.entries.set(open, index, table, linkFlags(this.format, level));
+    this.close(open);
+  }
+
+  private unlink(frame: Pfn, index: number): void {
+    const open = this.open(frame);
+    this.entries.clear(open, index);
     this.close(open);
   }
 

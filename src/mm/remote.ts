@@ -25,7 +25,7 @@ export function* readRemote(kernel: Kernel, reader: Thread, target: Process, add
       intent: "read",
       rights: "forced",
     });
-    if (touched === 0) result = byteAt(kernel, target, address);
+    if (touched === 0) result = yield* byteAt(kernel, target, address);
     else if (touched === -ENOMEM) result = -ENOMEM;
   }
   mm.mmapSem.releaseRead(reader);
@@ -33,8 +33,8 @@ export function* readRemote(kernel: Kernel, reader: Thread, target: Process, add
 }
 
 /** A page that is not there after a successful touch is one that the kernel spared: it reads as zero. */
-function byteAt(kernel: Kernel, target: Process, address: Vaddr): number {
-  const { tables, entries, memory } = kernel;
+function* byteAt(kernel: Kernel, target: Process, address: Vaddr): Path<number> {
+  const { tables, entries, memory, contents, frames, allocator } = kernel;
   const page = pageOf(address);
   const table = tables.openLeaf(target.mm, page);
   if (table === NO_TABLE) return 0;
@@ -42,5 +42,12 @@ function byteAt(kernel: Kernel, target: Process, address: Vaddr): number {
   const isThere = (entries.flags(table, index) & (PTE_PRESENT | PTE_PROT_NONE)) !== 0;
   const frame = isThere ? entries.frame(table, index) : kernel.zeroFrame;
   tables.close(table);
-  return memory.readByte(frame, address - addressOf(page));
+  if (frame === kernel.zeroFrame) return 0;
+  frames.addReference(frame);
+  const wait = contents.hold(frame);
+  if (wait !== undefined) yield* wait;
+  const byte = memory.readByte(frame, address - addressOf(page));
+  contents.release(frame);
+  allocator.release(frame);
+  return byte;
 }

@@ -2,7 +2,7 @@
  * The birth and death of address spaces, and which of them a CPU runs in.
  *
  * @models linux-6.1 kernel/fork.c mm_init, __mmput; mm/mmap.c exit_mmap; arch/x86/mm/tlb.c switch_mm_irqs_off
- * @differs a CPU that has nothing to run leaves its address space at once: there is no lazy TLB
+ * @differs while paths run to completion, a CPU that has nothing to run leaves its address space at once
  */
 import { ENOMEM } from "../base/errno.ts";
 import { bug } from "../base/errors.ts";
@@ -37,6 +37,7 @@ export function* releaseSpace(kernel: Kernel, mm: AddressSpace): Path<void> {
 }
 
 function* destroySpace(kernel: Kernel, mm: AddressSpace): Path<void> {
+  if (kernel.tlbFlush.interrupts !== null) yield* kernel.tlbFlush.evict(mm);
   for (const cpu of mm.cpus) bug(`CPU ${cpu} still runs in address space ${mm.id}, which dies`);
   const vmas: Vma[] = [...mm.vmas];
   for (const vma of vmas) detachVma(vma);
@@ -46,6 +47,7 @@ function* destroySpace(kernel: Kernel, mm: AddressSpace): Path<void> {
     freeVma(kernel, vma);
   }
   kernel.tables.destroyRoot(mm);
+  kernel.kmap.forget(mm);
   kernel.spaces.delete(mm);
   kernel.slabs.mms.free();
   kernel.counters.exits++;

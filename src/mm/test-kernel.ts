@@ -11,6 +11,7 @@ import { PhysicalMemory } from "../hw/physical-memory.ts";
 import { Entries, type OpenTable, PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_PROT_NONE, PTE_WRITE } from "../hw/pte.ts";
 import { tlbPresets } from "../hw/tlb-presets.ts";
 import { type Path, runToCompletion } from "../sync/path.ts";
+import { Current } from "../sync/task.ts";
 import { defaultTunables, type Tunables } from "../tunables.ts";
 import { Allocator } from "./allocator.ts";
 import { ChainedAnonVmas } from "./anon-vma-chained.ts";
@@ -23,6 +24,7 @@ import { handleFault, isRepaired, type Verdict } from "./fault.ts";
 import { type FileKind, type FileObject, Files, OpenFile } from "./file.ts";
 import { forkSpace } from "./fork.ts";
 import { Frames, PG_EXCLUSIVE, PG_RESERVED } from "./frames.ts";
+import { type HighmemChoice, wireHighmem } from "./highmem.ts";
 import type { Kernel } from "./kernel.ts";
 import { addressLayout } from "./layout.ts";
 import { Limits } from "./limits.ts";
@@ -37,7 +39,7 @@ import { createSpace, switchSpace } from "./space.ts";
 import type { Argument } from "./syscalls.ts";
 import { tlbFlushes } from "./tlb/tlb-flushes.ts";
 import { watermarkPolicies } from "./watermarks.ts";
-import { OWNER_BOOT, ZONE_NORMAL, Zone } from "./zone.ts";
+import { OWNER_BOOT, ZONE_HIGHMEM, ZONE_NORMAL, Zone } from "./zone.ts";
 
 export interface TestMachine {
   readonly format?: PagingFormatName;
@@ -47,6 +49,9 @@ export interface TestMachine {
   readonly frames?: number;
   readonly cpus?: number;
   readonly tunables?: Partial<Tunables>;
+  /** The first frame of highmem; the machine has none unless it is said. */
+  readonly highmemFrom?: number;
+  readonly highmem?: Partial<HighmemChoice>;
 }
 
 export const PROT_NONE = 0;
@@ -57,6 +62,13 @@ export const MAP_PRIVATE = 0x2;
 export const MAP_FIXED = 0x10;
 export const MAP_ANONYMOUS = 0x20;
 
+const lowDesign: HighmemChoice = {
+  kmap: "global",
+  pageTablePlacement: "lowmem",
+  pageTableAccess: "direct",
+  pageTableCache: "none",
+};
+
 const objectSizes = { vma: 88, mm: 448, anonVma: 12, anonVmaChain: 32, task: 4096, treeNode: 576 };
 
 export function wireTestKernel(machine: TestMachine = {}): Kernel {
@@ -66,20 +78,42 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
   const tunables = { ...defaultTunables, ...machine.tunables };
   const memory = new PhysicalMemory(count);
   const frames = new Frames(count);
-  const zone = new Zone(ZONE_NORMAL, 0, count, new Buddy(frames, 0, count));
-  zone.addFree(2, count);
+  const highmemFrom = machine.highmemFrom ?? count;
+  const zone = new Zone(ZONE_NORMAL, 0, highmemFrom, new Buddy(frames, 0, highmemFrom));
+  zone.addFree(2, highmemFrom);
   zone.addReserved(2, OWNER_BOOT);
-  const allocator = new Allocator(frames, [zone], watermarkPolicies["linux-6.1"], memory);
+  const zones = [zone];
+  if (highmemFrom < count) {
+    const high = new Zone(ZONE_HIGHMEM, highmemFrom, count, new Buddy(frames, highmemFrom, count));
+    high.addFree(highmemFrom, count);
+    zones.push(high);
+  }
+  const allocator = new Allocator(frames, zones, watermarkPolicies["linux-6.1"], memory);
   const entries = new Entries(memory, format);
   const counters = new Counters();
   const events = new Events();
+  const current = new Current();
   const cpus = Array.from(
     { length: machine.cpus ?? 1 },
     (_, id) => new Cpu(id, memory, format, tlbPresets[format.levels < 4 ? "p6" : "icelake"]),
   );
-  const tlbFlush = tlbFlushes[machine.tlbFlush ?? "per-range"]({ cpus, counters, events }, tunables);
+  const tlbFlush = tlbFlushes[machine.tlbFlush ?? "per-range"]({ cpus, counters, events, current }, tunables);
+  const highmem = wireHighmem(
+    {
+      memory,
+      entries,
+      allocator,
+      counters,
+      tlbFlush,
+      cpus: cpus.length,
+      highmemFrom,
+      frames: count,
+      invalidates: tunables.kmapInvalidates,
+      kmapSlots: tunables.kmapSlots,
+    },
+    { ...lowDesign, ...machine.highmem },
+  );
   const tables = new PageTables({
-    memory,
     format,
     entries,
     frames,
@@ -88,6 +122,10 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
     events,
     tlbFlush,
     userTopEntries: 3,
+    cpus: cpus.length,
+    highmemFrom,
+    access: highmem.access,
+    cache: highmem.cache,
   });
   const slabs = new Slabs(allocator, objectSizes, slubPacking(1, 8));
   const anonVmas = personality.anonVmas === "chained" ? new ChainedAnonVmas(slabs) : new SimpleAnonVmas(slabs);
@@ -107,6 +145,9 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
     frames,
     allocator,
     slabs,
+    atomicMaps: highmem.atomicMaps,
+    kmap: highmem.kmap,
+    contents: highmem.contents,
     zeroFrame,
     tables,
     tlbFlush,
@@ -115,6 +156,7 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
     spaces,
     personality,
     tunables,
+    current,
     counters,
     events,
     reverseMap: reverseMaps[machine.reverseMap ?? "object-anon"](world),
@@ -148,6 +190,7 @@ export class TestKernel {
   /** The thread's CPU runs it. */
   runs(thread: Thread): void {
     switchSpace(this.kernel, this.kernel.cpus[thread.cpu]!, thread.mm);
+    this.kernel.current.task = thread;
     this.kernel.tlbFlush.here = thread.cpu;
   }
 

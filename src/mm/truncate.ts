@@ -13,7 +13,6 @@ import { type FileIndex, PAGE_SIZE } from "../base/units.ts";
 import type { Path } from "../sync/path.ts";
 import type { FileObject } from "./file.ts";
 import { dropPages, readPages, setDirty } from "./file-pages.ts";
-import { zeroBytes } from "./frame-bytes.ts";
 import { PG_UPTODATE } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { NOT_CACHED } from "./page-cache.ts";
@@ -83,7 +82,7 @@ function* zeroPart(kernel: Kernel, file: FileObject, index: FileIndex, from: num
   const frame = file.pages.find(index);
   if (frame === NOT_CACHED || !kernel.frames.has(frame, PG_UPTODATE)) return 0;
   const start = index * PAGE_SIZE;
-  zeroBytes(kernel.memory, frame, Math.max(0, from - start), Math.min(PAGE_SIZE, to - start));
+  kernel.contents.zeroPart(frame, Math.max(0, from - start), Math.min(PAGE_SIZE, to - start));
   setDirty(kernel, file, index, frame);
   return 0;
 }

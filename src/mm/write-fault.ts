@@ -5,15 +5,18 @@
  * @models linux-6.1 mm/memory.c do_wp_page, wp_page_copy, wp_page_reuse, wp_page_shared
  * @models linux-2.6.11 mm/memory.c do_wp_page
  */
+import { ENOMEM } from "../base/errno.ts";
 import type { Pfn, PteSlot, Vpn } from "../base/units.ts";
-import { PTE_ACCESSED, PTE_DIRTY, PTE_WRITE } from "../hw/pte.ts";
+import { type OpenTable, PTE_ACCESSED, PTE_DIRTY, PTE_WRITE } from "../hw/pte.ts";
+import type { Path } from "../sync/path.ts";
 import { anonVmaPrepare } from "./anon-vma.ts";
 import { writtenEntry } from "./anonymous-fault.ts";
 import { setFrameDirty } from "./file-pages.ts";
 import { NO_FRAME, PG_ANON } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { mapNewAnonymous, tryUserFrame, unmapFrame } from "./mapped-frame.ts";
-import { FAULT_MINOR, FAULT_OOM, NEEDS_MEMORY, type Verdict } from "./verdict.ts";
+import { LEAF } from "./page-table.ts";
+import { FAULT_MINOR, FAULT_OOM, NEEDS_COPY, NEEDS_MEMORY, type Verdict } from "./verdict.ts";
 import { VM_SHARED, VM_WRITE, type Vma } from "./vma.ts";
 
 /** Requires: the entry at `slot`, that of `page`, maps a frame and forbids writes. */
@@ -27,9 +30,20 @@ export function writeProtectedPage(kernel: Kernel, vma: Vma, page: Vpn, slot: Pt
       return noticeWrite(kernel, vma, frame, slot);
     }
   }
-  if (anonVmaPrepare(kernel, vma) < 0) return FAULT_OOM;
-  const copy = tryUserFrame(kernel);
-  return copy === NO_FRAME ? NEEDS_MEMORY : replace(kernel, vma, page, copy, slot, frame);
+  if (kernel.tlbFlush.interrupts !== null) return NEEDS_COPY;
+  const begun = beginCopy(kernel, vma, page, slot, frame);
+  return begun < 0 ? refusal(begun) : endCopy(kernel, vma, begun, slot, frame);
+}
+
+/** NEEDS_COPY's end: between clearing the entry and setting the new one, every other CPU has flushed the page. */
+export function* copyInSteps(kernel: Kernel, vma: Vma, page: Vpn): Path<Verdict> {
+  const { tables, entries, tlbFlush } = kernel;
+  const slot = entries.slotOf(tables.tableAt(vma.mm, page, LEAF) as OpenTable, tables.indexAt(page, LEAF));
+  const frame = frameAt(kernel, slot);
+  const begun = beginCopy(kernel, vma, page, slot, frame);
+  if (begun < 0) return refusal(begun);
+  if (tlbFlush.owes) yield* tlbFlush.settle();
+  return endCopy(kernel, vma, begun, slot, frame);
 }
 
 /** The page belongs to this area alone from now on, and may be written. */
@@ -61,24 +75,37 @@ function widen(kernel: Kernel, vma: Vma, slot: PteSlot): void {
   tables.close(table);
 }
 
-/** Puts `copy` in the place of `old`. */
-function replace(kernel: Kernel, vma: Vma, page: Vpn, copy: Pfn, slot: PteSlot, old: Pfn): Verdict {
-  const { tables, entries, memory, counters, allocator } = kernel;
-  const isZero = old === kernel.zeroFrame;
-  if (isZero) memory.zero(copy);
-  else memory.copy(old, copy);
+const refusal = (result: number): Verdict => (result === NEEDS_MEMORY ? NEEDS_MEMORY : FAULT_OOM);
+
+/**
+ * A copy of `old`, which the entry of `page` maps no longer; or -ENOMEM or NEEDS_MEMORY with nothing done. No CPU may see
+ * the copy while another still reads the page: clear, flush, and only then set.
+ */
+function beginCopy(kernel: Kernel, vma: Vma, page: Vpn, slot: PteSlot, old: Pfn): number {
+  const { tables, entries, contents, allocator } = kernel;
+  if (anonVmaPrepare(kernel, vma) < 0) return -ENOMEM;
+  const copy = tryUserFrame(kernel);
+  if (copy === NO_FRAME) return NEEDS_MEMORY;
+  if (old === kernel.zeroFrame) contents.zero(copy);
+  else contents.copy(old, copy);
   if (mapNewAnonymous(kernel, vma, page, copy, slot) < 0) {
     allocator.release(copy);
-    return FAULT_OOM;
+    return -ENOMEM;
   }
   const table = tables.open(entries.tableOf(slot));
-  const index = entries.indexOf(slot);
-  // No CPU may see the new page while another still reads the old one: clear, flush, and only then set.
-  entries.clear(table, index);
-  kernel.tlbFlush.page(vma.mm, page);
-  entries.set(table, index, copy, writtenEntry(kernel, vma));
+  entries.clear(table, entries.indexOf(slot));
   tables.close(table);
-  if (isZero) counters.pagesZeroed++;
+  kernel.tlbFlush.page(vma.mm, page);
+  return copy;
+}
+
+/** Puts `copy` in the place of `old`. */
+function endCopy(kernel: Kernel, vma: Vma, copy: Pfn, slot: PteSlot, old: Pfn): Verdict {
+  const { tables, entries, counters, allocator } = kernel;
+  const table = tables.open(entries.tableOf(slot));
+  entries.set(table, entries.indexOf(slot), copy, writtenEntry(kernel, vma));
+  tables.close(table);
+  if (old === kernel.zeroFrame) counters.pagesZeroed++;
   else {
     counters.pagesCopied++;
     unmapFrame(kernel, vma, old, slot);

@@ -36,7 +36,10 @@ export function* unmapRegion(
   mm.notePeaks();
   for (const vma of vmas) yield* zapPages(kernel, gather, vma, vma.start, vma.end, "all");
   const top = ceiling === 0 || ceiling >= kernel.layout.taskEnd ? Number.POSITIVE_INFINITY : ceiling;
+  const { task } = kernel.current;
+  if (!mm.pageTableLock.tryAcquire(task)) yield* mm.pageTableLock.acquire(task);
   kernel.personality.pages.freeTables(kernel, gather, mm, vmas, { floor, ceiling: top });
+  mm.pageTableLock.release(task);
   yield* gather.flush();
 }
 
@@ -73,10 +76,10 @@ export function* zapPages(kernel: Kernel, gather: Gather, vma: Vma, first: Vpn, 
   let page = tables.nextLeaf(mm, first, end);
   while (page < end) {
     const stop = tables.endOf(page, LEAF, end);
-    const table = tables.openLeaf(mm, page);
-    if (table === NO_TABLE) break;
-    const done = zapLeaf(kernel, gather, vma, table, { first: page, end: stop, cows });
-    tables.close(table);
+    const { task } = kernel.current;
+    if (!mm.pageTableLock.tryAcquire(task)) yield* mm.pageTableLock.acquire(task);
+    const done = zapTable(kernel, gather, vma, { first: page, end: stop, cows });
+    mm.pageTableLock.release(task);
     if (gather.isFull) yield* gather.flush();
     page = done < stop ? done : tables.nextLeaf(mm, stop, end);
   }
@@ -87,6 +90,16 @@ interface LeafRange {
   readonly first: Vpn;
   readonly end: Vpn;
   readonly cows: Cows;
+}
+
+/** Clears entries in the leaf table of the range, if there is one still; returns the page after the last. */
+function zapTable(kernel: Kernel, gather: Gather, vma: Vma, range: LeafRange): Vpn {
+  const { tables } = kernel;
+  const table = tables.openLeaf(vma.mm, range.first);
+  if (table === NO_TABLE) return range.end;
+  const done = zapLeaf(kernel, gather, vma, table, range);
+  tables.close(table);
+  return done;
 }
 
 /** Clears entries of one leaf table until the range or the gather's room ends; returns the page after the last. */

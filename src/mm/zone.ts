@@ -8,6 +8,7 @@
 import { bug } from "../base/errors.ts";
 import type { Pfn } from "../base/units.ts";
 import type { Buddy } from "./buddy.ts";
+import type { PerCpuPages } from "./per-cpu-pages.ts";
 
 // Zones by the addresses they hold, lowest first. A machine need not have them all.
 export const ZONE_DMA = 0;
@@ -32,6 +33,7 @@ export const ownerNames = [
   "user",
   "page-cache",
   "kmap",
+  "quicklists",
 ] as const;
 export type OwnerName = (typeof ownerNames)[number];
 
@@ -48,7 +50,8 @@ export const OWNER_VMAS = 7;
 export const OWNER_REVERSE_MAP = 8;
 export const OWNER_USER = 9;
 export const OWNER_PAGE_CACHE = 10;
-export const OWNER_KMAP = 11;
+export const OWNER_KMAP = 11; // the tables of the kernel's windows, and per-task pools' indexes
+export const OWNER_QUICKLISTS = 12; // page tables that lie idle
 
 export class Zone {
   /** ZONE_*. */
@@ -58,6 +61,8 @@ export class Zone {
   readonly first: Pfn;
   readonly end: Pfn;
   readonly buddy: Buddy;
+  /** Lists of single free frames, where the allocator keeps them. */
+  perCpu: PerCpuPages | null = null;
   /** Frames that exist. */
   present = 0;
   /** Frames that the allocator was given: present less what was reserved at boot. */
@@ -81,9 +86,14 @@ export class Zone {
     this.buddy = buddy;
   }
 
-  /** Free frames. */
+  /** Free frames, without those on the lists of CPUs (nr_free_pages). */
   get free(): number {
     return this.buddy.freePages;
+  }
+
+  /** Free frames on the lists of CPUs. */
+  get listed(): number {
+    return this.perCpu === null ? 0 : this.perCpu.count;
   }
 
   /** Frames in use by `owner`. */
@@ -109,11 +119,13 @@ export class Zone {
     this.account(owner, frames);
   }
 
-  /** The law of the zone: free and owned frames are all there is. */
+  /** The law of the zone: free, listed and owned frames are all there is. */
   check(): void {
     const owned = this.owned.reduce((sum, frames) => sum + frames, 0);
-    if (this.free + owned !== this.present) {
-      bug(`zone ${this.name}: ${this.free} free and ${owned} owned frames, ${this.present} present`);
+    if (this.free + this.listed + owned !== this.present) {
+      bug(
+        `zone ${this.name}: ${this.free} free, ${this.listed} listed and ${owned} owned frames, ${this.present} present`,
+      );
     }
   }
 }

@@ -4,6 +4,7 @@ import { type Described, describe } from "../describe.ts";
 import { areaLaws } from "./area-laws.ts";
 import { Census } from "./census.ts";
 import { cpuLaws } from "./cpu-laws.ts";
+import { highmemLaws } from "./highmem-laws.ts";
 import type { Law, Violation } from "./law.ts";
 import { linkLaws } from "./link-laws.ts";
 import { memoryLaws } from "./memory-laws.ts";
@@ -11,7 +12,7 @@ import { memoryLaws } from "./memory-laws.ts";
 export type { Law, Violation } from "./law.ts";
 
 /** Every law, in the order in which they are checked. */
-export const laws: readonly Law[] = [...memoryLaws, ...areaLaws, ...linkLaws, ...cpuLaws];
+export const laws: readonly Law[] = [...memoryLaws, ...highmemLaws, ...areaLaws, ...linkLaws, ...cpuLaws];
 
 /** The most violations of one law that are listed. */
 const MOST_OF_ONE_LAW = 10;

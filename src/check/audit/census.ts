@@ -53,7 +53,10 @@ export class Census {
     this.kernel = kernel;
     this.processes = [...processes];
     for (const mm of kernel.spaces) this.countSpace(mm);
-    for (const { buddy } of kernel.allocator.zones) this.freeRanges.push(...buddy.freeRanges());
+    for (const { buddy, perCpu } of kernel.allocator.zones) {
+      this.freeRanges.push(...buddy.freeRanges());
+      for (const frame of perCpu?.frames() ?? []) this.freeRanges.push({ first: frame, end: frame + 1 });
+    }
     this.freeRanges.sort((one, other) => one.first - other.first);
   }
 

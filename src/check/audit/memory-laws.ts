@@ -1,21 +1,23 @@
 /** Laws of frames: each is free or has an owner, and is referenced as often as it is mapped and cached. */
 import { PG_ANON, PG_RESERVED, PG_TABLE } from "../../mm/frames.ts";
 import { NOT_CACHED } from "../../mm/page-cache.ts";
-import { OWNER_PAGE_CACHE, OWNER_PAGE_TABLES, OWNER_USER, ownerNames } from "../../mm/zone.ts";
+import { OWNER_PAGE_CACHE, OWNER_PAGE_TABLES, OWNER_QUICKLISTS, OWNER_USER, ownerNames } from "../../mm/zone.ts";
 import type { Census } from "./census.ts";
 import { placeOf } from "./census.ts";
 import type { Law } from "./law.ts";
 
 const framesAreConserved: Law = {
   name: "frames-are-conserved",
-  statement: "In each zone the free frames and the frames of all owners add up to the frames present.",
+  statement:
+    "In each zone the free frames, those on the lists of CPUs and the frames of all owners add up to the frames present.",
   check: ({ kernel, freeRanges }, report) => {
     for (const zone of kernel.allocator.zones) {
       const inside = freeRanges.filter(({ first }) => first >= zone.first && first < zone.end);
       const free = inside.reduce((sum, { first, end }) => sum + end - first, 0);
       const owned = ownerNames.reduce((sum, _, owner) => sum + zone.ownedBy(owner), 0);
       if (free + owned !== zone.present) report(`${zone.name}: ${free} free, ${owned} owned, ${zone.present} present`);
-      if (free !== zone.free) report(`${zone.name}: the free lists hold ${free} frames, its counter says ${zone.free}`);
+      const counted = zone.free + zone.listed;
+      if (free !== counted) report(`${zone.name}: the free lists hold ${free} frames, its counters say ${counted}`);
     }
   },
 };
@@ -128,6 +130,7 @@ const ownersMatchUses: Law = {
       if (charged !== found) report(`${what}: ${charged} frames charged, ${found} found`);
     };
     compare("page tables", OWNER_PAGE_TABLES, census.tableFrames.size);
+    compare("idle tables", OWNER_QUICKLISTS, kernel.tables.idle);
     let anonymous = 0;
     for (const [frame] of census.ownedFrames()) if (frames.has(frame, PG_ANON)) anonymous++;
     compare("programs", OWNER_USER, anonymous);

@@ -20,13 +20,13 @@ export function slotIfMapped(
   frame: Pfn,
 ): PteSlot {
   const { tables, entries } = world;
-  const table = tables.openLeaf(mm, page);
+  const table = tables.openLeafReverse(mm, page);
   if (table === NO_TABLE) return NO_SLOT;
   costs.entriesRead++;
   const index = tables.indexAt(page, LEAF);
   const mapped = (entries.flags(table, index) & MAPS) !== 0 && entries.frame(table, index) === frame;
   const slot = mapped ? entries.slotOf(table, index) : NO_SLOT;
-  tables.close(table);
+  tables.closeReverse(table);
   return slot;
 }
 
@@ -43,7 +43,7 @@ export function scanRange(
   const { end } = range;
   for (let page = tables.nextLeaf(mm, range.first, end); page < end; page = tables.nextLeaf(mm, page, end)) {
     const tableEnd = tables.endOf(page, LEAF, end);
-    const table = tables.openLeaf(mm, page);
+    const table = tables.openLeafReverse(mm, page);
     if (table === NO_TABLE) return true;
     let index = tables.indexAt(page, LEAF);
     let goOn = true;
@@ -52,7 +52,7 @@ export function scanRange(
       if ((entries.flags(table, index) & MAPS) === 0 || entries.frame(table, index) !== frame) continue;
       goOn = visit(entries.slotOf(table, index));
     }
-    tables.close(table);
+    tables.closeReverse(table);
     if (!goOn) return false;
   }
   return true;

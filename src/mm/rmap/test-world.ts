@@ -1,8 +1,10 @@
 /** A small machine for tests below the level of operations: frames, tables, files, areas, and nobody who runs. */
+
 import type { Pfn, PteSlot, Vpn } from "../../base/units.ts";
 import { type PagingFormatName, pagingFormats } from "../../hw/paging-format.ts";
 import { PhysicalMemory } from "../../hw/physical-memory.ts";
-import { Entries, PTE_ACCESSED, PTE_PRESENT, PTE_USER } from "../../hw/pte.ts";
+import { Entries, type OpenTable, PTE_ACCESSED, PTE_PRESENT, PTE_USER } from "../../hw/pte.ts";
+import type { Path } from "../../sync/path.ts";
 import { AddressSpace } from "../address-space.ts";
 import { Allocator } from "../allocator.ts";
 import type { AnonVmas } from "../anon-vma.ts";
@@ -12,6 +14,7 @@ import { Counters } from "../counters.ts";
 import { Events } from "../events.ts";
 import { Files } from "../file.ts";
 import { Frames } from "../frames.ts";
+import { wireHighmem } from "../highmem.ts";
 import { Limits } from "../limits.ts";
 import { LEAF, NO_TABLE, PageTables } from "../page-table.ts";
 import { type ObjectSizes, Slabs, slubPacking } from "../slab.ts";
@@ -31,8 +34,23 @@ export function smallAllocator(count: number): { frames: Frames; memory: Physica
   return { frames, memory, allocator: new Allocator(frames, [zone], watermarkPolicies["linux-6.1"], memory) };
 }
 
+function* nothingToWaitFor(): Path<void> {}
+
 /** Nobody runs, so no TLB holds anything. */
-const noTlbs: TlbFlush = { here: 0, load: () => {}, page: () => {}, range: () => {}, all: () => {} };
+const noTlbs: TlbFlush = {
+  here: 0,
+  interrupts: null,
+  owes: false,
+  settle: nothingToWaitFor,
+  evict: nothingToWaitFor,
+  idle: () => {},
+  current: null,
+  load: () => {},
+  page: () => {},
+  range: () => {},
+  all: () => {},
+  kernel: () => {},
+};
 
 export class TestWorld implements ReverseMapParts {
   readonly frames: Frames;
@@ -56,8 +74,22 @@ export class TestWorld implements ReverseMapParts {
     const { entries } = this;
     const counters = new Counters();
     const events = new Events();
+    const highmem = wireHighmem(
+      {
+        memory,
+        entries,
+        allocator,
+        counters,
+        tlbFlush: noTlbs,
+        cpus: 1,
+        highmemFrom: count,
+        frames: count,
+        invalidates: "always",
+        kmapSlots: null,
+      },
+      { kmap: "global", pageTablePlacement: "lowmem", pageTableAccess: "direct", pageTableCache: "none" },
+    );
     this.tables = new PageTables({
-      memory,
       format,
       entries,
       frames,
@@ -66,6 +98,10 @@ export class TestWorld implements ReverseMapParts {
       events,
       tlbFlush: noTlbs,
       userTopEntries: 3,
+      cpus: 1,
+      highmemFrom: count,
+      access: highmem.access,
+      cache: highmem.cache,
     });
     this.slabs = new Slabs(allocator, objectSizes, slubPacking(1, 8));
     this.files = new Files(this.slabs.treeNodes);
@@ -83,7 +119,7 @@ export class TestWorld implements ReverseMapParts {
   slotOf(mm: AddressSpace, page: Vpn): PteSlot {
     const table = this.tables.tryEnsureLeaf(mm, page);
     if (table === NO_TABLE) throw new Error("the test's machine is too small");
-    return this.entries.slotOf(this.tables.open(table), this.tables.indexAt(page, LEAF));
+    return this.entries.slotOf(table as OpenTable, this.tables.indexAt(page, LEAF));
   }
 
   /** What the entry at `slot` maps; -1 for nothing. */

@@ -74,7 +74,7 @@ function freeBelow(
       if (isLeaf || (start >= span.floor && next <= Math.floor(span.ceiling / step) * step)) {
         tables.unhang(mm, frame, level, index);
         tables.uncount(mm, table, level - 1);
-        gather.addTable(table, start, start + step);
+        gather.addTable(table, level - 1, start, start + step);
       }
     }
     page = next;

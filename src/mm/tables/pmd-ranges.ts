@@ -57,7 +57,7 @@ function clearBelow(
       if (page % step === 0 && next - page === step && !isFixed) {
         tables.unhang(mm, frame, level, index);
         tables.uncount(mm, table, level - 1);
-        gather.addTable(table, page, next);
+        gather.addTable(table, level - 1, page, next);
       }
     }
     page = next;

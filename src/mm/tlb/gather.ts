@@ -25,6 +25,8 @@ export class Gather {
   private readonly kernel: Kernel;
   private readonly frames: Pfn[] = [];
   private readonly tables: Pfn[] = [];
+  /** By table: its level. */
+  private readonly levels: number[] = [];
   private first: Vpn = Number.POSITIVE_INFINITY;
   private end: Vpn = 0;
 
@@ -49,10 +51,11 @@ export class Gather {
     return this.frames.length >= BATCH;
   }
 
-  /** `table` has been unhung; it covered `[first, end)`. */
-  addTable(table: Pfn, first: Vpn, end: Vpn): void {
+  /** `table`, of `level`, has been unhung; it covered `[first, end)`. */
+  addTable(table: Pfn, level: number, first: Vpn, end: Vpn): void {
     this.cover(first, end);
     this.tables.push(table);
+    this.levels.push(level);
   }
 
   /** Flushes what has been gathered, and frees it. Until then other CPUs may go on using it. */
@@ -61,12 +64,14 @@ export class Gather {
     if (this.end > 0) {
       yield beforeFlush;
       this.flushTlb();
+      if (kernel.tlbFlush.owes) yield* kernel.tlbFlush.settle();
     }
     if (frames.length + tables.length > 0) kernel.counters.gatherFlushes++;
     for (const frame of frames) kernel.allocator.release(frame);
-    for (const table of tables) kernel.tables.releaseFrame(table);
+    for (let at = 0; at < tables.length; at++) kernel.tables.releaseFrame(tables[at]!, this.levels[at]!);
     frames.length = 0;
     tables.length = 0;
+    this.levels.length = 0;
     this.first = Number.POSITIVE_INFINITY;
     this.end = 0;
   }

@@ -1,0 +1,46 @@
+/**
+ * One pool for the whole machine, in the kernel's own tables. A frame's window is known to everybody and costs nothing
+ * to find again; but each round of the pool flushes the TLBs of all CPUs, so that the work grows with the square of
+ * their number, and tasks that hold windows while they wait for more can all wait for each other.
+ *
+ * @models linux-2.6.11 mm/highmem.c kmap_high, kunmap_high
+ */
+import type { Pfn } from "../../base/units.ts";
+import type { Path } from "../../sync/path.ts";
+import type { AtomicMaps } from "./atomic.ts";
+import { KernelTable } from "./kernel-table.ts";
+import type { Kmap, KmapParts } from "./kmap.ts";
+import { NO_WINDOW, noPoolCosts, SlotPool } from "./slot-pool.ts";
+
+export class GlobalPool implements Kmap {
+  readonly costs = noPoolCosts();
+  readonly pool: SlotPool;
+  private readonly atomicMaps: AtomicMaps;
+
+  constructor(parts: KmapParts) {
+    const { flushes, costs } = { flushes: parts.flushes, costs: this.costs };
+    const table = KernelTable.create(parts, parts.slots);
+    this.pool = new SlotPool({ name: "kmap", table, costs, flush: () => flushes.kernel() });
+    this.atomicMaps = parts.atomicMaps;
+  }
+
+  tryMap(frame: Pfn): boolean {
+    this.atomicMaps.requireNone("kmap");
+    return this.pool.tryMap(frame) !== NO_WINDOW;
+  }
+
+  *map(frame: Pfn): Path<void> {
+    this.atomicMaps.requireNone("kmap");
+    yield* this.pool.map(frame);
+  }
+
+  unmap(frame: Pfn): void {
+    this.pool.unmap(frame);
+  }
+
+  forget(): void {}
+
+  pools(): Iterable<SlotPool> {
+    return [this.pool];
+  }
+}

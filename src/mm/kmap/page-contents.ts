@@ -1,0 +1,66 @@
+/**
+ * What the kernel does with the contents of pages that it does not own: zeroing, copying, reading and writing. A frame
+ * of lowmem is always at hand; a frame of highmem is reached through a window. Short work uses a slot of this CPU's,
+ * and cannot wait; what goes on while holding locks that sleep takes a window of the pool (`hold`).
+ *
+ * @models linux-2.6.11 include/linux/highmem.h clear_user_highpage, copy_user_highpage
+ * @differs the disk moves data by itself: no bounce buffers, and no window for a transfer
+ */
+import type { Pfn } from "../../base/units.ts";
+import type { PhysicalMemory } from "../../hw/physical-memory.ts";
+import type { Path } from "../../sync/path.ts";
+import { zeroBytes } from "../frame-bytes.ts";
+import type { AtomicMaps } from "./atomic.ts";
+import { KM_USER0, KM_USER1 } from "./atomic-types.ts";
+import type { Kmap } from "./kmap.ts";
+
+export class PageContents {
+  private readonly memory: PhysicalMemory;
+  private readonly atomicMaps: AtomicMaps;
+  private readonly kmap: Kmap;
+  private readonly highmemFrom: Pfn;
+
+  constructor(memory: PhysicalMemory, atomicMaps: AtomicMaps, kmap: Kmap) {
+    this.memory = memory;
+    this.atomicMaps = atomicMaps;
+    this.kmap = kmap;
+    this.highmemFrom = atomicMaps.highmemFrom;
+  }
+
+  /** clear_user_highpage. */
+  zero(frame: Pfn): void {
+    const isHigh = frame >= this.highmemFrom;
+    if (isHigh) this.atomicMaps.map(frame, KM_USER0);
+    this.memory.zero(frame);
+    if (isHigh) this.atomicMaps.unmap(frame, KM_USER0);
+  }
+
+  /** copy_user_highpage: both pages are in sight at once. */
+  copy(from: Pfn, to: Pfn): void {
+    const { atomicMaps, highmemFrom } = this;
+    if (to >= highmemFrom) atomicMaps.map(to, KM_USER0);
+    if (from >= highmemFrom) atomicMaps.map(from, KM_USER1);
+    this.memory.copy(from, to);
+    if (from >= highmemFrom) atomicMaps.unmap(from, KM_USER1);
+    if (to >= highmemFrom) atomicMaps.unmap(to, KM_USER0);
+  }
+
+  /** The bytes `[from, to)` of the frame become zero. */
+  zeroPart(frame: Pfn, from: number, to: number): void {
+    const isHigh = frame >= this.highmemFrom;
+    if (isHigh) this.atomicMaps.map(frame, KM_USER0);
+    zeroBytes(this.memory, frame, from, to);
+    if (isHigh) this.atomicMaps.unmap(frame, KM_USER0);
+  }
+
+  /** A window on the frame that may be held while sleeping; to be given back. Waits only if it is a path. */
+  hold(frame: Pfn): Path<void> | undefined {
+    if (frame < this.highmemFrom || this.kmap.tryMap(frame)) return undefined;
+    return this.kmap.map(frame);
+  }
+
+  /** Gives back what `hold` gave. */
+  release(frame: Pfn): void {
+    if (frame >= this.highmemFrom) this.kmap.unmap(frame);
+  }
+}

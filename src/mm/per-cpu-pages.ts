@@ -1,0 +1,79 @@
+/**
+ * Single free frames that each CPU keeps for itself, in front of a zone's buddy system: taken and given back without the
+ * zone's lock, the last one freed, still warm, first. A list that runs low takes a batch; one that is full gives one.
+ *
+ *     0 ... low = 2 batches ... high = 6 batches
+ *
+ * @models linux-2.6.11 mm/page_alloc.c free_area_init_core, buffered_rmqueue, free_hot_cold_page
+ * @differs only the hot list; the cold one serves readahead there
+ */
+import type { Pfn } from "../base/units.ts";
+import type { Buddy } from "./buddy.ts";
+import { NO_FRAME } from "./frames.ts";
+
+const MOST_PER_BATCH = 64;
+
+/** Frames that a list takes or gives at once, for a zone of that size. */
+export function batchFor(presentPages: number): number {
+  return Math.max(1, Math.floor(Math.min(presentPages / 1024, MOST_PER_BATCH) / 4));
+}
+
+export class PerCpuPages {
+  readonly batch: number;
+  readonly low: number;
+  readonly high: number;
+  private readonly buddy: Buddy;
+  private readonly where: { readonly here: number };
+  /** By CPU: its frames, the coldest first. */
+  private readonly lists: readonly Pfn[][];
+
+  constructor(buddy: Buddy, presentPages: number, cpus: number, where: { readonly here: number }) {
+    this.buddy = buddy;
+    this.where = where;
+    this.batch = batchFor(presentPages);
+    this.low = 2 * this.batch;
+    this.high = 6 * this.batch;
+    this.lists = Array.from({ length: cpus }, () => []);
+  }
+
+  /** Frames on all lists. */
+  get count(): number {
+    return this.lists.reduce((sum, list) => sum + list.length, 0);
+  }
+
+  /** A frame of this CPU's list, or NO_FRAME if the zone has none left either. */
+  take(): Pfn {
+    const list = this.lists[this.where.here]!;
+    if (list.length <= this.low) this.refill(list);
+    return list.pop() ?? NO_FRAME;
+  }
+
+  give(frame: Pfn): void {
+    const list = this.lists[this.where.here]!;
+    if (list.length >= this.high) for (const cold of list.splice(0, this.batch)) this.buddy.give(cold, 0);
+    list.push(frame);
+  }
+
+  /** Gives all frames back to the buddy system: how many. */
+  drain(): number {
+    const { count } = this;
+    for (const list of this.lists) for (const frame of list.splice(0)) this.buddy.give(frame, 0);
+    return count;
+  }
+
+  /** Every frame that is on a list. */
+  *frames(): Generator<Pfn> {
+    for (const list of this.lists) yield* list;
+  }
+
+  /** What has just been taken from the zone is the coldest. */
+  private refill(list: Pfn[]): void {
+    const batch: Pfn[] = [];
+    while (batch.length < this.batch) {
+      const frame = this.buddy.take(0);
+      if (frame === NO_FRAME) break;
+      batch.push(frame);
+    }
+    list.unshift(...batch.reverse());
+  }
+}
