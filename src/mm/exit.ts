@@ -19,7 +19,12 @@ export function* exitProcess(kernel: Kernel, process: Process, state: ProcessSta
   // Other processes may share the address space and run in it: only this one's CPUs leave.
   const own = new Set(process.threads.map((thread) => thread.cpu));
   for (const cpu of [...mm.cpus]) {
+    if (!mayLeave(kernel, cpu)) continue;
     if (mm.users === 1 || own.has(cpu)) switchSpace(kernel, kernel.cpus[cpu]!, null);
   }
   yield* releaseSpace(kernel, mm);
 }
+
+/** While tasks are interleaved a CPU leaves an address space only by what itself does, or by an interrupt. */
+const mayLeave = ({ tlbFlush, current }: Kernel, cpu: number): boolean =>
+  tlbFlush.interrupts === null || current.task.cpu === cpu;
