@@ -59,7 +59,7 @@ function joinNeighbours(kernel: Kernel, mm: AddressSpace, region: Region, flags:
   const above = mm.vmas.find(start);
   const below = above === null ? mm.vmas.last : above.below;
   const file = opened === null ? null : opened.file;
-  const range: MergeRange = { start, end: start + pages, flags, anonVma: null, file, opened, fileIndex };
+  const range: MergeRange = { start, end: start + pages, flags, anonVma: null, source: null, file, opened, fileIndex };
   return kernel.personality.joinNew(kernel, below, above, range);
 }
 

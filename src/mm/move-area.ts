@@ -86,7 +86,7 @@ function makeTarget(kernel: Kernel, vma: Vma, remap: Remap, keepsOld: boolean): 
   const untouched = file === null && anonVma === null;
   // Nothing was ever written there: the index may follow the place, which makes merging likelier.
   const fileIndex = untouched ? anonymousIndex(to) : vma.indexAt(from);
-  const range: MergeRange = { start: to, end: to + newPages, flags, anonVma, file, opened, fileIndex };
+  const range: MergeRange = { start: to, end: to + newPages, flags, anonVma, source: vma, file, opened, fileIndex };
   const touchesSelf = to === vma.end || vma.start === to + newPages;
   if (!(keepsOld && untouched && touchesSelf)) {
     const merged = mergeVma(kernel, mm, mm.vmas.before(to), range);

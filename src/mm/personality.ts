@@ -14,7 +14,7 @@ import type { Vma } from "./vma.ts";
 export interface Personality {
   readonly name: string;
   /** Who shares an anon_vma (anon-vma.ts). */
-  readonly anonVmas: "simple" | "chained";
+  readonly anonVmas: "simple" | "chained" | "mutually-chained";
   /** mm->get_unmapped_area. */
   readonly placement: "bottom-up-cached" | "top-down";
   /** Pages that stay free between a stack that grows and an area below it that can be touched. */

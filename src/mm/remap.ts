@@ -137,7 +137,7 @@ function growInPlace(kernel: Kernel, vma: Vma, pages: number): number {
   const { mm, end, flags } = vma;
   const charged = (flags & VM_ACCOUNT) !== 0 ? pages : 0;
   if (charged > 0 && kernel.commitment.charge(charged, mm) < 0) return -ENOMEM;
-  if (mergeVma(kernel, mm, vma, rangeOf(vma, end, end + pages, flags)) === null) {
+  if (mergeVma(kernel, mm, vma, { ...rangeOf(vma, end, end + pages, flags), source: null }) === null) {
     kernel.commitment.uncharge(charged);
     return -ENOMEM;
   }

@@ -13,8 +13,7 @@ import { tlbPresets } from "../hw/tlb-presets.ts";
 import { type Path, runToCompletion } from "../sync/path.ts";
 import { defaultTunables, type Tunables } from "../tunables.ts";
 import { Allocator } from "./allocator.ts";
-import { ChainedAnonVmas } from "./anon-vma-chained.ts";
-import { SimpleAnonVmas } from "./anon-vma-simple.ts";
+import { anonVmaRules } from "./anon-vma-rules.ts";
 import { Buddy } from "./buddy.ts";
 import { Counters } from "./counters.ts";
 import { Events } from "./events.ts";
@@ -24,6 +23,7 @@ import { type FileKind, type FileObject, Files, OpenFile } from "./file.ts";
 import { forkSpace } from "./fork.ts";
 import { Frames, PG_EXCLUSIVE, PG_RESERVED } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
+import { KernelStacks } from "./kernel-stacks.ts";
 import { addressLayout } from "./layout.ts";
 import { Limits } from "./limits.ts";
 import { nonlinears } from "./nonlinear/nonlinears.ts";
@@ -57,7 +57,7 @@ export const MAP_PRIVATE = 0x2;
 export const MAP_FIXED = 0x10;
 export const MAP_ANONYMOUS = 0x20;
 
-const objectSizes = { vma: 88, mm: 448, anonVma: 12, anonVmaChain: 32, task: 4096, treeNode: 576 };
+const objectSizes = { vma: 88, mm: 448, anonVma: 12, anonVmaChain: 32, task: 4096, process: {}, treeNode: 576 };
 
 export function wireTestKernel(machine: TestMachine = {}): Kernel {
   const count = machine.frames ?? 4096;
@@ -90,7 +90,7 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
     userTopEntries: 3,
   });
   const slabs = new Slabs(allocator, objectSizes, slubPacking(1, 8));
-  const anonVmas = personality.anonVmas === "chained" ? new ChainedAnonVmas(slabs) : new SimpleAnonVmas(slabs);
+  const anonVmas = anonVmaRules[personality.anonVmas](slabs);
   const files = new Files(slabs.treeNodes);
   const spaces: Kernel["spaces"] = new Set();
   const zeroFrame: Pfn = 1;
@@ -107,6 +107,7 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
     frames,
     allocator,
     slabs,
+    stacks: new KernelStacks(allocator, { order: 1, placement: "one block" }),
     zeroFrame,
     tables,
     tlbFlush,
