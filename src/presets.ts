@@ -262,6 +262,19 @@ export function parseSpec(input: unknown): MachineSpec {
   return { ...spec, geometry, design: parseDesign(asked, asked as unknown as Design) };
 }
 
+const kernelSchema = z.strictObject({
+  summary: z.string().exactOptional(),
+  personality: z.enum(Object.keys(personalities) as [PersonalityName]),
+  design: designSchema.partial(),
+  tunables: tunablesSchema,
+});
+
+/** A kernel from a file, in the form of a preset; axes that it leaves out are those of the personality's own preset. */
+export function parseKernel(input: unknown): Pick<MachineSpec, "kernel" | "design" | "tunables"> {
+  const { personality, design, tunables } = parseRecord(kernelSchema, "kernel", input);
+  return { kernel: personality, design: parseDesign(design, kernelPresets[personality].design), tunables };
+}
+
 /** The JSON Schemas of the three records and of the whole, by name: what people may write. */
 export function publishedSchemas(): Readonly<Record<string, unknown>> {
   const schemas = { geometry: geometrySchema, design: designSchema, tunables: tunablesSchema, spec: specSchema };
