@@ -72,6 +72,23 @@ const linux61wide: Footprint = {
   objects: { vma: 152, mm: 1_152, anonVma: 104, anonVmaChain: 64, task: 16_000, treeNode: 576 },
 };
 
+/**
+ * What is derived from a running 6.18 (amd64, 24 GiB): the sizes of objects (slabinfo) and of the image (text, data and
+ * bss of the boot log). Assumed to be 6.1's: what else boot takes, start-up, and everything on 32 bits.
+ */
+const linux618wide: Footprint = {
+  ...linux61wide,
+  imageBytes: 32 * MIB,
+  objects: {
+    vma: 192,
+    mm: 1_600,
+    anonVma: 104,
+    anonVmaChain: 64,
+    task: 16_000,
+    treeNode: 584,
+  },
+};
+
 const linux2611narrow: Footprint = {
   pageStructBytes: 32,
   imageAt: 1 * MIB,
@@ -110,6 +127,12 @@ const footprints: Readonly<Record<PersonalityName, Readonly<Record<PagingFormatN
     pae: linux61pae,
     "x86-64": linux61wide,
     "x86-64-la57": linux61wide,
+  },
+  "linux-6.18": {
+    i386: linux61i386,
+    pae: linux61pae,
+    "x86-64": linux618wide,
+    "x86-64-la57": linux618wide,
   },
 };
 

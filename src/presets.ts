@@ -49,6 +49,12 @@ export const kernelPresets = {
     design: { reverseMap: "object-anon", tlbFlush: "per-range", nonlinear: "emulated" },
     tunables: {},
   },
+  "linux-6.18": {
+    summary: "November 2025: areas merge more, mremap moves several at once, large memory is aligned.",
+    personality: "linux-6.18",
+    design: { reverseMap: "object-anon", tlbFlush: "per-range", nonlinear: "emulated" },
+    tunables: {},
+  },
 } as const satisfies Readonly<Record<string, KernelPreset>>;
 
 export type KernelName = keyof typeof kernelPresets;
