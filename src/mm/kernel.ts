@@ -15,6 +15,7 @@ import type { Counters } from "./counters.ts";
 import type { Events } from "./events.ts";
 import type { Files } from "./file.ts";
 import type { Frames } from "./frames.ts";
+import type { KernelStacks } from "./kernel-stacks.ts";
 import type { AddressLayout } from "./layout.ts";
 import type { Nonlinear } from "./nonlinear/nonlinear.ts";
 import type { Commitment } from "./overcommit.ts";
@@ -36,6 +37,7 @@ export interface Kernel {
   readonly allocator: Allocator;
   /** The caches of small objects: vmas, mms, anon_vmas, radix-tree nodes. */
   readonly slabs: Slabs;
+  readonly stacks: KernelStacks;
   /** ZERO_PAGE: what anonymous reads map. */
   readonly zeroFrame: Pfn;
 

@@ -3,6 +3,7 @@
  * merge. A personality is a record beside the design: every design runs under every personality.
  */
 import type { Kernel } from "./kernel.ts";
+import type { MeminfoName } from "./meminfo.ts";
 import type { MergeRange } from "./merge.ts";
 import type { OvercommitGuessName } from "./overcommit-guess.ts";
 import type { PagePolicy } from "./page-policy.ts";
@@ -44,6 +45,8 @@ export interface Personality {
   readonly joinNew: (kernel: Kernel, below: Vma | null, above: Vma | null, range: MergeRange) => Vma | null;
   /** What happens to pages and page tables. */
   readonly pages: PagePolicy;
+  /** What /proc/meminfo shows. */
+  readonly meminfo: MeminfoName;
   /** The calls, by name. */
   readonly calls: SystemCalls;
 }

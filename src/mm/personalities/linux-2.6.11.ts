@@ -33,6 +33,7 @@ export const linux2611: Personality = {
     return mm === undefined ? null : mergeVma(kernel, mm, below, range);
   },
   pages: pages2611,
+  meminfo: "linux-2.6.11",
   calls: withoutFallocate(
     systemCalls({
       mmap,

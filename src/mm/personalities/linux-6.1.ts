@@ -48,5 +48,6 @@ export const linux61: Personality = {
   refusedMode: mixedModes,
   joinNew: expandInto,
   pages: pages61,
+  meminfo: "linux-6.1",
   calls: systemCalls(calls61),
 };
