@@ -66,7 +66,7 @@ mmap @1000 0x1000 3 0x22 -1 0
 mmap - 0x5000000 3 0x22 -1 0
 mmap - 0x7ffffffff000 3 0x22 -1 0
 mmap - 0x800000000000 3 0x22 -1 0
-mmap - 0xffffffffffffffff 3 0x22 -1 0
+mmap - 0xfffffffffffff800 3 0x22 -1 0
 mmap - 0xfffffffffffff000 3 0x22 -1 0
 mmap 20000 0x1000 3 0x22 -1 0
 mmap 72000 0x1000 3 0x22 -1 0
@@ -82,7 +82,7 @@ munmap 10800 0x1000
 munmap 10000 0x7ffffffff000
 munmap @800000000000 0x1000
 munmap @fffffffffffff000 0x1000
-munmap 10000 0xffffffffffffffff
+munmap 10000 0xfffffffffffff800
 munmap 70000 0x4000
 munmap 11000 0x800
 munmap 13000 0x1001
@@ -100,7 +100,7 @@ mprotect 10000 0x1000 0x1000000
 mprotect 10000 0x1000 0x1000003
 mprotect 10000 0x1000 0x2000003
 mprotect 10000 0x1000 0x3000003
-mprotect 10000 0xffffffffffffffff 3
+mprotect 10000 0xfffffffffffff800 3
 mprotect 10000 0xfffffffffffff000 3
 mprotect @800000000000 0x1000 3
 mprotect 70000 0x1000 3
@@ -132,8 +132,8 @@ mremap 70000 0 0x1000 1
 mremap 10000 0 0x1000 1
 mremap 10000 0 0x1000 0
 mremap 20000 0 0x1000 3 100000
-mremap 10000 0x1000 0xffffffffffffffff 1
-mremap 10000 0xffffffffffffffff 0x1000 1
+mremap 10000 0x1000 0xfffffffffffff800 1
+mremap 10000 0xfffffffffffff800 0x1000 1
 mremap 10000 0x1000 0x5000000 1
 mremap 10000 0x8000 0x8000 0
 mremap 10000 0x8000 0x7800 0
@@ -175,8 +175,8 @@ madvise 10800 0 4
 madvise 10800 0x1000 99
 madvise 10000 0x1000 99
 madvise 10000 0 99
-madvise 10000 0xffffffffffffffff 4
-madvise 10000 0xfffffffffffff001 4
+madvise 10000 0xfffffffffffff800 4
+madvise 10000 0xfffffffffffff000 4
 madvise @800000000000 0x1000 4
 madvise 70000 0x1000 4
 madvise 70000 0x1000 99
@@ -191,7 +191,7 @@ madvise 30000 0x1000 -1
 mlock 10000 0
 mlock 70000 0
 mlock 10800 0x1000
-mlock 10000 0xffffffffffffffff
+mlock 10000 0xfffffffffffff800
 mlock @800000000000 0x1000
 mlock 70000 0x1000
 mlock 70000 0x10000
@@ -207,7 +207,7 @@ mlock2 60000 0x2000 0
 munlock 70000 0x1000
 munlock 10000 0x20000
 munlock 10800 0
-munlock 10000 0xffffffffffffffff
+munlock 10000 0xfffffffffffff800
 mlockall 0
 mlockall 8
 mlockall 4
@@ -243,7 +243,7 @@ msync 70000 0x10000 4
 msync 70000 0x10000 1
 msync 30000 0x8000 4
 msync 30000 0x8000 6
-msync 10000 0xffffffffffffffff 4
+msync 10000 0xfffffffffffff800 4
 mlock 30000 0x1000
 msync 30000 0x8000 2
 msync 30000 0x8000 6
@@ -261,8 +261,8 @@ rfp 10000 0x1000 0 0
 rfp 40000 0x1000 0 0
 rfp 60000 0x1000 2 0
 rfp 70000 0x1000 2 0
-rfp 30000 0x1000 0x7fffffffffffffff 0
-rfp 30000 0x1000 0xffffffffffffffff 0
+rfp 30000 0x1000 0x7ffffffffffff000 0
+rfp 30000 0x1000 0xfffffffffffff800 0
 rfp 31000 0x1000 0x100 0
 r 31010
 `,
@@ -289,7 +289,7 @@ brk 0
 `,
   files: `
 ftrunc 0 -1
-ftrunc 0 0x7fffffffffffffff
+ftrunc 0 0x7ffffffffffff000
 ftrunc 7 0
 fread 0 -1
 fread 0 0x100000
