@@ -289,7 +289,9 @@ brk 0
 `,
   files: `
 ftrunc 0 -1
-ftrunc 0 0x7ffffffffffff000
+ftrunc 0 0x7ffffffff000
+fread 0 0x100000
+ftrunc 0 0x8000
 ftrunc 7 0
 fread 0 -1
 fread 0 0x100000
