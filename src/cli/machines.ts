@@ -33,10 +33,13 @@ export function withMachine(command: Command): Command {
 /** For options that may be repeated. */
 export const collect = (value: string, before: string[] = []): string[] => [...before, value];
 
-/** The machine that the flags name. */
-export function chosenSpec({ machine = DEFAULT_MACHINE, kernel, set = [], seed = "0" }: MachineOptions): MachineSpec {
+/** The machine that the flags name; `usual` is what to run on, under whatever kernel, where they name none. */
+export function chosenSpec(options: MachineOptions, usual?: MachineSpec): MachineSpec {
+  const { machine = DEFAULT_MACHINE, kernel, set = [], seed = "0" } = options;
   if (!/^\d+$/.test(seed)) throw new UsageError(`--seed ${seed}: expected a whole number`);
   const settings = [...set, `seed=${seed}`];
+  if (usual !== undefined && options.machine === undefined)
+    return applySettings(kernel === undefined ? usual : { ...usual, ...chosenKernel(kernel) }, settings);
   if (!looksLikeFile(machine) && (kernel === undefined || !looksLikeFile(kernel)))
     return specOf(machine, kernel, settings);
   const base = looksLikeFile(machine) ? specFromFile(machine) : specOf(machine);
