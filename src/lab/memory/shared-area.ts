@@ -99,18 +99,18 @@ export interface SharedAreaRow {
 export class SharedArea {
   readonly machine: Machine;
   readonly children: Process[] = [];
-  private readonly system: SharedAreaSystem;
+  private readonly stride: number;
   private readonly parent: LoadedProgram;
   private readonly file: OpenFile;
   private readonly dentries: Slab;
   private readonly procInodes: Slab;
 
-  /** Boots the machine and starts the program; the file is there, and empty. */
-  constructor(spec: MachineSpec, sizeBytes: number) {
+  /** Boots the machine and starts the program; the file is there, and empty. Children read the first page of each `stride` and the last. */
+  constructor(spec: MachineSpec, sizeBytes: number, stride: number = 1) {
     this.machine = new Machine(spec);
+    this.stride = stride;
     const { files, slabs, layout } = this.machine.kernel;
-    this.system = sharedAreaSystems[layout.abi];
-    const { program, shell, placement, names } = this.system;
+    const { program, shell, placement, names } = sharedAreaSystems[layout.abi];
     this.dentries = slabs.create("dentry", names.dentry, OWNER_SLAB, "reclaimable");
     this.procInodes = slabs.create("proc_inode_cache", names.procInode, OWNER_SLAB, "reclaimable");
     const create = (name: string, bytes: number) =>
@@ -162,7 +162,9 @@ export class SharedArea {
     this.openOwnFile();
     const { sizeBytes } = this.file.file;
     const at = mustCall(machine, thread, "mmap", [0, sizeBytes, READ_WRITE, MAP_SHARED, this.file, 0]);
-    touchPages(machine, thread, pageOf(at), sizeBytes / PAGE_SIZE, LOAD);
+    const pages = sizeBytes / PAGE_SIZE;
+    touchPages(machine, thread, pageOf(at), pages, LOAD, this.stride);
+    touchPages(machine, thread, pageOf(at) + pages - 1, 1, LOAD);
   }
 
   /** What runs after fork: code on both sides, and five pages that one of them writes. */

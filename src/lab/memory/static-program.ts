@@ -80,11 +80,18 @@ export function mustCall(machine: Machine, thread: Thread, name: string, args: r
   return result;
 }
 
-/** Touches pages that must be there. */
-export function touchPages(machine: Machine, thread: Thread, first: Vpn, pages: number, kind: Access): void {
+/** Touches pages that must be there: each, or the first of each `stride`. */
+export function touchPages(
+  machine: Machine,
+  thread: Thread,
+  first: Vpn,
+  pages: number,
+  kind: Access,
+  stride: number = 1,
+): void {
   machine.switchTo(thread);
   const cpu = machine.cpus[thread.cpu];
-  for (let page = first; page < first + pages; page++) {
+  for (let page = first; page < first + pages; page += stride) {
     if (cpu.touch(page, kind)) continue;
     if (machine.access(thread, addressOf(page), kind) !== DONE) bug(`${thread.name}: no page ${page}`);
   }
