@@ -28,6 +28,7 @@ const FILE_BYTES = [PAGE_SIZE, 2 * PAGE_SIZE, 4 * PAGE_SIZE, 8 * PAGE_SIZE, 16 *
 const CROWDS = [0, 0x1f_0000, WINDOW_BYTES - 0x2_0000, WINDOW_BYTES - 0x2_0000, WINDOW_BYTES - 0x2_0000];
 const CROWD_PAGES = 32;
 const MOST_PAGES = 12;
+const LARGE_PAGE = 0x20_0000;
 
 export function randomProgram(seed: number, shape: ProgramShape = usualShape): Program {
   return new Generator(seed, shape).program();
@@ -182,9 +183,10 @@ class Generator {
     ];
   }
 
-  /** A start and a length that stay within the window. */
+  /** A start and a length that stay within the window, or seldom just above the break. */
   private range(): [Operand, Operand] {
     const { rng, profile } = this;
+    if (rng.chance(0.03)) return [this.breakPlace(0), number((1 + rng.below(6)) * PAGE_SIZE)];
     const { start, bytes } = rng.chance(profile.familiar) ? this.familiarRange() : this.newRange();
     return [
       { base: "window", value: rng.chance(0.02) ? start + 0x800 : start },
@@ -193,11 +195,12 @@ class Generator {
   }
 
   private newRange(): Range {
-    const { rng, profile } = this;
-    const unit = profile.unitPages * PAGE_SIZE;
+    const { rng } = this;
+    const large = rng.chance(this.profile.large);
+    const unit = large ? LARGE_PAGE : PAGE_SIZE;
     const start = Math.floor(this.address() / unit) * unit;
     const room = Math.floor((WINDOW_BYTES - start) / unit);
-    return { start, bytes: Math.min(1 + rng.below(profile.unitPages > 1 ? 2 : MOST_PAGES), room) * unit };
+    return { start, bytes: Math.min(1 + rng.below(large ? 2 : MOST_PAGES), room) * unit };
   }
 
   /** A range that was mapped, as it was, moved to just before or after it, or a part of it. */
@@ -231,7 +234,7 @@ class Generator {
 
   /** Notes a place that something may be mapped at from now on; returns its start. */
   private remember(start: Operand, length: Operand): Operand {
-    if (length.value >= PAGE_SIZE) {
+    if (start.base === "window" && length.value >= PAGE_SIZE) {
       this.mapped.push({
         start: Math.floor(start.value / PAGE_SIZE) * PAGE_SIZE,
         bytes: Math.floor(length.value / PAGE_SIZE) * PAGE_SIZE,
@@ -247,10 +250,14 @@ class Generator {
 
   private place(offset: number): Operand {
     const { rng, mapped, profile } = this;
-    if (rng.chance(0.05)) return { base: "break", value: rng.below(8) * PAGE_SIZE + offset };
+    if (rng.chance(0.05)) return this.breakPlace(offset);
     if (mapped.length === 0 || !rng.chance(profile.familiar)) return { base: "window", value: this.address() + offset };
     const { start, bytes } = rng.pick(mapped);
     return { base: "window", value: start + rng.below(Math.min(bytes / PAGE_SIZE, 64)) * PAGE_SIZE + offset };
+  }
+
+  private breakPlace(offset: number): Operand {
+    return { base: "break", value: this.rng.below(8) * PAGE_SIZE + offset };
   }
 
   private nextValue(): number {

@@ -18,8 +18,8 @@ export interface Profile {
   readonly advice: readonly number[];
   /** The share of ranges and places that lie where something was mapped, or beside it. */
   readonly familiar: number;
-  /** What a mapping's start and length are a multiple of, in pages. */
-  readonly unitPages: number;
+  /** The share of new ranges that start and end at large pages. */
+  readonly large: number;
 }
 
 /** The flags of mmap that profiles add. */
@@ -28,6 +28,7 @@ const MAP_GROWSDOWN = 0x100;
 const MAP_LOCKED = 0x2000;
 const MAP_NORESERVE = 0x4000;
 const MAP_POPULATE = 0x8000;
+const MAP_STACK = 0x2_0000;
 const MAP_HUGETLB = 0x4_0000;
 
 const DONTNEED = 4;
@@ -39,6 +40,8 @@ const DONTNEED_LOCKED = 24;
 const UNKNOWN_ADVICE = 99;
 /** Advice that changes nothing but an area's flags: RANDOM, SEQUENTIAL, DONTFORK, DOFORK, DONTDUMP, DODUMP and so on. */
 const FLAG_ADVICE = [0, 1, 2, 10, 11, 16, 17, 18, 19];
+const COLD = 20;
+const PAGEOUT = 21;
 const WILLNEED = 3;
 
 const base: Profile = {
@@ -73,11 +76,13 @@ const base: Profile = {
   shared: 1 / 3,
   extraFlags: {
     chance: 0.25,
-    flags: [MAP_GROWSDOWN, MAP_LOCKED, MAP_NORESERVE, MAP_POPULATE, MAP_FIXED_NOREPLACE],
+    flags: [MAP_GROWSDOWN, MAP_LOCKED, MAP_NORESERVE, MAP_POPULATE, MAP_STACK, MAP_FIXED_NOREPLACE],
   },
   advice: [
     ...FLAG_ADVICE,
     WILLNEED,
+    COLD,
+    PAGEOUT,
     DONTNEED,
     DONTNEED,
     DONTNEED,
@@ -88,7 +93,7 @@ const base: Profile = {
     POPULATE_WRITE,
   ].concat([DONTNEED, POPULATE_WRITE, UNKNOWN_ADVICE]),
   familiar: 0.7,
-  unitPages: 1,
+  large: 0,
 };
 
 export const profiles = {
@@ -130,7 +135,7 @@ export const profiles = {
     about: "mappings that ask for huge pages of a machine that has none",
     weights: { mmap: 30, w: 8, r: 8, munmap: 6, mprotect: 4, mremap: 4, madvise: 3, fork: 1, mincore: 1, stat: 1 },
     extraFlags: { chance: 0.6, flags: [MAP_HUGETLB, MAP_HUGETLB, MAP_HUGETLB | MAP_POPULATE] },
-    unitPages: 512,
+    large: 0.3,
   },
 } as const satisfies Record<string, Profile>;
 

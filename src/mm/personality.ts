@@ -37,6 +37,8 @@ export interface Personality {
   readonly unwrittenPromise: "kept" | "returned";
   /** What MREMAP_DONTUNMAP unlocks of a locked area that keeps its place: what has moved, or all of it. */
   readonly leavesUnlocked: "part" | "area";
+  /** Which areas maps and smaps call "[heap]": those that enclose the break's range, touch it, or lie in it partly. */
+  readonly heapName: "encloses" | "touches" | "overlaps";
   /** What MADV_POPULATE_* does at a hole: goes on and reports it at the end, or stops. */
   readonly populatesHoles: "passes" | "stops";
   /** Modes of fallocate that are refused whatever the file: 0 or -ERRNO. */

@@ -22,6 +22,7 @@ export const linux2611: Personality = {
   dataLimit: "brk",
   unmergeable: VM_IO | VM_DONTCOPY | VM_DONTEXPAND | VM_RESERVED,
   stackFlags: 0,
+  heapName: "encloses",
   largeMemory: "anywhere",
   promisesNew: "after-unmap",
   unwrittenPromise: "kept",

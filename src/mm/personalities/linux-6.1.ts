@@ -40,6 +40,7 @@ export const linux61: Personality = {
   dataLimit: "all",
   unmergeable: VM_SPECIAL,
   stackFlags: 0,
+  heapName: "touches",
   largeMemory: "anywhere",
   promisesNew: "after-unmap",
   unwrittenPromise: "kept",

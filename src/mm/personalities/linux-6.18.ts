@@ -16,6 +16,7 @@ export const linux618: Personality = {
   name: "linux-6.18",
   anonVmas: "mutually-chained",
   stackFlags: VM_NOHUGEPAGE,
+  heapName: "overlaps",
   largeMemory: "aligned",
   promisesNew: "before-unmap",
   unwrittenPromise: "returned",
