@@ -1,8 +1,8 @@
 /** Replay of random loads and stores over memory far beyond the reach of any TLB, already mapped: 98 of 100 records walk. */
 import { Rng } from "../src/base/rng.ts";
-import { Replay } from "../src/lab/replay.ts";
 import { unmoved } from "../src/lab/rebase.ts";
-import { ChunkBuilder, type Chunk } from "../src/lab/trace/chunk.ts";
+import { Replay } from "../src/lab/replay.ts";
+import { type Chunk, ChunkBuilder } from "../src/lab/trace/chunk.ts";
 import { LOAD, STORE } from "../src/lab/trace/format.ts";
 import { Machine } from "../src/machine.ts";
 import { specOf } from "../src/presets.ts";

@@ -15,9 +15,8 @@ if (major > 22 || (major === 22 && minor >= 18)) {
 } else {
   const node = newerNode();
   if (node === undefined) {
-    process.stderr.write(
-      `bigmem: needs Node 22.18 or later and found ${process.version}. Run "npm ci" in bigmem's folder: it brings one along.\n`,
-    );
+    const remedy = program === source ? 'run "npm ci" in its folder, which brings one along' : "install a newer one";
+    process.stderr.write(`bigmem: needs Node 22.18 or later and found ${process.version}; ${remedy}.\n`);
     process.exit(2);
   }
   const { status, signal } = spawnSync(node, [program, ...process.argv.slice(2)], { stdio: "inherit" });

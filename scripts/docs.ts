@@ -41,7 +41,10 @@ if (process.argv.includes("--check")) {
 /** Runs the command of each console block, and puts what it prints below it. */
 function withRealOutput(text: string): string {
   return text.replace(/^```console\n\$ npx bigmem ([^\n]*)\n(.*?)^```$/gms, (_block, command: string) => {
-    const output = execFileSync("node", ["bin/bigmem.js", ...command.split(" ")], { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
+    const output = execFileSync("node", ["bin/bigmem.js", ...command.split(" ")], {
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "inherit"],
+    });
     return `\`\`\`console\n$ npx bigmem ${command}\n${output.trimEnd()}\n\`\`\``;
   });
 }

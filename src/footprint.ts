@@ -1,15 +1,27 @@
 /**
  * What a kernel takes for itself before the first program runs, and how large its objects are: data about builds of
  * kernels. The sizes of 6.1 were fitted to what real kernels (Debian's amd64, 686-pae and 686 builds) say at boot with
- * 512 MiB to 16 GiB; those of 2.6.11 are typical of kernels of that year, except struct page and the vma, which are
- * counted from the source.
+ * 512 MiB to 16 GiB, and with hundreds of processes; those of 2.6.11 are typical of kernels of that year, except struct
+ * page and the vma, which are counted from the source.
  */
 import type { PagingFormatName } from "./hw/paging-format.ts";
+import type { StackShape } from "./mm/kernel-stacks.ts";
 import type { PersonalityName } from "./mm/personality.ts";
 import type { ObjectSizes } from "./mm/slab.ts";
 
 const KIB = 2 ** 10;
 const MIB = 2 ** 20;
+
+/** What a kernel takes between the end of boot and the first program: MemTotal counts it, MemFree does not. */
+export interface Startup {
+  /** Kernel threads, each with its stack. */
+  readonly threads: number;
+  /** Slabs that memory pressure could shrink: names, inodes, and the like. */
+  readonly reclaimableSlabBytes: number;
+  readonly otherSlabBytes: number;
+  /** Modules and the rest of vmalloc, per-CPU areas, frames on per-CPU free lists. */
+  readonly otherBytes: number;
+}
 
 export interface Footprint {
   readonly pageStructBytes: number;
@@ -30,12 +42,20 @@ export interface Footprint {
   readonly sectionBytes: number;
   readonly wordBytes: 4 | 8;
   readonly slabs: "slab" | "slub";
-  /** Frames of a kernel stack: two to the power of this. */
-  readonly stackOrder: number;
+  readonly stack: StackShape;
+  readonly startup: Startup;
   readonly objects: ObjectSizes;
 }
 
-const objects32 = { vma: 76, mm: 640, anonVma: 56, anonVmaChain: 32, task: 8_600, treeNode: 304 } as const;
+const objects32 = {
+  vma: 76,
+  mm: 640,
+  anonVma: 56,
+  anonVmaChain: 32,
+  task: 3_264,
+  process: { signal_cache: 704, sighand_cache: 1_344, files_cache: 384, fs_cache: 64, cred_jar: 128, other: 2_344 },
+  treeNode: 304,
+} as const;
 
 const linux61pae: Footprint = {
   pageStructBytes: 40,
@@ -49,7 +69,13 @@ const linux61pae: Footprint = {
   sectionBytes: 0,
   wordBytes: 4,
   slabs: "slub",
-  stackOrder: 1,
+  stack: { order: 1, placement: "one block" },
+  startup: {
+    threads: 43,
+    reclaimableSlabBytes: 5_940 * KIB,
+    otherSlabBytes: 3_120 * KIB,
+    otherBytes: 6_260 * KIB,
+  },
   objects: objects32,
 };
 
@@ -68,8 +94,40 @@ const linux61wide: Footprint = {
   hasDma32: true,
   sectionBytes: 128 * MIB,
   wordBytes: 8,
-  stackOrder: 2,
-  objects: { vma: 152, mm: 1_152, anonVma: 104, anonVmaChain: 64, task: 16_000, treeNode: 576 },
+  stack: { order: 2, placement: "single frames" },
+  startup: {
+    threads: 44,
+    reclaimableSlabBytes: 8_740 * KIB,
+    otherSlabBytes: 6_410 * KIB,
+    otherBytes: 29_850 * KIB,
+  },
+  objects: {
+    vma: 152,
+    mm: 1_152,
+    anonVma: 104,
+    anonVmaChain: 64,
+    task: 6_080,
+    process: { signal_cache: 1_152, sighand_cache: 2_112, files_cache: 704, fs_cache: 64, cred_jar: 192, other: 5_264 },
+    treeNode: 576,
+  },
+};
+
+/**
+ * What is derived from a running 6.18 (amd64, 24 GiB): the sizes of objects (slabinfo) and of the image (text, data and
+ * bss of the boot log). Assumed to be 6.1's: what else boot takes, start-up, and everything on 32 bits.
+ */
+const linux618wide: Footprint = {
+  ...linux61wide,
+  imageBytes: 32 * MIB,
+  objects: {
+    vma: 192,
+    mm: 1_600,
+    anonVma: 104,
+    anonVmaChain: 64,
+    task: 5_888,
+    process: { signal_cache: 1_152, sighand_cache: 2_112, files_cache: 704, fs_cache: 64, cred_jar: 192, other: 4_000 },
+    treeNode: 584,
+  },
 };
 
 const linux2611narrow: Footprint = {
@@ -84,8 +142,17 @@ const linux2611narrow: Footprint = {
   sectionBytes: 0,
   wordBytes: 4,
   slabs: "slab",
-  stackOrder: 1,
-  objects: { vma: 88, mm: 580, anonVma: 12, anonVmaChain: 32, task: 4_400, treeNode: 276 },
+  stack: { order: 1, placement: "one block" },
+  startup: { threads: 0, reclaimableSlabBytes: 0, otherSlabBytes: 0, otherBytes: 0 },
+  objects: {
+    vma: 88,
+    mm: 580,
+    anonVma: 12,
+    anonVmaChain: 32,
+    task: 1_760,
+    process: { signal_cache: 448, sighand_cache: 1_344, files_cache: 512, fs_cache: 64, cred_jar: 64 },
+    treeNode: 276,
+  },
 };
 
 const linux2611wide: Footprint = {
@@ -95,7 +162,15 @@ const linux2611wide: Footprint = {
   bootBytes: 4 * MIB,
   bounceBytes: 64 * MIB,
   wordBytes: 8,
-  objects: { vma: 176, mm: 900, anonVma: 24, anonVmaChain: 64, task: 7_000, treeNode: 536 },
+  objects: {
+    vma: 176,
+    mm: 900,
+    anonVma: 24,
+    anonVmaChain: 64,
+    task: 2_240,
+    process: { signal_cache: 704, sighand_cache: 2_112, files_cache: 896, fs_cache: 64, cred_jar: 128 },
+    treeNode: 536,
+  },
 };
 
 const footprints: Readonly<Record<PersonalityName, Readonly<Record<PagingFormatName, Footprint>>>> = {
@@ -110,6 +185,12 @@ const footprints: Readonly<Record<PersonalityName, Readonly<Record<PagingFormatN
     pae: linux61pae,
     "x86-64": linux61wide,
     "x86-64-la57": linux61wide,
+  },
+  "linux-6.18": {
+    i386: linux61i386,
+    pae: linux61pae,
+    "x86-64": linux618wide,
+    "x86-64-la57": linux618wide,
   },
 };
 

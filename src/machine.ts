@@ -28,6 +28,7 @@ import { forkSpace } from "./mm/fork.ts";
 import { Frames, NO_FRAME, PG_RESERVED } from "./mm/frames.ts";
 import { wireHighmem } from "./mm/highmem.ts";
 import type { Kernel } from "./mm/kernel.ts";
+import { KernelStacks } from "./mm/kernel-stacks.ts";
 import { addressLayout } from "./mm/layout.ts";
 import { Limits } from "./mm/limits.ts";
 import { nonlinears } from "./mm/nonlinear/nonlinears.ts";
@@ -41,10 +42,12 @@ import { reverseMaps } from "./mm/rmap/reverse-maps.ts";
 import { Slabs, slabPacking, slubPacking } from "./mm/slab.ts";
 import { createSpace, switchSpace } from "./mm/space.ts";
 import type { Argument } from "./mm/syscalls.ts";
+import { allocateTask, freeTask, releaseTask, type TaskKind, type TaskMemory } from "./mm/task-memory.ts";
 import { tlbFlushes } from "./mm/tlb/tlb-flushes.ts";
 import { isRepaired, type Verdict } from "./mm/verdict.ts";
 import { OWNER_BOOT } from "./mm/zone.ts";
 import type { MachineSpec } from "./presets.ts";
+import { startKernel } from "./startup.ts";
 import { type Path, runToCompletion } from "./sync/path.ts";
 import { Current } from "./sync/task.ts";
 
@@ -71,32 +74,41 @@ export class Machine {
 
   /** A process with one thread and an empty address space. It is a KernelBug if there is no memory for that. */
   spawn(name: string): Process {
+    const memory = this.taskMemory("process") ?? bug(`no memory for a kernel stack of ${name}`);
     const mm = createSpace(this.kernel, limitsOf(this.spec));
     if (mm === null) bug(`no memory for the first page table of ${name}`);
-    return this.admit(new Process(++this.lastTaskId, name, mm, null));
+    return this.admit(new Process(++this.lastTaskId, name, mm, null), memory);
   }
 
-  /** One more thread of a process; it shares everything. */
-  spawnThread(process: Process): Thread {
-    const id = process.threads.length === 0 ? process.pid : ++this.lastTaskId;
-    const thread = new Thread(id, process);
-    thread.cpu = (id - 1) % this.cpus.length;
-    return thread;
+  /** One more thread of a process; it shares everything but its stack. Or -ENOMEM. */
+  spawnThread(process: Process): Thread | number {
+    const memory = this.taskMemory("thread");
+    return memory === null ? -ENOMEM : this.addThread(process, ++this.lastTaskId, memory);
+  }
+
+  /** A thread that is not the last of its process ends. */
+  exitThread(thread: Thread): void {
+    releaseTask(this.kernel, thread);
   }
 
   /** A copy of the thread's process; or -ENOMEM. */
   fork(thread: Thread): Process | number {
     const { process } = thread;
+    const memory = this.taskMemory("process");
+    if (memory === null) return -ENOMEM;
     const mm = this.run(thread, forkSpace(this.kernel, thread));
-    if (mm === null) return -ENOMEM;
-    return this.admit(new Process(++this.lastTaskId, process.name, mm, process));
+    if (mm !== null) return this.admit(new Process(++this.lastTaskId, process.name, mm, process), memory);
+    freeTask(this.kernel, memory);
+    return -ENOMEM;
   }
 
-  /** A process that shares the thread's address space (vfork, CLONE_VM without CLONE_THREAD). */
-  share(thread: Thread): Process {
+  /** A process that shares the thread's address space (vfork, CLONE_VM without CLONE_THREAD); or -ENOMEM. */
+  share(thread: Thread): Process | number {
     const { process } = thread;
+    const memory = this.taskMemory("process");
+    if (memory === null) return -ENOMEM;
     process.mm.users++;
-    return this.admit(new Process(++this.lastTaskId, process.name, process.mm, process));
+    return this.admit(new Process(++this.lastTaskId, process.name, process.mm, process), memory);
   }
 
   /** The thread's process starts over with an empty address space: 0 or -ENOMEM. */
@@ -176,10 +188,21 @@ export class Machine {
     return mmu.lastFrame;
   }
 
-  private admit(process: Process): Process {
+  private admit(process: Process, memory: TaskMemory): Process {
     this.processes.push(process);
-    this.spawnThread(process);
+    this.addThread(process, process.pid, memory);
     return process;
+  }
+
+  private addThread(process: Process, id: number, memory: TaskMemory): Thread {
+    const thread = new Thread(id, process);
+    thread.cpu = (id - 1) % this.cpus.length;
+    thread.memory = memory;
+    return thread;
+  }
+
+  private taskMemory(kind: TaskKind): TaskMemory | null {
+    return allocateTask(this.kernel, kind);
   }
 
   private end(process: Process, state: ProcessState, status: number): void {
@@ -219,6 +242,8 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
   const { wordBytes } = footprint;
   const packing = footprint.slabs === "slub" ? slubPacking(geometry.cpus, wordBytes) : slabPacking(wordBytes);
   const slabs = new Slabs(allocator, footprint.objects, packing);
+  const stacks = new KernelStacks(allocator, footprint.stack);
+  if (geometry.bootMemory === "kernel") startKernel({ allocator, slabs, stacks }, footprint.startup);
   const counters = new Counters();
   const events = new Events();
   const current = new Current();
@@ -271,6 +296,7 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     atomicMaps: highmem.atomicMaps,
     kmap: highmem.kmap,
     contents: highmem.contents,
+    stacks,
     zeroFrame: zeroFrameOf(allocator, memory),
     tables,
     reverseMap: reverseMaps[design.reverseMap]({ ...world, slabs, chains }),

@@ -87,6 +87,12 @@ export const kernelPresets = {
     design: { ...lowTables, ...highTables, reverseMap: "object-anon", tlbFlush: "per-range", nonlinear: "emulated" },
     tunables: {},
   },
+  "linux-6.18": {
+    summary: "November 2025: areas merge more, mremap moves several at once, large memory is aligned.",
+    personality: "linux-6.18",
+    design: { ...lowTables, reverseMap: "object-anon", tlbFlush: "per-range", nonlinear: "emulated" },
+    tunables: {},
+  },
 } as const satisfies Readonly<Record<string, KernelPreset>>;
 
 export type KernelName = keyof typeof kernelPresets;
@@ -300,6 +306,19 @@ export function parseSpec(input: unknown): MachineSpec {
   const geometry = parseGeometry(spec.geometry);
   const asked = spec.design as Record<AxisName, string>;
   return { ...spec, geometry, design: parseDesign(asked, asked as unknown as Design) };
+}
+
+const kernelSchema = z.strictObject({
+  summary: z.string().exactOptional(),
+  personality: z.enum(Object.keys(personalities) as [PersonalityName]),
+  design: designSchema.partial(),
+  tunables: tunablesSchema,
+});
+
+/** A kernel from a file, in the form of a preset; axes that it leaves out are those of the personality's own preset. */
+export function parseKernel(input: unknown): Pick<MachineSpec, "kernel" | "design" | "tunables"> {
+  const { personality, design, tunables } = parseRecord(kernelSchema, "kernel", input);
+  return { kernel: personality, design: parseDesign(design, kernelPresets[personality].design), tunables };
 }
 
 /** The JSON Schemas of the three records and of the whole, by name: what people may write. */

@@ -27,12 +27,13 @@ function firstDifference(
 }
 
 describe.each([
-  ["x86-64", "outcomes-linux-6.1-amd64.txt"],
-  ["pae", "outcomes-linux-6.1-i386-pae.txt"],
-] as const)("Linux 6.1 on %s", (format, file) => {
+  ["linux-6.1", "x86-64", "outcomes-linux-6.1-amd64.txt"],
+  ["linux-6.1", "pae", "outcomes-linux-6.1-i386-pae.txt"],
+  ["linux-6.18", "x86-64", "outcomes-linux-6.18-amd64.txt"],
+] as const)("%s on %s", (kernel, format, file) => {
   test("answers every recorded program as the real kernel did", () => {
     const expected = parseOutcomes(read(file));
-    const runner = new ProgramRunner(oracleSpec(format, "linux-6.1"));
+    const runner = new ProgramRunner(oracleSpec(format, kernel));
     expect(programs.length).toBe(260);
     expect(
       programs

@@ -19,8 +19,23 @@ export const EOPNOTSUPP = 95;
 
 const names: ReadonlyMap<number, string> = new Map(
   Object.entries({
-    EPERM, EIO, EBADF, EAGAIN, ENOMEM, EACCES, EFAULT, EBUSY, EEXIST, ENODEV, EINVAL, ETXTBSY, EFBIG, ENOSPC, ENOSYS,
-    EOVERFLOW, EOPNOTSUPP,
+    EPERM,
+    EIO,
+    EBADF,
+    EAGAIN,
+    ENOMEM,
+    EACCES,
+    EFAULT,
+    EBUSY,
+    EEXIST,
+    ENODEV,
+    EINVAL,
+    ETXTBSY,
+    EFBIG,
+    ENOSPC,
+    ENOSYS,
+    EOVERFLOW,
+    EOPNOTSUPP,
   }).map(([name, value]) => [value, name]),
 );
 

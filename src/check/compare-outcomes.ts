@@ -1,6 +1,5 @@
 /**
- * Two kernels' answers to one program, line by line. What a model does not decide is set aside on both sides: the
- * soft-dirty flag, a file's `blocks=`, and the fault counts of `mlockall`, which walks the executor's own image.
+ * Two kernels' answers to one program, line by line. What a model does not decide is set aside on both sides, by name.
  */
 export interface Outcome {
   readonly name: string;
@@ -56,15 +55,48 @@ export function compareOutcomes(expected: Outcome, found: Outcome, format: Outco
   return differences;
 }
 
-/** A line without what is set aside. */
-export function comparable(line: string, format: OutcomeFormat): string {
-  if (/^P\d vma /.test(line)) return line.replace(/ sd(?=[ \]])/, "").replace(/\[sd ?/, "[");
-  if (line.startsWith("F")) return line.replace(/ blocks=\d+/, "");
-  if (/^\d+ P\d mlockall /.test(line)) return line.replace(/ mf=\d+,\d+$/, "");
-  // The recorded PAE kernel ran under an emulator that does not enforce NX.
-  if (format !== "x86-64" && /^\d+ P\d x /.test(line)) return line.replace(/ x .*/, " x");
-  return line;
+/** What is set aside when outcomes are compared, and why. */
+export interface SetAside {
+  readonly name: string;
+  readonly reason: string;
+  /** Which builds' outcomes it concerns. */
+  readonly formats: readonly OutcomeFormat[];
+  /** A line without it; the same line if it is not there. */
+  readonly strip: (line: string) => string;
 }
+
+const EVERY_FORMAT: readonly OutcomeFormat[] = ["x86-64", "pae", "i386"];
+
+export const setAsides: readonly SetAside[] = [
+  {
+    name: "soft-dirty flag",
+    reason: "builds of one kernel differ: CONFIG_MEM_SOFT_DIRTY puts `sd` on every area that nobody cleared it from",
+    formats: EVERY_FORMAT,
+    strip: (line) => (/^P\d vma /.test(line) ? line.replace(/ sd(?=[ \]])/, "").replace(/\[sd ?/, "[") : line),
+  },
+  {
+    name: "file blocks",
+    reason: "what a file occupies on its file system is the file system's affair",
+    formats: EVERY_FORMAT,
+    strip: (line) => (line.startsWith("F") ? line.replace(/ blocks=\d+/, "") : line),
+  },
+  {
+    name: "faults of mlockall",
+    reason: "it walks the executor's own image, of which only a likeness is here",
+    formats: EVERY_FORMAT,
+    strip: (line) => (/^\d+ P\d mlockall /.test(line) ? line.replace(/ mf=\d+,\d+$/, "") : line),
+  },
+  {
+    name: "execution on 32 bits",
+    reason: "the recorded kernel ran under an emulator that does not enforce NX",
+    formats: ["pae", "i386"],
+    strip: (line) => (/^\d+ P\d x /.test(line) ? line.replace(/ x .*/, " x") : line),
+  },
+];
+
+/** A line without what is set aside. */
+export const comparable = (line: string, format: OutcomeFormat): string =>
+  setAsides.reduce((rest, { formats, strip }) => (formats.includes(format) ? strip(rest) : rest), line);
 
 /** What kind of line this is: an operation's name, or `vma`, `pg`, `mem`, `end`, `file`. */
 export function kindOf(line: string): string {

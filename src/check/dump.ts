@@ -105,15 +105,20 @@ const countsText = (smaps: Smaps): string =>
   countNames.map(([key, name]) => (smaps[key] === 0 ? "" : ` ${name}=${smaps[key]}`)).join("");
 
 /** What an area maps: `f0`, shared anonymous memory, the heap, or nothing. */
-function areaName({ files }: DumpWorld, mm: AddressSpace, vma: Vma): string {
+function areaName({ files, machine }: DumpWorld, mm: AddressSpace, vma: Vma): string {
   if (vma.file !== null) {
     const at = files.findIndex((opened) => opened?.file === vma.file);
     return at >= 0 ? `f${at}` : "shanon";
   }
-  // Linux calls "[heap]" whatever touches the break's range.
-  const isHeap = vma.start * PAGE_SIZE <= mm.brk && vma.end * PAGE_SIZE >= mm.startBrk;
-  return isHeap ? "heap" : "anon";
+  return isHeap[machine.kernel.personality.heapName](vma, mm) ? "heap" : "anon";
 }
+
+/** Which areas are called "[heap]". */
+const isHeap = {
+  encloses: ({ start, end }: Vma, mm: AddressSpace) => start * PAGE_SIZE <= mm.startBrk && end * PAGE_SIZE >= mm.brk,
+  touches: ({ start, end }: Vma, mm: AddressSpace) => start * PAGE_SIZE <= mm.brk && end * PAGE_SIZE >= mm.startBrk,
+  overlaps: ({ start, end }: Vma, mm: AddressSpace) => start * PAGE_SIZE < mm.brk && end * PAGE_SIZE > mm.startBrk,
+} as const;
 
 function pagesText(world: DumpWorld, mm: AddressSpace, first: Vpn, pages: number): string {
   const { kernel } = world.machine;

@@ -5,6 +5,7 @@
 import { Rng } from "../base/rng.ts";
 import { PAGE_SIZE } from "../base/units.ts";
 import { WINDOW_BYTES } from "./executor.ts";
+import { MAP_FIXED_NOREPLACE, type Profile, type ProfileName, profiles } from "./profiles.ts";
 import type { Operand, Operation, OperationName, Program, ProgramFile } from "./program.ts";
 
 export interface ProgramShape {
@@ -12,63 +13,42 @@ export interface ProgramShape {
   readonly processes: number;
   /** The share of operations of which an allocation fails. */
   readonly failures: number;
+  readonly profile: ProfileName;
 }
 
-export const usualShape: ProgramShape = { operations: 40, processes: 4, failures: 0 };
-
-/** How often each operation comes, in parts of their sum. */
-const weights: readonly (readonly [OperationName, number])[] = [
-  ["mmap", 22],
-  ["w", 18],
-  ["r", 13],
-  ["mprotect", 7],
-  ["munmap", 6],
-  ["mremap", 6],
-  ["madvise", 4],
-  ["mincore", 2],
-  ["fork", 3],
-  ["exit", 1],
-  ["fwrite", 3],
-  ["fread", 2],
-  ["brk", 2],
-  ["mlock", 2],
-  ["mlock2", 1],
-  ["munlock", 1],
-  ["mlockall", 0.4],
-  ["munlockall", 0.2],
-  ["rfp", 2],
-  ["ftrunc", 2],
-  ["falloc", 1],
-  ["msync", 1],
-  ["x", 2],
-  ["stat", 1],
-];
-
-const TOTAL_WEIGHT = weights.reduce((sum, [, weight]) => sum + weight, 0);
+export const usualShape: ProgramShape = { operations: 40, processes: 4, failures: 0, profile: "base" };
 
 const MAP_SHARED = 0x1;
 const MAP_PRIVATE = 0x2;
 const MAP_FIXED = 0x10;
 const MAP_ANONYMOUS = 0x20;
-/** Flags that come with a mapping now and then: MAP_GROWSDOWN, LOCKED, NORESERVE, POPULATE and the last one. */
-const MAP_FIXED_NOREPLACE = 0x10_0000;
-const RARE_FLAGS = [0x100, 0x2000, 0x4000, 0x8000, MAP_FIXED_NOREPLACE];
-const ADVICES = [0, 1, 2, 3, 4, 4, 4, 4, 8, 8, 9, 10, 11, 16, 17, 18, 19, 22, 23, 23, 99];
 const FILE_BYTES = [PAGE_SIZE, 2 * PAGE_SIZE, 4 * PAGE_SIZE, 8 * PAGE_SIZE, 16 * PAGE_SIZE];
 
 /** Where addresses crowd: the first pages of the window, the end of its first page table, its last pages. */
 const CROWDS = [0, 0x1f_0000, WINDOW_BYTES - 0x2_0000, WINDOW_BYTES - 0x2_0000, WINDOW_BYTES - 0x2_0000];
 const CROWD_PAGES = 32;
 const MOST_PAGES = 12;
+const LARGE_PAGE = 0x20_0000;
 
 export function randomProgram(seed: number, shape: ProgramShape = usualShape): Program {
   return new Generator(seed, shape).program();
+}
+
+/** Whole pages of the window. */
+interface Range {
+  readonly start: number;
+  readonly bytes: number;
 }
 
 class Generator {
   private readonly seed: number;
   private readonly shape: ProgramShape;
   private readonly rng: Rng;
+  private readonly profile: Profile;
+  private readonly weights: readonly (readonly [OperationName, number])[];
+  private readonly totalWeight: number;
+  /** Where something was mapped: what a program does, it does there. */
+  private readonly mapped: Range[] = [];
   private readonly live = new Set([0]);
   private value = 0;
 
@@ -76,6 +56,9 @@ class Generator {
     this.seed = seed;
     this.shape = shape;
     this.rng = new Rng(seed);
+    this.profile = profiles[shape.profile];
+    this.weights = Object.entries(this.profile.weights) as [OperationName, number][];
+    this.totalWeight = this.weights.reduce((sum, [, weight]) => sum + weight, 0);
   }
 
   program(): Program {
@@ -89,7 +72,7 @@ class Generator {
       if (rng.chance(shape.failures)) operations.push(this.operation("fail", this.failure()));
       operations.push(this.next());
     }
-    return { name: `random-${this.seed}`, files, operations };
+    return { name: `${shape.profile === "base" ? "random" : shape.profile}-${this.seed}`, files, operations };
   }
 
   /** One of the first allocations: of a page or of a small object. */
@@ -99,8 +82,8 @@ class Generator {
   }
 
   private next(): Operation {
-    let at = this.rng.below(2 ** 32) * (TOTAL_WEIGHT / 2 ** 32);
-    for (const [name, weight] of weights) {
+    let at = this.rng.below(2 ** 32) * (this.totalWeight / 2 ** 32);
+    for (const [name, weight] of this.weights) {
       at -= weight;
       if (at < 0) return this.operation(name, this.operands(name));
     }
@@ -136,13 +119,13 @@ class Generator {
       case "mincore":
         return this.range();
       case "mprotect":
-        return [...this.range(), number(rng.below(8))];
+        return [...this.range(), number(rng.pick([3, 3, 3, 1, 1, 0, 2, 4, 5, 6, 7]))];
       case "mlock2":
         return [...this.range(), number(rng.below(2))];
       case "mremap":
         return this.remapping();
       case "madvise":
-        return [...this.range(), number(rng.pick(ADVICES))];
+        return [...this.range(), number(rng.pick(this.profile.advice))];
       case "msync":
         return [...this.range(), number(rng.pick([1, 2, 4, 4, 5, 6]))];
       case "rfp":
@@ -170,21 +153,26 @@ class Generator {
           number(rng.below(8) * PAGE_SIZE),
           number((1 + rng.below(6)) * PAGE_SIZE),
         ];
+      case "fadv":
+        return [file(), number(rng.below(8) * PAGE_SIZE), number(rng.below(8) * PAGE_SIZE), number(rng.below(7))];
+      case "fsync":
+        return [file()];
       default:
         return [];
     }
   }
 
   private mapping(): readonly Operand[] {
-    const { rng } = this;
-    const anonymous = rng.chance(0.6) ? MAP_ANONYMOUS : 0;
+    const { rng, profile } = this;
+    const anonymous = rng.chance(profile.anonymous) ? MAP_ANONYMOUS : 0;
     const fixed = rng.chance(0.35) ? MAP_FIXED : 0;
-    const rare = rng.chance(0.25) ? rng.pick(RARE_FLAGS) : 0;
-    const flags = rng.pick([MAP_SHARED, MAP_PRIVATE, MAP_PRIVATE]) | anonymous | fixed | rare;
+    const extra = rng.chance(profile.extraFlags.chance) ? rng.pick(profile.extraFlags.flags) : 0;
+    const flags = (rng.chance(profile.shared) ? MAP_SHARED : MAP_PRIVATE) | anonymous | fixed | extra;
     const rights = rng.pick([3, 3, 3, 3, 1, 1, 7, 5, 0, 2]);
     const [start, length] = this.range();
-    const placed = fixed !== 0 || rare === MAP_FIXED_NOREPLACE;
+    const placed = fixed !== 0 || extra === MAP_FIXED_NOREPLACE;
     const address = placed || rng.chance(0.5) ? start : number(0);
+    if (address === start) this.remember(start, length);
     return [
       address,
       length,
@@ -195,13 +183,38 @@ class Generator {
     ];
   }
 
-  /** A start and a length that stay within the window. */
+  /** A start and a length that stay within the window, or seldom just above the break. */
   private range(): [Operand, Operand] {
+    const { rng, profile } = this;
+    if (rng.chance(0.03)) return [this.breakPlace(0), number((1 + rng.below(6)) * PAGE_SIZE)];
+    const { start, bytes } = rng.chance(profile.familiar) ? this.familiarRange() : this.newRange();
+    return [
+      { base: "window", value: rng.chance(0.02) ? start + 0x800 : start },
+      number(rng.chance(0.05) ? bytes - rng.below(PAGE_SIZE) : bytes),
+    ];
+  }
+
+  private newRange(): Range {
     const { rng } = this;
-    const start = this.address();
-    const room = Math.max(1, Math.floor((WINDOW_BYTES - start.value) / PAGE_SIZE));
-    const bytes = Math.min(1 + rng.below(MOST_PAGES), room) * PAGE_SIZE;
-    return [start, number(rng.chance(0.05) ? bytes - rng.below(PAGE_SIZE) : bytes)];
+    const large = rng.chance(this.profile.large);
+    const unit = large ? LARGE_PAGE : PAGE_SIZE;
+    const start = Math.floor(this.address() / unit) * unit;
+    const room = Math.floor((WINDOW_BYTES - start) / unit);
+    return { start, bytes: Math.min(1 + rng.below(large ? 2 : MOST_PAGES), room) * unit };
+  }
+
+  /** A range that was mapped, as it was, moved to just before or after it, or a part of it. */
+  private familiarRange(): Range {
+    const { rng, mapped } = this;
+    if (mapped.length === 0) return this.newRange();
+    const { start, bytes } = rng.pick(mapped);
+    const pages = bytes / PAGE_SIZE;
+    const within = rng.below(pages);
+    const part = { start: start + within * PAGE_SIZE, bytes: (1 + rng.below(pages - within)) * PAGE_SIZE };
+    const before = { start: start - bytes, bytes };
+    const after = { start: start + bytes, bytes };
+    const moved = rng.pick([{ start, bytes }, { start, bytes }, part, part, part, before, after]);
+    return moved.start >= 0 && moved.start + moved.bytes <= WINDOW_BYTES ? moved : { start, bytes };
   }
 
   /** The old range, the new one and the target all stay within the window. */
@@ -209,26 +222,42 @@ class Generator {
     const { rng } = this;
     const [start, oldBytes] = this.range();
     const newBytes = rng.chance(0.03) ? 0 : (1 + rng.below(MOST_PAGES)) * PAGE_SIZE;
-    const target = Math.min(this.address().value, WINDOW_BYTES - newBytes);
+    const target = Math.min(this.address(), WINDOW_BYTES - newBytes);
     return [
       start,
       rng.chance(0.05) ? number(0) : oldBytes,
       number(newBytes),
       number(rng.pick([0, 1, 1, 1, 3, 3, 5, 7])),
-      { base: "window", value: target },
+      this.remember({ base: "window", value: target }, number(newBytes)),
     ];
   }
 
-  private address(): Operand {
+  /** Notes a place that something may be mapped at from now on; returns its start. */
+  private remember(start: Operand, length: Operand): Operand {
+    if (start.base === "window" && length.value >= PAGE_SIZE) {
+      this.mapped.push({
+        start: Math.floor(start.value / PAGE_SIZE) * PAGE_SIZE,
+        bytes: Math.floor(length.value / PAGE_SIZE) * PAGE_SIZE,
+      });
+    }
+    return start;
+  }
+
+  private address(): number {
     const { rng } = this;
-    const offset = rng.pick(CROWDS) + rng.below(CROWD_PAGES) * PAGE_SIZE;
-    return { base: "window", value: rng.chance(0.02) ? offset + 0x800 : offset };
+    return rng.pick(CROWDS) + rng.below(CROWD_PAGES) * PAGE_SIZE;
   }
 
   private place(offset: number): Operand {
-    const { rng } = this;
-    if (rng.chance(0.05)) return { base: "break", value: rng.below(8) * PAGE_SIZE + offset };
-    return { base: "window", value: rng.pick(CROWDS) + rng.below(CROWD_PAGES) * PAGE_SIZE + offset };
+    const { rng, mapped, profile } = this;
+    if (rng.chance(0.05)) return this.breakPlace(offset);
+    if (mapped.length === 0 || !rng.chance(profile.familiar)) return { base: "window", value: this.address() + offset };
+    const { start, bytes } = rng.pick(mapped);
+    return { base: "window", value: start + rng.below(Math.min(bytes / PAGE_SIZE, 64)) * PAGE_SIZE + offset };
+  }
+
+  private breakPlace(offset: number): Operand {
+    return { base: "break", value: this.rng.below(8) * PAGE_SIZE + offset };
   }
 
   private nextValue(): number {

@@ -7,7 +7,7 @@
  */
 import { ENOSYS, errnoName } from "../base/errno.ts";
 import { bug } from "../base/errors.ts";
-import { PAGE_SIZE, type Vaddr } from "../base/units.ts";
+import { PAGE_SIZE, pageOf, type Vaddr } from "../base/units.ts";
 import { FETCH, LOAD, STORE } from "../hw/access.ts";
 import type { Machine } from "../machine.ts";
 import { BUS_ADRERR, FAULT_OOM, SEGV_ACCERR, SEGV_MAPERR } from "../mm/fault.ts";
@@ -18,7 +18,7 @@ import type { Argument } from "../mm/syscalls.ts";
 import type { Outcome } from "./compare-outcomes.ts";
 import { type DumpWorld, dumpFile, dumpProcess } from "./dump.ts";
 import { BREAK_HOLE_BYTES, type Executor, startExecutor, WINDOW, WINDOW_BYTES } from "./executor.ts";
-import type { Operand, Operation, Program } from "./program.ts";
+import type { Operand, Operation, OperationName, Program } from "./program.ts";
 import { pageTableKib } from "./smaps.ts";
 
 /** The most pages that one mincore of the executor asks for. */
@@ -26,6 +26,8 @@ const MOST_VECTOR = 1024;
 /** The byte of each page of a new file that says which page it is. */
 const MARK_OFFSET = 0x10;
 const MARK_FIRST = 0x40;
+/** Bit 0 of a page fault's error code. */
+const PROTECTION = 1;
 
 /** Called after each operation, with its line: an auditor, a trace of states. */
 export type Observer = (operation: Operation, line: string, run: ProgramRun) => void;
@@ -108,6 +110,7 @@ export class ProgramRun {
 
   private perform(process: Process, operation: Operation): string {
     const args = operation.operands.map((operand) => this.resolve(operand));
+    for (const at of signedOperands[operation.name] ?? []) args[at] = operation.operands[at]!.value;
     switch (operation.name) {
       case "r":
         return (
@@ -144,7 +147,7 @@ export class ProgramRun {
       case "rfp":
         return { name: "remap_file_pages", args: [args[0]!, args[1]!, 0, args[2]!, args[3]!] };
       case "brk":
-        return { name, args: [this.executor.breakStart + args[0]!] };
+        return { name, args: [this.executor.breakStart + signed(args[0]!)] };
       case "ftrunc":
         return { name: "ftruncate", args: [file(), args[1]!] };
       case "fwrite":
@@ -193,11 +196,16 @@ export class ProgramRun {
   /** What a touch prints if it ends in a signal. */
   private touch(process: Process, address: Vaddr, kind: number): string | undefined {
     const thread = process.threads[0]!;
+    // The CPU refuses these itself, without a page fault.
+    if (!isCanonical(address)) return " SEGV code=128 addr=X err=0";
     const verdict = this.machine.access(thread, address, kind);
     if (verdict === 0) return undefined;
     const signal = signals.get(verdict) ?? bug(`an access ends with verdict ${verdict}`);
-    const { faultError } = this.machine.kernel.cpus[thread.cpu]!.mmu;
-    return ` ${signal} addr=${this.address(address)} err=${faultError.toString(16)}`;
+    const { cpus, layout } = this.machine.kernel;
+    // Whether there is something at a kernel's address is not told.
+    const hidden = pageOf(address) >= layout.taskEnd ? PROTECTION : 0;
+    const error = cpus[thread.cpu]!.mmu.faultError | hidden;
+    return ` ${signal} addr=${this.address(address)} err=${error.toString(16)}`;
   }
 
   private fork(process: Process, number: number): string {
@@ -260,6 +268,23 @@ export class ProgramRun {
     return "X";
   }
 }
+
+/** Which operands are signed: advice and offsets in files. The others are unsigned longs. */
+const signedOperands: Partial<Record<OperationName, readonly number[]>> = {
+  madvise: [2],
+  ftrunc: [1],
+  fread: [1],
+  fwrite: [1],
+  falloc: [2, 3],
+  fadv: [1, 2, 3],
+  brk: [0],
+};
+
+/** What an unsigned long adds to an address, which wraps. */
+const signed = (value: number): number => (value >= 2 ** 63 ? value - 2 ** 64 : value);
+
+/** Addresses between the halves of what 48 bits reach, sign extended. */
+const isCanonical = (address: Vaddr): boolean => address < 2 ** 47 || address >= 2 ** 64 - 2 ** 47;
 
 const signals: ReadonlyMap<number, string> = new Map([
   [FAULT_OOM, "OOM"],

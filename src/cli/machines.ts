@@ -8,7 +8,7 @@ import { readText, reason } from "./files.ts";
 export interface MachineOptions {
   machine?: string;
   kernel?: string;
-  set: string[];
+  set?: string[];
   seed?: string;
 }
 
@@ -26,18 +26,20 @@ export function withMachine(command: Command): Command {
       "--set <KEY=VALUE>",
       "change one thing: reverseMap=none, geometry.memory=64G, tunables.overcommitMode=2; may be repeated",
       collect,
-      [],
     )
     .option("--seed <N>", "the seed of everything that is random", "0");
 }
 
 /** For options that may be repeated. */
-export const collect = (value: string, before: string[]): string[] => [...before, value];
+export const collect = (value: string, before: string[] = []): string[] => [...before, value];
 
-/** The machine that the flags name. */
-export function chosenSpec({ machine = DEFAULT_MACHINE, kernel, set, seed = "0" }: MachineOptions): MachineSpec {
+/** The machine that the flags name; `usual` is what to run on, under whatever kernel, where they name none. */
+export function chosenSpec(options: MachineOptions, usual?: MachineSpec): MachineSpec {
+  const { machine = DEFAULT_MACHINE, kernel, set = [], seed = "0" } = options;
   if (!/^\d+$/.test(seed)) throw new UsageError(`--seed ${seed}: expected a whole number`);
   const settings = [...set, `seed=${seed}`];
+  if (usual !== undefined && options.machine === undefined)
+    return applySettings(kernel === undefined ? usual : { ...usual, ...chosenKernel(kernel) }, settings);
   if (!looksLikeFile(machine) && (kernel === undefined || !looksLikeFile(kernel)))
     return specOf(machine, kernel, settings);
   const base = looksLikeFile(machine) ? specFromFile(machine) : specOf(machine);

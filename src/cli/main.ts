@@ -5,6 +5,7 @@ import { checkCommand } from "./commands/check.ts";
 import { compareCommand } from "./commands/compare.ts";
 import { designCommand } from "./commands/design.ts";
 import { importCommand } from "./commands/import.ts";
+import { meminfoCommand } from "./commands/meminfo.ts";
 import { presetsCommand } from "./commands/presets.ts";
 import { recordCommandLine } from "./commands/record.ts";
 import { replayCommand } from "./commands/replay.ts";
@@ -61,6 +62,7 @@ for (const command of [
   traceCommand(),
   checkCommand(),
   designCommand(),
+  meminfoCommand(),
   presetsCommand(),
 ]) {
   program.addCommand(command);

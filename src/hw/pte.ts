@@ -113,6 +113,18 @@ export class Entries {
     return this.wide ? this.memory.read(table, index * 2 + 1) : 0;
   }
 
+  /** The first entry of `[index, end)` that is not none, or `end`. */
+  nextUsed(table: OpenTable, index: number, end: number): number {
+    const { memory } = this;
+    const place = memory.placeOf(table);
+    if (place < 0) return end;
+    const words = this.wide ? 2 : 1;
+    const last = place + end * words;
+    let word = place + index * words;
+    while (word < last && memory.wordAt(word) === 0) word++;
+    return Math.floor((word - place) / words);
+  }
+
   /** The entry's flags; 0 if it is none. */
   flags(table: OpenTable, index: number): number {
     const low = this.low(table, index);

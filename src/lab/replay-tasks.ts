@@ -4,7 +4,7 @@ import { type Access, LOAD, STORE } from "../hw/access.ts";
 import type { Machine } from "../machine.ts";
 import type { AddressSpace } from "../mm/address-space.ts";
 import { handleFault, isRepaired } from "../mm/fault.ts";
-import type { Thread } from "../mm/process.ts";
+import { Process, type Thread } from "../mm/process.ts";
 import { runToCompletion } from "../sync/path.ts";
 import {
   MAP_ANONYMOUS,
@@ -177,14 +177,15 @@ export class ReplayedTasks {
     const { machine } = this;
     if (event.shares === "memory") {
       const isThread = event.process === this.current.process;
-      const child = isThread ? machine.spawnThread(thread.process) : machine.share(thread).threads[0];
-      this.adopt(event.child, event.process, child);
+      const child = isThread ? machine.spawnThread(thread.process) : machine.share(thread);
+      if (typeof child === "number") this.expect(record, "clone", 0, child);
+      this.adopt(event.child, event.process, threadOf(child));
       return;
     }
     const child = machine.fork(thread);
     if (typeof child !== "number") child.name = `${thread.process.name.replace(/\/\d+$/, "")}/${event.process}`;
     if (typeof child === "number") this.expect(record, "fork", 0, child);
-    this.adopt(event.child, event.process, typeof child === "number" ? undefined : child.threads[0]);
+    this.adopt(event.child, event.process, threadOf(child));
   }
 
   private exec(thread: Thread, event: EventOf<"exec">, record: number): void {
@@ -198,6 +199,7 @@ export class ReplayedTasks {
     if (traced?.thread === undefined) return;
     const { thread } = traced;
     if (event.scope === "thread") {
+      this.machine.exitThread(thread);
       traced.thread = undefined;
       return;
     }
@@ -223,6 +225,12 @@ export class ReplayedTasks {
       if (file !== undefined) this.machine.call(thread, name, [file, event.lengthBytes, event.offset]);
     }
   }
+}
+
+/** The thread that runs after a fork or a clone; undefined if that failed. */
+function threadOf(child: Process | Thread | number): Thread | undefined {
+  if (typeof child === "number") return undefined;
+  return child instanceof Process ? child.threads[0] : child;
 }
 
 /** The kernel's own access to a user page; false if no fault handler can make it possible. */

@@ -1,6 +1,6 @@
 /** A report as a table for people (designs in columns, measures in rows) and as CSV for machines (one row a run). */
 import { formatSize } from "../base/size-text.ts";
-import { formatMeasure, type Measure, measures } from "./measures.ts";
+import { formatCount, formatMeasure, type Measure, measures } from "./measures.ts";
 import { type CompletedRun, isCompleted, type Report, type Run } from "./report.ts";
 
 export interface TableOptions {
@@ -96,8 +96,8 @@ export function hostText(report: Report): string {
       host === undefined
         ? []
         : [
-            `${name}: host ${host.seconds.toFixed(2)} s, ${(host.accessesPerSecond / 1e6).toPrecision(3)} M accesses/s, ` +
-              `${(host.recordsPerSecond / 1e6).toPrecision(3)} M records/s, ${formatSize(host.peakRssBytes)}\n`,
+            `${name}: host ${host.seconds.toFixed(2)} s, ${formatCount(host.accessesPerSecond)} accesses/s, ` +
+              `${formatCount(host.recordsPerSecond)} records/s, ${formatSize(host.peakRssBytes)}\n`,
           ],
     )
     .join("");

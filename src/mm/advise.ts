@@ -10,7 +10,8 @@ import { EACCES, EAGAIN, EINVAL, ENOMEM } from "../base/errno.ts";
 import { addressOf, isPageAligned, PAGE_SIZE, pageOf, type Vaddr, type Vpn } from "../base/units.ts";
 import type { Path } from "../sync/path.ts";
 import { coolPages, freePages, pageOut } from "./cool-pages.ts";
-import { allocateRange, FADV_WILLNEED, FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, fadvise } from "./file-io.ts";
+import { FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE } from "./fallocate-modes.ts";
+import { allocateRange, FADV_WILLNEED, fadvise } from "./file-io.ts";
 import type { Kernel } from "./kernel.ts";
 import { populateForRead, populateForWrite } from "./populate.ts";
 import type { Thread } from "./process.ts";
@@ -37,7 +38,7 @@ import {
   type Vma,
 } from "./vma.ts";
 import { alignUpWrapped, wordLimit } from "./words.ts";
-import { zapRange } from "./zap.ts";
+import { discardRange } from "./zap.ts";
 
 export const MADV_NORMAL = 0;
 export const MADV_RANDOM = 1;
@@ -105,6 +106,8 @@ const pagesAdvice: ReadonlyMap<number, PagesAdvice> = new Map<number, PagesAdvic
 /** Advice that needs huge pages in the paging format. */
 const HUGE = new Set([MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_COLLAPSE]);
 
+const POPULATES = new Set([MADV_POPULATE_READ, MADV_POPULATE_WRITE]);
+
 /** The call: 0 or -ERRNO. */
 export function* advise(
   kernel: Kernel,
@@ -134,7 +137,8 @@ export function* advise(
     return result;
   }
   if (!mmapSem.tryRead(thread)) yield* mmapSem.read(thread);
-  const result = yield* advisePages(kernel, thread, first, end, actsOnPages!);
+  const atHole = POPULATES.has(advice) ? kernel.personality.populatesHoles : "passes";
+  const result = yield* advisePages(kernel, thread, { first, last: end, atHole }, actsOnPages!);
   mmapSem.releaseRead(thread);
   return result;
 }
@@ -165,7 +169,15 @@ function adviseFlags(kernel: Kernel, { mm }: Thread, first: Vpn, last: Vpn, advi
   return hole;
 }
 
-function* advisePages(kernel: Kernel, thread: Thread, first: Vpn, last: Vpn, advice: PagesAdvice): Path<number> {
+interface AdvisedRange {
+  readonly first: Vpn;
+  readonly last: Vpn;
+  /** What happens where nothing is mapped; an error is reported in any case. */
+  readonly atHole: "passes" | "stops";
+}
+
+function* advisePages(kernel: Kernel, thread: Thread, range: AdvisedRange, advice: PagesAdvice): Path<number> {
+  const { first, last, atHole } = range;
   const { vmas } = thread.mm;
   let hole = 0;
   let start = first;
@@ -173,6 +185,7 @@ function* advisePages(kernel: Kernel, thread: Thread, first: Vpn, last: Vpn, adv
     const vma = vmas.find(start);
     if (vma === null) return -ENOMEM;
     if (start < vma.start) {
+      if (atHole === "stops") return -ENOMEM;
       hole = -ENOMEM;
       start = vma.start;
       if (start >= last) break;
@@ -204,13 +217,13 @@ function* willNeed(kernel: Kernel, thread: Thread, vma: Vma, start: Vpn, end: Vp
 
 function* dontNeed(kernel: Kernel, _thread: Thread, vma: Vma, start: Vpn, end: Vpn): Path<number> {
   if ((vma.flags & (VM_PFNMAP | VM_LOCKED)) !== 0) return -EINVAL;
-  yield* zapRange(kernel, vma, start, end);
+  yield* discardRange(kernel, vma, start, end);
   return 0;
 }
 
 function* dontNeedLocked(kernel: Kernel, _thread: Thread, vma: Vma, start: Vpn, end: Vpn): Path<number> {
   if ((vma.flags & VM_PFNMAP) !== 0) return -EINVAL;
-  yield* zapRange(kernel, vma, start, end);
+  yield* discardRange(kernel, vma, start, end);
   return 0;
 }
 

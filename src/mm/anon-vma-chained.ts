@@ -118,9 +118,10 @@ export class ChainedAnonVmas implements AnonVmas {
     for (const anonVma of emptied) this.put(anonVma);
   }
 
-  mergeable(one: AnonVma | null, other: AnonVma | null, vma: Vma | null): boolean {
-    if ((one === null || other === null) && (vma === null || isSingular(vma))) return true;
-    return one === other;
+  mergeable(anonVma: AnonVma | null, _source: Vma | null, vma: Vma): boolean {
+    // An area that never had a page is on no list, so its chain is not singular either.
+    if ((anonVma === null || vma.anonVma === null) && isSingular(vma)) return true;
+    return anonVma === vma.anonVma;
   }
 
   private create(parent: AnonVma | null): AnonVma | null {
@@ -136,5 +137,19 @@ export class ChainedAnonVmas implements AnonVmas {
     this.registry.remove(anonVma);
     this.memory.anonVmas.free();
     if (anonVma.root !== anonVma) this.put(anonVma.root);
+  }
+}
+
+/**
+ * The same chains, but pages may also join an area that never had one, if they are no copies from a parent: what two
+ * areas become no longer depends on which of them was written first.
+ *
+ * @models linux-6.18 mm/vma.c is_mergeable_anon_vma, vma_had_uncowed_parents
+ */
+export class MutuallyChainedAnonVmas extends ChainedAnonVmas {
+  override mergeable(anonVma: AnonVma | null, source: Vma | null, vma: Vma): boolean {
+    if (anonVma === vma.anonVma) return true;
+    if (vma.anonVma === null) return source === null || isSingular(source);
+    return anonVma === null && isSingular(vma);
   }
 }

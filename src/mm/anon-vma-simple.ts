@@ -76,7 +76,7 @@ export class SimpleAnonVmas implements AnonVmas {
     this.memory.anonVmas.free();
   }
 
-  mergeable(one: AnonVma | null, other: AnonVma | null): boolean {
-    return one === null || other === null || one === other;
+  mergeable(anonVma: AnonVma | null, _source: Vma | null, vma: Vma): boolean {
+    return anonVma === null || vma.anonVma === null || anonVma === vma.anonVma;
   }
 }

@@ -68,8 +68,8 @@ export interface AnonVmas {
   fork(child: Vma, parent: Vma): number;
   /** `vma` maps nothing any more. */
   unlink(vma: Vma): void;
-  /** Whether areas with these anon_vmas may become one; `vma` is the one that is extended, null if both exist. */
-  mergeable(one: AnonVma | null, other: AnonVma | null, vma: Vma | null): boolean;
+  /** Whether `vma` may be extended over pages with that anon_vma, which are in `source` now (null: there are none). */
+  mergeable(anonVma: AnonVma | null, source: Vma | null, vma: Vma): boolean;
 }
 
 /** @models linux-6.1 include/linux/rmap.h anon_vma_prepare */

@@ -71,6 +71,7 @@ function addBreak(kernel: Kernel, mm: AddressSpace, start: Vpn, end: Vpn): numbe
     end,
     flags,
     anonVma: null,
+    source: null,
     file: null,
     opened: null,
     fileIndex: anonymousIndex(start),

@@ -8,6 +8,7 @@ import type { Path } from "../sync/path.ts";
 import type { Kernel } from "./kernel.ts";
 import type { Process, ProcessState } from "./process.ts";
 import { releaseSpace, switchSpace } from "./space.ts";
+import { releaseTask } from "./task-memory.ts";
 
 /** Ends a process: by its own will (`exited`, with its status) or by a signal (`killed`, with the signal's number). */
 export function* exitProcess(kernel: Kernel, process: Process, state: ProcessState, status: number): Path<void> {
@@ -23,6 +24,7 @@ export function* exitProcess(kernel: Kernel, process: Process, state: ProcessSta
     if (mm.users === 1 || own.has(cpu)) switchSpace(kernel, kernel.cpus[cpu]!, null);
   }
   yield* releaseSpace(kernel, mm);
+  for (const thread of process.threads) releaseTask(kernel, thread);
 }
 
 /** While tasks are interleaved a CPU leaves an address space only by what itself does, or by an interrupt. */

@@ -9,6 +9,7 @@ import { EBADF, EFBIG, EINVAL, EOPNOTSUPP } from "../base/errno.ts";
 import { type FileIndex, PAGE_SIZE, type Pfn } from "../base/units.ts";
 import type { Path } from "../sync/path.ts";
 import type { Task } from "../sync/task.ts";
+import { FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO_RANGE } from "./fallocate-modes.ts";
 import type { FileObject, OpenFile } from "./file.ts";
 import { addPage, dropPage, makeUptodate, readPages, setDirty } from "./file-pages.ts";
 import { writeBytes } from "./frame-bytes.ts";
@@ -20,15 +21,6 @@ import { writeBack } from "./writeback.ts";
 
 /** The greatest size of a file: MAX_LFS_FILESIZE, as near as a double comes. */
 export const MAX_FILE_BYTES = 2 ** 53 - PAGE_SIZE;
-
-// Modes of fallocate.
-export const FALLOC_KEEP_SIZE = 0x01;
-export const FALLOC_PUNCH_HOLE = 0x02;
-export const FALLOC_COLLAPSE_RANGE = 0x08;
-export const FALLOC_ZERO_RANGE = 0x10;
-export const FALLOC_INSERT_RANGE = 0x20;
-export const FALLOC_UNSHARE_RANGE = 0x40;
-const FALLOC_SUPPORTED = 0x7b;
 
 // Advice of posix_fadvise.
 export const FADV_NORMAL = 0;
@@ -102,7 +94,8 @@ export function* fallocate(
   lengthBytes: number,
 ): Path<number> {
   if (open === null) return -EBADF;
-  const refused = refusedMode(mode, offset, lengthBytes);
+  if (offset < 0 || lengthBytes <= 0) return -EINVAL;
+  const refused = kernel.personality.refusedMode(mode);
   if (refused !== 0) return refused;
   if (!open.writable) return -EBADF;
   if (offset + lengthBytes > MAX_FILE_BYTES) return -EFBIG;
@@ -198,18 +191,6 @@ export function dropClean(kernel: Kernel, file: FileObject, first: FileIndex, en
 }
 
 export const lengthOf = (bytes: Uint8Array | number): number => (typeof bytes === "number" ? bytes : bytes.length);
-
-/** @models linux-6.1 fs/open.c vfs_fallocate */
-function refusedMode(mode: number, offset: number, lengthBytes: number): number {
-  if (offset < 0 || lengthBytes <= 0) return -EINVAL;
-  if ((mode & ~FALLOC_SUPPORTED) !== 0) return -EOPNOTSUPP;
-  if ((mode & FALLOC_PUNCH_HOLE) !== 0 && (mode & FALLOC_ZERO_RANGE) !== 0) return -EOPNOTSUPP;
-  if ((mode & FALLOC_PUNCH_HOLE) !== 0 && (mode & FALLOC_KEEP_SIZE) === 0) return -EOPNOTSUPP;
-  if ((mode & FALLOC_COLLAPSE_RANGE) !== 0 && mode !== FALLOC_COLLAPSE_RANGE) return -EINVAL;
-  if ((mode & FALLOC_INSERT_RANGE) !== 0 && mode !== FALLOC_INSERT_RANGE) return -EINVAL;
-  if ((mode & FALLOC_UNSHARE_RANGE) !== 0 && (mode & ~(FALLOC_UNSHARE_RANGE | FALLOC_KEEP_SIZE)) !== 0) return -EINVAL;
-  return 0;
-}
 
 /** Writes within one page: 0 or -ENOMEM. `part` is null if nobody knows the bytes. */
 function* writePage(

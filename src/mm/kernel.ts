@@ -16,6 +16,7 @@ import type { Counters } from "./counters.ts";
 import type { Events } from "./events.ts";
 import type { Files } from "./file.ts";
 import type { Frames } from "./frames.ts";
+import type { KernelStacks } from "./kernel-stacks.ts";
 import type { AtomicMaps } from "./kmap/atomic.ts";
 import type { Kmap } from "./kmap/kmap.ts";
 import type { PageContents } from "./kmap/page-contents.ts";
@@ -46,6 +47,7 @@ export interface Kernel {
   readonly kmap: Kmap;
   /** How user pages are zeroed, copied, read and written, wherever they are. */
   readonly contents: PageContents;
+  readonly stacks: KernelStacks;
   /** ZERO_PAGE: what anonymous reads map. */
   readonly zeroFrame: Pfn;
 

@@ -29,15 +29,13 @@ export interface Region {
 
 /** 0 or -ENOMEM; what lay there is gone in either case, unless there was no room for as much as before. */
 export function* mapRegion(kernel: Kernel, mm: AddressSpace, region: Region): Path<number> {
-  const { start, pages } = region;
-  const end = start + pages;
-  if (!mayExpand(kernel, mm, region.flags, pages)) {
-    if (!mayExpand(kernel, mm, region.flags, pages - mappedPages(mm, start, end))) return -ENOMEM;
-  }
-  if ((yield* unmap(kernel, mm, start, end)) < 0) return -ENOMEM;
-
-  const charged = isCharged(region.flags) ? pages : 0;
-  if (charged > 0 && kernel.commitment.charge(charged, mm) < 0) return -ENOMEM;
+  const charged = isCharged(region.flags) ? region.pages : 0;
+  const ready =
+    kernel.personality.promisesNew === "after-unmap"
+      ? yield* unmapAndPromise(kernel, mm, region, charged)
+      : yield* promiseAndUnmap(kernel, mm, region, charged);
+  if (ready < 0) return ready;
+  const { pages } = region;
   const flags = charged > 0 ? region.flags | VM_ACCOUNT : region.flags;
   const vma = joinNeighbours(kernel, mm, region, flags) ?? createArea(kernel, mm, region, flags);
   if (vma === null) {
@@ -47,6 +45,35 @@ export function* mapRegion(kernel: Kernel, mm: AddressSpace, region: Region): Pa
   account(mm, flags, pages);
   if ((flags & VM_LOCKED) !== 0) mm.lockedPages += pages;
   return 0;
+}
+
+/** Clears the place, then promises the memory; a refusal leaves the place empty. */
+function* unmapAndPromise(kernel: Kernel, mm: AddressSpace, region: Region, charged: number): Path<number> {
+  const { start, pages } = region;
+  const end = start + pages;
+  if (!mayExpand(kernel, mm, region.flags, pages)) {
+    if (!mayExpand(kernel, mm, region.flags, pages - mappedPages(mm, start, end))) return -ENOMEM;
+  }
+  if ((yield* unmap(kernel, mm, start, end)) < 0) return -ENOMEM;
+  return charged > 0 && kernel.commitment.charge(charged, mm) < 0 ? -ENOMEM : 0;
+}
+
+/**
+ * Promises what the place has not been promised yet, then clears it; a refusal changes nothing.
+ *
+ * @models linux-6.18 mm/vma.c __mmap_setup
+ */
+function* promiseAndUnmap(kernel: Kernel, mm: AddressSpace, region: Region, charged: number): Path<number> {
+  const { start, pages } = region;
+  const end = start + pages;
+  if (!mayExpand(kernel, mm, region.flags, pages - mappedPages(mm, start, end))) return -ENOMEM;
+  const promised = charged > 0 ? mappedPages(mm, start, end, VM_ACCOUNT) : 0;
+  if (charged > promised && kernel.commitment.charge(charged - promised, mm) < 0) return -ENOMEM;
+  // Unmapping takes back what the place had.
+  kernel.commitment.chargeAnyway(promised);
+  const cleared = yield* unmap(kernel, mm, start, end);
+  if (cleared < 0) kernel.commitment.uncharge(charged);
+  return cleared;
 }
 
 /** Whether private pages may be made there that no file can take back. */
@@ -59,7 +86,7 @@ function joinNeighbours(kernel: Kernel, mm: AddressSpace, region: Region, flags:
   const above = mm.vmas.find(start);
   const below = above === null ? mm.vmas.last : above.below;
   const file = opened === null ? null : opened.file;
-  const range: MergeRange = { start, end: start + pages, flags, anonVma: null, file, opened, fileIndex };
+  const range: MergeRange = { start, end: start + pages, flags, anonVma: null, source: null, file, opened, fileIndex };
   return kernel.personality.joinNew(kernel, below, above, range);
 }
 

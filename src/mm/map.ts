@@ -108,7 +108,7 @@ export function* mapLocked(kernel: Kernel, thread: Thread, request: MapRequest):
   if ((request.flags & flag.MAP_FIXED_NOREPLACE) !== 0 && mm.vmas.intersecting(start, start + pages) !== null) {
     return -EEXIST;
   }
-  const vmFlags = newFlags(mm, prot, request.flags);
+  const vmFlags = newFlags(kernel, mm, prot, request.flags);
   if ((request.flags & flag.MAP_LOCKED) !== 0 && !mayLock(mm)) return -EPERM;
   const locked = checkLockedLimit(mm, vmFlags, pages);
   if (locked < 0) return locked;
@@ -127,9 +127,10 @@ export function* mapLocked(kernel: Kernel, thread: Thread, request: MapRequest):
 }
 
 /** The VM_* bits of a new area, before anyone has asked what it maps. */
-function newFlags(mm: AddressSpace, prot: number, flags: number): number {
+function newFlags(kernel: Kernel, mm: AddressSpace, prot: number, flags: number): number {
+  const stack = (flags & flag.MAP_STACK) !== 0 ? kernel.personality.stackFlags : 0;
   const sync = (flags & flag.MAP_SYNC) !== 0 ? VM_SYNC : 0;
-  return flag.vmFlagsOfProt(prot) | flag.vmFlagsOfMap(flags) | sync | mm.defaultFlags | VM_MAY;
+  return flag.vmFlagsOfProt(prot) | flag.vmFlagsOfMap(flags) | sync | stack | mm.defaultFlags | VM_MAY;
 }
 
 /** The first page's index: the file's; 0 for new shared memory; its own number for private memory. */
@@ -151,7 +152,8 @@ function place(kernel: Kernel, thread: Thread, request: MapRequest): number {
   const noReplace = (request.flags & flag.MAP_FIXED_NOREPLACE) !== 0 ? flag.MAP_FIXED : 0;
   const flags = request.flags | noReplace;
   const address = (flags & flag.MAP_FIXED) !== 0 ? request.address : raisedHint(request.address, tunables.mmapMinAddr);
-  return findPlace(kernel, mm, { address, pages: pageOf(length), flags });
+  const backing = request.file === null ? "memory" : "file";
+  return findPlace(kernel, mm, { address, pages: pageOf(length), flags, backing });
 }
 
 /** A hint below vm.mmap_min_addr means that address. */
@@ -208,7 +210,7 @@ function* mapHuge(kernel: Kernel, thread: Thread, request: MapRequest): Path<num
   const start = pageOf(address);
   const end = start + pageOf(lengthBytes);
   if ((flags & flag.MAP_FIXED_NOREPLACE) !== 0 && mm.vmas.intersecting(start, end) !== null) return -EEXIST;
-  const vmFlags = newFlags(mm, request.prot, flags);
+  const vmFlags = newFlags(kernel, mm, request.prot, flags);
   if ((flags & flag.MAP_LOCKED) !== 0 && !mayLock(mm)) return -EPERM;
   const locked = checkLockedLimit(mm, vmFlags, end - start);
   if (locked < 0) return locked;

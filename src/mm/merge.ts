@@ -24,6 +24,8 @@ export interface MergeRange {
   readonly end: Vpn;
   readonly flags: number;
   readonly anonVma: AnonVma | null;
+  /** The area that its pages are in now, here or at the place that they are moved from; null if it is empty. */
+  readonly source: Vma | null;
   readonly file: FileObject | null;
   readonly opened: OpenFile | null;
   /** The index of its first page. */
@@ -33,7 +35,7 @@ export interface MergeRange {
 /** `[start, end)` of `vma` as it will be once it has `flags`. */
 export function rangeOf(vma: Vma, start: Vpn, end: Vpn, flags: number): MergeRange {
   const { anonVma, file, opened } = vma;
-  return { start, end, flags, anonVma, file, opened, fileIndex: vma.indexAt(start) };
+  return { start, end, flags, anonVma, source: vma, file, opened, fileIndex: vma.indexAt(start) };
 }
 
 function alike(kernel: Kernel, vma: Vma, range: MergeRange): boolean {
@@ -41,9 +43,13 @@ function alike(kernel: Kernel, vma: Vma, range: MergeRange): boolean {
     vma.flags === range.flags &&
     vma.file === range.file &&
     vma.opened === range.opened &&
-    kernel.anonVmas.mergeable(range.anonVma, vma.anonVma, vma)
+    kernel.anonVmas.mergeable(range.anonVma, range.source, vma)
   );
 }
+
+/** Whether two areas may become one, as far as their anon_vmas go. */
+const compatible = (one: AnonVma | null, other: AnonVma | null): boolean =>
+  one === null || other === null || one === other;
 
 /** Whether `range` may continue `below`, which ends where it starts. */
 export const continues = (kernel: Kernel, below: Vma, range: MergeRange): boolean =>
@@ -71,19 +77,19 @@ export function mergeVma(kernel: Kernel, mm: AddressSpace, previous: Vma | null,
 
   const below = previous !== null && continues(kernel, previous, range) ? previous : null;
   const above = next !== null && precedes(kernel, range, next) ? next : null;
-  if (below !== null && above !== null && kernel.anonVmas.mergeable(below.anonVma, above.anonVma, null)) {
-    return joinBoth(kernel, below, middle!, above);
+  if (below !== null && above !== null && compatible(below.anonVma, above.anonVma)) {
+    return joinBoth(kernel, below, middle!, above, range.source);
   }
-  if (below !== null) return growUp(kernel, below, middle, end);
+  if (below !== null) return growUp(kernel, below, middle, end, range.source);
   if (above === null) return null;
   if (previous !== null && start < previous.end) return growDownInto(kernel, previous, above, start);
-  return growDown(kernel, middle!, above, start);
+  return growDown(kernel, middle!, above, start, range.source);
 }
 
 /** Cases 1 and 6: `below`, what lies at the range, and `above` become one. */
-function joinBoth(kernel: Kernel, below: Vma, middle: Vma, above: Vma): Vma | null {
+function joinBoth(kernel: Kernel, below: Vma, middle: Vma, above: Vma, source: Vma | null): Vma | null {
   const exporter = middle !== above && middle.anonVma === null ? above : middle;
-  if (!importAnonVma(kernel, below, exporter)) return null;
+  if (!importAnonVma(kernel, below, exporter) || !importAnonVma(kernel, below, source)) return null;
   const { start, fileIndex } = below;
   const { end } = above;
   if (middle !== above) absorb(kernel, middle);
@@ -93,8 +99,9 @@ function joinBoth(kernel: Kernel, below: Vma, middle: Vma, above: Vma): Vma | nu
 }
 
 /** Cases 2, 5 and 7: `below` takes the range, from whoever has it. */
-function growUp(kernel: Kernel, below: Vma, middle: Vma | null, end: Vpn): Vma | null {
+function growUp(kernel: Kernel, below: Vma, middle: Vma | null, end: Vpn, source: Vma | null): Vma | null {
   if (middle === null || middle.start >= end) {
+    if (!importAnonVma(kernel, below, source)) return null;
     resizeVma(below, below.start, end, below.fileIndex);
     return below;
   }
@@ -116,11 +123,9 @@ function growDownInto(kernel: Kernel, previous: Vma, above: Vma, start: Vpn): Vm
 }
 
 /** Cases 3 and 8: `above` takes the range, in a gap or from the area that is exactly there. */
-function growDown(kernel: Kernel, middle: Vma, above: Vma, start: Vpn): Vma | null {
-  if (middle !== above) {
-    if (!importAnonVma(kernel, above, middle)) return null;
-    absorb(kernel, middle);
-  }
+function growDown(kernel: Kernel, middle: Vma, above: Vma, start: Vpn, source: Vma | null): Vma | null {
+  if (!importAnonVma(kernel, above, source)) return null;
+  if (middle !== above) absorb(kernel, middle);
   resizeVma(above, start, above.end, above.fileIndex - (above.start - start));
   return above;
 }
@@ -136,14 +141,14 @@ export function expandInto(kernel: Kernel, below: Vma | null, above: Vma | null,
   const upper = above !== null && precedes(kernel, range, above) ? above : null;
   const asPartOfUpper = upper === null ? range : { ...range, anonVma: upper.anonVma };
   const lower = below !== null && continues(kernel, below, asPartOfUpper) ? below : null;
-  if (lower !== null && upper !== null) return joinBoth(kernel, lower, upper, upper);
-  if (lower !== null) return growUp(kernel, lower, null, range.end);
-  return upper === null ? null : growDown(kernel, upper, upper, range.start);
+  if (lower !== null && upper !== null) return joinBoth(kernel, lower, upper, upper, null);
+  if (lower !== null) return growUp(kernel, lower, null, range.end, null);
+  return upper === null ? null : growDown(kernel, upper, upper, range.start, null);
 }
 
 /** Before `importer` grows over pages of `exporter`, it must be found wherever that one is. False if memory is short. */
-function importAnonVma(kernel: Kernel, importer: Vma, exporter: Vma): boolean {
-  if (exporter.anonVma === null || importer.anonVma !== null) return true;
+function importAnonVma(kernel: Kernel, importer: Vma, exporter: Vma | null): boolean {
+  if (exporter === null || exporter.anonVma === null || importer.anonVma !== null) return true;
   importer.anonVma = exporter.anonVma;
   return kernel.anonVmas.clone(importer, exporter) >= 0;
 }

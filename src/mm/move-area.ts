@@ -3,6 +3,7 @@
  * place unmapped.
  *
  * @models linux-6.1 mm/mremap.c move_vma; mm/mmap.c copy_vma
+ * @differs 6.18 goes on counting a locked area that keeps its place (MREMAP_DONTUNMAP) as locked
  */
 import { ENOMEM } from "../base/errno.ts";
 import type { Vpn } from "../base/units.ts";
@@ -41,7 +42,8 @@ export function* moveArea(kernel: Kernel, vma: Vma, remap: Remap): Path<Vpn> {
   const { mm, flags } = vma;
   const keepsOld = (remap.flags & MREMAP_DONTUNMAP) !== 0;
   if (mm.vmas.count >= kernel.tunables.maxMapCount - 3) return -ENOMEM;
-  if (keepsOld && (flags & VM_LOCKED) !== 0 && !cutOut(kernel, vma, from, from + oldPages)) return -ENOMEM;
+  const cutsOut = keepsOld && kernel.personality.leavesUnlocked === "part" && (flags & VM_LOCKED) !== 0;
+  if (cutsOut && !cutOut(kernel, vma, from, from + oldPages)) return -ENOMEM;
   const charged = (flags & VM_ACCOUNT) === 0 ? 0 : keepsOld ? newPages : newPages - oldPages;
   if (charged > 0 && kernel.commitment.charge(charged, mm) < 0) return -ENOMEM;
   if (charged < 0) kernel.commitment.uncharge(-charged);
@@ -65,7 +67,10 @@ export function* moveArea(kernel: Kernel, vma: Vma, remap: Remap): Path<Vpn> {
   }
   account(mm, flags, newPages);
   if (keepsOld) {
-    emptySource(kernel, source, from, oldPages);
+    // The whole old area is unlocked, and the new place is locked instead.
+    if ((flags & VM_LOCKED) !== 0) mm.lockedPages -= source.pages - newPages;
+    if (source === target) unlock(source);
+    else emptySource(kernel, source, from, oldPages);
     return to;
   }
   yield* dropOld(kernel, source, from, oldPages);
@@ -86,9 +91,10 @@ function makeTarget(kernel: Kernel, vma: Vma, remap: Remap, keepsOld: boolean): 
   const untouched = file === null && anonVma === null;
   // Nothing was ever written there: the index may follow the place, which makes merging likelier.
   const fileIndex = untouched ? anonymousIndex(to) : vma.indexAt(from);
-  const range: MergeRange = { start: to, end: to + newPages, flags, anonVma, file, opened, fileIndex };
+  const range: MergeRange = { start: to, end: to + newPages, flags, anonVma, source: vma, file, opened, fileIndex };
   const touchesSelf = to === vma.end || vma.start === to + newPages;
-  if (!(keepsOld && untouched && touchesSelf)) {
+  const mayJoinSelf = kernel.personality.leavesUnlocked === "area";
+  if (mayJoinSelf || !(keepsOld && untouched && touchesSelf)) {
     const merged = mergeVma(kernel, mm, mm.vmas.before(to), range);
     if (merged !== null) return { source: merged.contains(from) ? merged : vma, target: merged };
   }
@@ -106,10 +112,14 @@ function makeTarget(kernel: Kernel, vma: Vma, remap: Remap, keepsOld: boolean): 
 
 /** MREMAP_DONTUNMAP: the old place stays, with nothing in it and nothing locked. */
 function emptySource(kernel: Kernel, source: Vma, from: Vpn, pages: number): void {
-  source.flags &= ~(VM_LOCKED | VM_LOCKONFAULT);
+  unlock(source);
   if (source.start !== from || source.end !== from + pages) return;
   kernel.anonVmas.unlink(source);
   if (source.file === null) source.fileIndex = anonymousIndex(source.start);
+}
+
+function unlock(source: Vma): void {
+  source.flags &= ~(VM_LOCKED | VM_LOCKONFAULT);
 }
 
 /**

@@ -38,7 +38,9 @@ export function* movePages(
   const { mm } = from;
   if (to.mm !== mm) bug("entries move within one address space");
   const gather = new Gather(kernel, mm);
-  let done = 0;
+  const before =
+    kernel.personality.pages.moves === "realigned-tables" ? emptyBefore(kernel, from, fromPage, to, toPage, pages) : 0;
+  let done = -before;
   while (done < pages) {
     const left = { from: fromPage + done, to: toPage + done, pages: pages - done };
     const moved = yield* moveSome(kernel, gather, mm, left);
@@ -46,14 +48,31 @@ export function* movePages(
     done += moved;
   }
   yield* gather.flush();
-  return done;
+  return Math.max(0, done);
 }
+
+/**
+ * How many pages lie before both places in their leaf tables, if nothing is mapped there and the move goes to the end
+ * of the table: then the whole table can move, and 0 otherwise.
+ *
+ * @models linux-6.18 mm/mremap.c can_realign_addr
+ */
+function emptyBefore(kernel: Kernel, from: Vma, fromPage: Vpn, to: Vma, toPage: Vpn, pages: number): number {
+  const span = kernel.tables.span(LEAF);
+  const before = fromPage % span;
+  if (before !== toPage % span || pages < span - before) return 0;
+  return isAlone(from, fromPage, before) && isAlone(to, toPage, before) ? before : 0;
+}
+
+/** Whether `vma` starts at `page`, and nothing lies in the pages before. */
+const isAlone = (vma: Vma, page: Vpn, before: number): boolean =>
+  vma.start === page && vma.mm.vmas.intersecting(page - before, page) === null;
 
 /** Moves the first part of what is left, or skips it if nothing is there; the pages dealt with, or -ENOMEM. */
 function* moveSome(kernel: Kernel, gather: Gather, mm: AddressSpace, left: Step): Path<number> {
   const { tables } = kernel;
   const { task } = kernel.current;
-  const wholeTables = kernel.personality.pages.moves === "tables";
+  const wholeTables = kernel.personality.pages.moves !== "entries";
   // An entry of the table at `level` covers what a table of `level - 1` spans.
   for (let level = Math.min(3, tables.levels); level > LEAF; level--) {
     const pages = extent(tables.span(level - 1), left);

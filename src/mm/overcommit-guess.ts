@@ -11,7 +11,10 @@ const USER_SHARE = 31 / 32;
 
 export const overcommitGuesses = {
   /** @models linux-6.1 mm/util.c __vm_enough_memory */
-  "total-memory": (allocator: Allocator): OvercommitGuess => (pages) => pages > allocator.managedPages,
+  "total-memory":
+    (allocator: Allocator): OvercommitGuess =>
+    (pages) =>
+      pages > allocator.managedPages,
 
   /**
    * @models linux-2.6.11 mm/mmap.c __vm_enough_memory

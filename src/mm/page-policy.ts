@@ -45,7 +45,12 @@ export interface PagePolicy {
   populateIntent(vma: Vma): Intent;
   /** Whether populating for reading leaves untouched anonymous pages alone. */
   readonly sparesZeroPages: boolean;
-  /** Whether mremap moves whole tables where both ends are aligned, or each entry alone. */
-  readonly moves: "tables" | "entries";
+  /**
+   * What mremap moves: each entry alone; whole tables where both ends are aligned; or those also where an area starts
+   * within one and is alone in it.
+   */
+  readonly moves: "entries" | "tables" | "realigned-tables";
+  /** What MADV_DONTNEED frees: pages, or also the leaf tables that it leaves empty. */
+  readonly dontNeedFrees: "pages" | "empty-tables";
   readonly freeTables: TableFreeing;
 }

@@ -208,17 +208,28 @@ export class PageTables {
   /** The same among the tables below `frame`, a table of `level` that covers `[page, end)`. */
   private nextLeafBelow(frame: Pfn, level: number, page: Vpn, end: Vpn): Vpn {
     if (level === LEAF) return page;
-    let index = this.indexAt(page, level);
-    for (let at = page; at < end; index++) {
+    for (let at = this.nextUsed(frame, level, page, end); at < end; ) {
       const next = this.endOf(at, level - 1, end);
-      const table = this.below(frame, index);
+      const table = this.below(frame, this.indexAt(at, level));
       if (table !== NO_TABLE) {
         const found = this.nextLeafBelow(table, level - 1, at, next);
         if (found < next) return found;
       }
-      at = next;
+      at = this.nextUsed(frame, level, next, end);
     }
     return end;
+  }
+
+  /** The first page of `[page, end)` whose entry in `frame`, a table of `level` that covers them, is not none; or `end`. */
+  nextUsed(frame: Pfn, level: number, page: Vpn, end: Vpn): Vpn {
+    if (page >= end) return end;
+    const span = this.spans[level - 1]!;
+    const first = Math.floor(page / span);
+    const index = this.indexAt(page, level);
+    const table = this.open(frame);
+    const skipped = this.entries.nextUsed(table, index, index + Math.ceil(end / span) - first) - index;
+    this.close(table);
+    return skipped === 0 ? page : Math.min(end, (first + skipped) * span);
   }
 
   // Growing.

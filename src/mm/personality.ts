@@ -3,18 +3,20 @@
  * merge. A personality is a record beside the design: every design runs under every personality.
  */
 import type { Kernel } from "./kernel.ts";
+import type { MeminfoName } from "./meminfo.ts";
 import type { MergeRange } from "./merge.ts";
 import type { OvercommitGuessName } from "./overcommit-guess.ts";
 import type { PagePolicy } from "./page-policy.ts";
 import { linux2611 } from "./personalities/linux-2.6.11.ts";
 import { linux61 } from "./personalities/linux-6.1.ts";
+import { linux618 } from "./personalities/linux-6.18.ts";
 import type { SystemCalls } from "./syscalls.ts";
 import type { Vma } from "./vma.ts";
 
 export interface Personality {
   readonly name: string;
   /** Who shares an anon_vma (anon-vma.ts). */
-  readonly anonVmas: "simple" | "chained";
+  readonly anonVmas: "simple" | "chained" | "mutually-chained";
   /** mm->get_unmapped_area. */
   readonly placement: "bottom-up-cached" | "top-down";
   /** Pages that stay free between a stack that grows and an area below it that can be touched. */
@@ -25,10 +27,28 @@ export interface Personality {
   readonly overcommitGuess: OvercommitGuessName;
   /** VM_* bits of areas that never merge. */
   readonly unmergeable: number;
+  /** VM_* bits that MAP_STACK gives. */
+  readonly stackFlags: number;
+  /** Where private memory in whole large pages goes if nobody says where: aligned to them, or not. */
+  readonly largeMemory: "anywhere" | "aligned";
+  /** When mmap asks for memory to be promised: once what lay at the place is gone, or before, less what that had. */
+  readonly promisesNew: "after-unmap" | "before-unmap";
+  /** Whether mprotect gives back what was promised for an area that was never written and now cannot be. */
+  readonly unwrittenPromise: "kept" | "returned";
+  /** What MREMAP_DONTUNMAP unlocks of a locked area that keeps its place: what has moved, or all of it. */
+  readonly leavesUnlocked: "part" | "area";
+  /** Which areas maps and smaps call "[heap]": those that enclose the break's range, touch it, or lie in it partly. */
+  readonly heapName: "encloses" | "touches" | "overlaps";
+  /** What MADV_POPULATE_* does at a hole: goes on and reports it at the end, or stops. */
+  readonly populatesHoles: "passes" | "stops";
+  /** Modes of fallocate that are refused whatever the file: 0 or -ERRNO. */
+  readonly refusedMode: (mode: number) => number;
   /** How a new mapping joins the areas below and above it: the area that it is part of then, or null (merge.ts). */
   readonly joinNew: (kernel: Kernel, below: Vma | null, above: Vma | null, range: MergeRange) => Vma | null;
   /** What happens to pages and page tables. */
   readonly pages: PagePolicy;
+  /** What /proc/meminfo shows. */
+  readonly meminfo: MeminfoName;
   /** The calls, by name. */
   readonly calls: SystemCalls;
 }
@@ -36,6 +56,7 @@ export interface Personality {
 export const personalities = {
   "linux-2.6.11": linux2611,
   "linux-6.1": linux61,
+  "linux-6.18": linux618,
 } as const satisfies Record<string, Personality>;
 
 export type PersonalityName = keyof typeof personalities;

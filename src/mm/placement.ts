@@ -11,7 +11,7 @@ import { addressOf, isPageAligned, PAGE_SIZE, pageOf, type Vaddr, type Vpn } fro
 import type { AddressSpace } from "./address-space.ts";
 import type { Kernel } from "./kernel.ts";
 import { VM_GROWSDOWN, type Vma } from "./vma.ts";
-import { MAP_32BIT, MAP_FIXED } from "./vma-flags.ts";
+import { MAP_32BIT, MAP_FIXED, MAP_SHARED } from "./vma-flags.ts";
 import { NO_GAP } from "./vma-set.ts";
 
 /** Where a program that asks for MAP_32BIT finds room. */
@@ -24,7 +24,13 @@ export interface PlacementRequest {
   readonly pages: number;
   /** MAP_* bits. */
   readonly flags: number;
+  readonly backing: Backing;
 }
+
+/** What is to be mapped. */
+export type Backing = "memory" | "file";
+
+export const backingOf = (vma: Vma): Backing => (vma.file === null ? "memory" : "file");
 
 /** The lowest page that must stay free below `vma`: its own start, less the guard gap if it grows down. */
 export function startWithGap(kernel: Kernel, vma: Vma): Vpn {
@@ -42,12 +48,31 @@ export function findPlace(kernel: Kernel, mm: AddressSpace, request: PlacementRe
     if (address > addressOf(taskEnd - pages)) return -ENOMEM;
     if (!isPageAligned(address)) return -EINVAL;
   } else {
-    const page =
-      kernel.personality.placement === "top-down" ? highest(kernel, mm, request) : lowest(kernel, mm, request);
+    const page = largePlace(kernel, mm, request) ?? anyPlace(kernel, mm, request);
     if (page === NO_GAP || page + pages > taskEnd) return -ENOMEM;
     place = addressOf(page);
   }
   return place < kernel.tunables.mmapMinAddr && mm.limits.privilege === "user" ? -EPERM : place;
+}
+
+const anyPlace = (kernel: Kernel, mm: AddressSpace, request: PlacementRequest): Vpn =>
+  kernel.personality.placement === "top-down" ? highest(kernel, mm, request) : lowest(kernel, mm, request);
+
+/**
+ * A place that starts at a multiple of a large page, for private memory in whole large pages that nobody has said the
+ * place of; null where the kernel does not care, or has no room to choose. The room is that of one large page more.
+ *
+ * @models linux-6.18 mm/huge_memory.c __thp_get_unmapped_area
+ */
+function largePlace(kernel: Kernel, mm: AddressSpace, request: PlacementRequest): Vpn | null {
+  const { address, pages, flags, backing } = request;
+  if (kernel.personality.largeMemory === "anywhere" || kernel.layout.abi !== "x86-64") return null;
+  const large = kernel.format.largePages[0]!.pages;
+  if (backing === "file" || (flags & MAP_SHARED) !== 0 || address !== 0 || pages % large !== 0) return null;
+  const room = anyPlace(kernel, mm, { ...request, pages: pages + large });
+  if (room === NO_GAP) return null;
+  // Where the room is aligned already, its upper end is taken: the search came from above.
+  return (Math.floor(room / large) + 1) * large;
 }
 
 /** Whether `[page, page + pages)` is free, and clear of the gap below a stack. */

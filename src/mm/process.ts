@@ -2,6 +2,7 @@
 import { Task } from "../sync/task.ts";
 import type { AddressSpace } from "./address-space.ts";
 import type { Limits } from "./limits.ts";
+import type { TaskMemory } from "./task-memory.ts";
 
 export type ProcessState = "alive" | "exited" | "killed";
 
@@ -32,6 +33,8 @@ export class Process {
 
 export class Thread extends Task {
   readonly process: Process;
+  /** Its stack and what else the kernel keeps for it; null once it has ended, or where tasks cost nothing. */
+  memory: TaskMemory | null = null;
 
   constructor(id: number, process: Process) {
     super(id, `${process.name} ${id}`);

@@ -114,7 +114,8 @@ function* protectPart(
       if (kernel.commitment.charge(charged, mm) < 0) return -ENOMEM;
     }
   }
-  const flags = charged > 0 ? wanted | VM_ACCOUNT : wanted;
+  const returned = returnsPromise(kernel, vma, wanted) ? pages : 0;
+  const flags = charged > 0 ? wanted | VM_ACCOUNT : returned > 0 ? wanted & ~VM_ACCOUNT : wanted;
   const part = isolate(kernel, vma, previous, start, end, flags);
   if (part === null) {
     kernel.commitment.uncharge(charged);
@@ -122,6 +123,7 @@ function* protectPart(
   }
   part.flags = flags;
   yield* protectPages(kernel, part, start, end);
+  kernel.commitment.uncharge(returned);
   const lockedBecomesWritable =
     (oldFlags & (VM_WRITE | VM_SHARED | VM_LOCKED)) === VM_LOCKED && (flags & VM_WRITE) !== 0;
   if (lockedBecomesWritable) yield* populateArea(kernel, thread, part, start, end);
@@ -129,6 +131,14 @@ function* protectPart(
   account(mm, flags, pages);
   return part;
 }
+
+/** Whether an area that gets these flags needs no promise any more: nothing is in it, and nothing can be. */
+const returnsPromise = (kernel: Kernel, { file, anonVma, flags }: Vma, wanted: number): boolean =>
+  kernel.personality.unwrittenPromise === "returned" &&
+  (wanted & VM_WRITE) === 0 &&
+  (flags & VM_ACCOUNT) !== 0 &&
+  file === null &&
+  anonVma === null;
 
 /**
  * The area that has `[start, end)` of `vma` and may get `flags`: a neighbour that had them before and has grown, or

@@ -12,7 +12,7 @@ import type { AddressSpace } from "./address-space.ts";
 import type { Kernel } from "./kernel.ts";
 import { mergeVma, rangeOf } from "./merge.ts";
 import { MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE, moveArea, type Remap } from "./move-area.ts";
-import { findPlace } from "./placement.ts";
+import { backingOf, findPlace } from "./placement.ts";
 import { populate } from "./populate.ts";
 import type { Thread } from "./process.ts";
 import { unmap } from "./unmap.ts";
@@ -70,12 +70,12 @@ function* remapLocked(kernel: Kernel, mm: AddressSpace, remap: Remap, newAddress
     return result < 0 ? result : from;
   }
   if ((flags & MREMAP_MAYMOVE) === 0) return -ENOMEM;
-  const place = findPlace(kernel, mm, { address: 0, pages: newPages, flags: 0 });
+  const place = findPlace(kernel, mm, { address: 0, pages: newPages, flags: 0, backing: backingOf(vma) });
   return place < 0 ? place : yield* moveArea(kernel, vma, { ...remap, to: pageOf(place) });
 }
 
 /** Gives up the tail. The kernel does not look whether the rest is mapped, or in one area. */
-function* shrink(kernel: Kernel, mm: AddressSpace, { from, oldPages, newPages }: Remap): Path<number> {
+export function* shrink(kernel: Kernel, mm: AddressSpace, { from, oldPages, newPages }: Remap): Path<number> {
   if (oldPages === newPages) return from;
   const end = from + oldPages;
   if (from + newPages > kernel.layout.taskEnd || end > kernel.layout.taskEnd) return -EINVAL;
@@ -107,7 +107,12 @@ function* remapTo(kernel: Kernel, mm: AddressSpace, remap: Remap, newAddress: Va
   if ((flags & MREMAP_DONTUNMAP) !== 0 && !mayExpand(kernel, mm, vma.flags, oldPages)) return -ENOMEM;
   const fixed = (flags & MREMAP_FIXED) !== 0 ? MAP_FIXED : 0;
   const shared = (vma.flags & VM_MAYSHARE) !== 0 ? MAP_SHARED : 0;
-  const place = findPlace(kernel, mm, { address: newAddress, pages: newPages, flags: fixed | shared });
+  const place = findPlace(kernel, mm, {
+    address: newAddress,
+    pages: newPages,
+    flags: fixed | shared,
+    backing: backingOf(vma),
+  });
   return place < 0 ? place : yield* moveArea(kernel, vma, { ...remap, oldPages, to: pageOf(place) });
 }
 
@@ -128,16 +133,16 @@ function resizable(kernel: Kernel, mm: AddressSpace, remap: Remap, oldPages: num
 }
 
 /** Whether the pages right above `vma` are free and user pages. */
-function expandable(kernel: Kernel, vma: Vma, pages: number): boolean {
+export function expandable(kernel: Kernel, vma: Vma, pages: number): boolean {
   const end = vma.end + pages;
   return end <= kernel.layout.taskEnd && vma.mm.vmas.intersecting(vma.end, end) === null;
 }
 
-function growInPlace(kernel: Kernel, vma: Vma, pages: number): number {
+export function growInPlace(kernel: Kernel, vma: Vma, pages: number): number {
   const { mm, end, flags } = vma;
   const charged = (flags & VM_ACCOUNT) !== 0 ? pages : 0;
   if (charged > 0 && kernel.commitment.charge(charged, mm) < 0) return -ENOMEM;
-  if (mergeVma(kernel, mm, vma, rangeOf(vma, end, end + pages, flags)) === null) {
+  if (mergeVma(kernel, mm, vma, { ...rangeOf(vma, end, end + pages, flags), source: null }) === null) {
     kernel.commitment.uncharge(charged);
     return -ENOMEM;
   }

@@ -79,12 +79,16 @@ export function slubPacking(cpus: number, wordBytes: 4 | 8): SlabPacking {
   return { orderFor, objectsIn, align };
 }
 
+/** Whether a kernel that is short of memory can drop the objects (SLAB_RECLAIM_ACCOUNT), as those of file systems. */
+export type SlabKind = "reclaimable" | "unreclaimable";
+
 /** One cache of objects of one size. */
 export class Slab {
   /** As in /proc/slabinfo. */
   readonly name: string;
   readonly objectBytes: number;
   readonly owner: Owner;
+  readonly kind: SlabKind;
   private readonly allocator: Allocator;
   private readonly packing: SlabPacking;
   private readonly order: number;
@@ -95,11 +99,19 @@ export class Slab {
   private capacity = 0;
   private pageCount = 0;
 
-  constructor(allocator: Allocator, name: string, objectBytes: number, owner: Owner, packing: SlabPacking) {
+  constructor(
+    allocator: Allocator,
+    name: string,
+    objectBytes: number,
+    owner: Owner,
+    packing: SlabPacking,
+    kind: SlabKind = "unreclaimable",
+  ) {
     this.allocator = allocator;
     this.name = name;
     this.objectBytes = objectBytes;
     this.owner = owner;
+    this.kind = kind;
     this.packing = packing;
     this.order = packing.orderFor(objectBytes);
   }
@@ -177,8 +189,10 @@ export interface ObjectSizes {
   readonly anonVma: number;
   /** A link of a vma to an anon_vma, where links are objects. */
   readonly anonVmaChain: number;
-  /** A task_struct and what comes with every process: signal handlers, open files, credentials, pid. */
+  /** A task_struct with its pid: every thread has one. */
   readonly task: number;
+  /** What each process has one of, by the name of its cache: signal handlers, open files, credentials, ... */
+  readonly process: Readonly<Record<string, number>>;
   /** A node of the page cache's tree: 64 slots. */
   readonly treeNode: number;
 }
@@ -190,6 +204,8 @@ export class Slabs {
   readonly anonVmas: Slab;
   readonly anonVmaChains: Slab;
   readonly tasks: Slab;
+  /** What each process has one of. */
+  readonly processParts: readonly Slab[];
   readonly treeNodes: Slab;
   private readonly allocator: Allocator;
   private readonly packing: SlabPacking;
@@ -203,12 +219,13 @@ export class Slabs {
     this.anonVmas = this.create("anon_vma", sizes.anonVma, OWNER_SLAB);
     this.anonVmaChains = this.create("anon_vma_chain", sizes.anonVmaChain, OWNER_SLAB);
     this.tasks = this.create("task_struct", sizes.task, OWNER_SLAB);
-    this.treeNodes = this.create("radix_tree_node", sizes.treeNode, OWNER_SLAB);
+    this.processParts = Object.entries(sizes.process).map(([name, bytes]) => this.create(name, bytes, OWNER_SLAB));
+    this.treeNodes = this.create("radix_tree_node", sizes.treeNode, OWNER_SLAB, "reclaimable");
   }
 
   /** A cache of its own, for a mechanism that not every machine has. */
-  create(name: string, objectBytes: number, owner: Owner): Slab {
-    const cache = new Slab(this.allocator, name, objectBytes, owner, this.packing);
+  create(name: string, objectBytes: number, owner: Owner, kind?: SlabKind): Slab {
+    const cache = new Slab(this.allocator, name, objectBytes, owner, this.packing, kind);
     this.caches.push(cache);
     return cache;
   }
@@ -221,5 +238,10 @@ export class Slabs {
   /** Pages of all caches (Slab in /proc/meminfo). */
   get pages(): number {
     return this.caches.reduce((sum, cache) => sum + cache.pages, 0);
+  }
+
+  /** Pages of the caches of one kind (SReclaimable, SUnreclaim). */
+  pagesOf(kind: SlabKind): number {
+    return this.caches.reduce((sum, cache) => sum + (cache.kind === kind ? cache.pages : 0), 0);
   }
 }

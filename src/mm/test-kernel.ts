@@ -14,8 +14,7 @@ import { type Path, runToCompletion } from "../sync/path.ts";
 import { Current } from "../sync/task.ts";
 import { defaultTunables, type Tunables } from "../tunables.ts";
 import { Allocator } from "./allocator.ts";
-import { ChainedAnonVmas } from "./anon-vma-chained.ts";
-import { SimpleAnonVmas } from "./anon-vma-simple.ts";
+import { anonVmaRules } from "./anon-vma-rules.ts";
 import { Buddy } from "./buddy.ts";
 import { Counters } from "./counters.ts";
 import { Events } from "./events.ts";
@@ -26,6 +25,7 @@ import { forkSpace } from "./fork.ts";
 import { Frames, PG_EXCLUSIVE, PG_RESERVED } from "./frames.ts";
 import { type HighmemChoice, wireHighmem } from "./highmem.ts";
 import type { Kernel } from "./kernel.ts";
+import { KernelStacks } from "./kernel-stacks.ts";
 import { addressLayout } from "./layout.ts";
 import { Limits } from "./limits.ts";
 import { nonlinears } from "./nonlinear/nonlinears.ts";
@@ -69,7 +69,7 @@ const lowDesign: HighmemChoice = {
   pageTableCache: "none",
 };
 
-const objectSizes = { vma: 88, mm: 448, anonVma: 12, anonVmaChain: 32, task: 4096, treeNode: 576 };
+const objectSizes = { vma: 88, mm: 448, anonVma: 12, anonVmaChain: 32, task: 4096, process: {}, treeNode: 576 };
 
 export function wireTestKernel(machine: TestMachine = {}): Kernel {
   const count = machine.frames ?? 4096;
@@ -128,7 +128,7 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
     cache: highmem.cache,
   });
   const slabs = new Slabs(allocator, objectSizes, slubPacking(1, 8));
-  const anonVmas = personality.anonVmas === "chained" ? new ChainedAnonVmas(slabs) : new SimpleAnonVmas(slabs);
+  const anonVmas = anonVmaRules[personality.anonVmas](slabs);
   const files = new Files(slabs.treeNodes);
   const spaces: Kernel["spaces"] = new Set();
   const zeroFrame: Pfn = 1;
@@ -148,6 +148,7 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
     atomicMaps: highmem.atomicMaps,
     kmap: highmem.kmap,
     contents: highmem.contents,
+    stacks: new KernelStacks(allocator, { order: 1, placement: "one block" }),
     zeroFrame,
     tables,
     tlbFlush,

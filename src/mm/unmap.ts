@@ -84,11 +84,11 @@ function splitEnds(kernel: Kernel, mm: AddressSpace, lowest: Vma, first: Vpn, en
   return splitBeyondLimit(kernel, highest, end, "below");
 }
 
-/** How many pages of `[first, end)` are mapped. */
-export function mappedPages(mm: AddressSpace, first: Vpn, end: Vpn): number {
+/** How many pages of `[first, end)` are mapped, in areas that have all of these VM_* bits. */
+export function mappedPages(mm: AddressSpace, first: Vpn, end: Vpn, flags = 0): number {
   let pages = 0;
   for (let vma = mm.vmas.find(first); vma !== null && vma.start < end; vma = vma.above) {
-    pages += Math.min(vma.end, end) - Math.max(vma.start, first);
+    if ((vma.flags & flags) === flags) pages += Math.min(vma.end, end) - Math.max(vma.start, first);
   }
   return pages;
 }

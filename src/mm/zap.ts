@@ -15,6 +15,7 @@ import { setFrameDirty } from "./file-pages.ts";
 import { PG_ANON, PG_REFERENCED, PG_SWAPBACKED } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
+import { freeWholeLeaves } from "./tables/whole-leaves.ts";
 import { Gather } from "./tlb/gather.ts";
 import { VM_SEQ_READ, type Vma } from "./vma.ts";
 
@@ -48,6 +49,19 @@ export function* zapRange(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn): Path<
   const gather = new Gather(kernel, vma.mm);
   vma.mm.notePeaks();
   yield* zapPages(kernel, gather, vma, first, end, "all");
+  yield* gather.flush();
+}
+
+/**
+ * The same for a program that does not need the pages any more: some kernels free tables that get empty, too.
+ *
+ * @models linux-6.18 mm/madvise.c madvise_dontneed_single_vma
+ */
+export function* discardRange(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn): Path<void> {
+  const gather = new Gather(kernel, vma.mm);
+  vma.mm.notePeaks();
+  yield* zapPages(kernel, gather, vma, first, end, "all");
+  if (kernel.personality.pages.dontNeedFrees === "empty-tables") freeWholeLeaves(kernel, gather, vma.mm, first, end);
   yield* gather.flush();
 }
 

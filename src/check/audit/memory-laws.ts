@@ -1,7 +1,14 @@
 /** Laws of frames: each is free or has an owner, and is referenced as often as it is mapped and cached. */
 import { PG_ANON, PG_RESERVED, PG_TABLE } from "../../mm/frames.ts";
 import { NOT_CACHED } from "../../mm/page-cache.ts";
-import { OWNER_PAGE_CACHE, OWNER_PAGE_TABLES, OWNER_QUICKLISTS, OWNER_USER, ownerNames } from "../../mm/zone.ts";
+import {
+  OWNER_PAGE_CACHE,
+  OWNER_PAGE_TABLES,
+  OWNER_QUICKLISTS,
+  OWNER_STACKS,
+  OWNER_USER,
+  ownerNames,
+} from "../../mm/zone.ts";
 import type { Census } from "./census.ts";
 import { placeOf } from "./census.ts";
 import type { Law } from "./law.ts";
@@ -145,6 +152,30 @@ const ownersMatchUses: Law = {
   },
 };
 
+const tasksHaveStacks: Law = {
+  name: "tasks-have-stacks",
+  statement:
+    "Each thread that lives and costs memory has one kernel stack and one task_struct of its own; no other stacks are charged but those of the kernel's threads.",
+  check: ({ kernel, processes }, report) => {
+    const { allocator, frames, slabs, stacks } = kernel;
+    const found = new Set<number>();
+    let living = 0;
+    for (const { memory, name } of processes.flatMap(({ threads }) => threads)) {
+      if (memory === null) continue;
+      living++;
+      for (const block of memory.stack) {
+        if (frames.owner.read(block) !== OWNER_STACKS) report(`frame ${block}, a stack of ${name}, is no stack`);
+        if (found.has(block)) report(`frame ${block} is a stack of ${name} and of another`);
+        found.add(block);
+      }
+    }
+    if (slabs.tasks.objects !== living) report(`${living} threads, ${slabs.tasks.objects} task_structs`);
+    if (stacks.count < living) report(`${living} threads, ${stacks.count} stacks`);
+    const charged = allocator.ownedBy(OWNER_STACKS);
+    if (charged !== stacks.count * stacks.frames) report(`${stacks.count} stacks, ${charged} frames charged`);
+  },
+};
+
 const tablesAreTables: Law = {
   name: "tables-are-tables",
   statement: "Each page-table frame hangs in one place, is marked as a table, and no entry maps it.",
@@ -189,6 +220,7 @@ export const memoryLaws: readonly Law[] = [
   referencesCoverUses,
   nothingLeaks,
   ownersMatchUses,
+  tasksHaveStacks,
   tablesAreTables,
   cachedPagesKnowTheirPlace,
 ];

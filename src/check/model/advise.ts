@@ -1,7 +1,7 @@
 /** The flat model of madvise: of all advice, little shows. */
 import { PAGE_SIZE, pageOf, type Vpn } from "../../base/units.ts";
 import { breakSharing, type FlatPage, type FlatProcess, isBeyondEnd, PROT_READ, PROT_WRITE } from "./flat-memory.ts";
-import { expectErrno, type FlatCall } from "./flat-model.ts";
+import { expectErrno, type FlatCall, isModern, isSince617 } from "./flat-model.ts";
 
 const MADV_WILLNEED = 3;
 const MADV_DONTNEED = 4;
@@ -68,18 +68,21 @@ const willNeed = ({ file }: FlatPage): string | undefined => (file === null ? "E
 
 export const advise: FlatCall = (model, process, args, result) => {
   const [address, lengthBytes, advice] = args as [number, number, number];
-  const modern = model.rules.personality === "linux-6.1";
+  const modern = isModern(model.rules);
   if (address % PAGE_SIZE !== 0) return expectErrno(result, "EINVAL");
   const first = pageOf(address);
   const end = first + Math.ceil(lengthBytes / PAGE_SIZE);
   const known = (modern ? knownToday : knownIn26).includes(advice);
   // 2.6.11 looks at the advice area by area, so that with no area it never does.
   if (!known && (modern || !process.isFree(first, end))) return expectErrno(result, "EINVAL");
+  const populates = advice === MADV_POPULATE_READ || advice === MADV_POPULATE_WRITE;
+  const stopsAtHoles = populates && isSince617(model.rules);
   let hole = false;
   for (let page = first; page < end; page++) {
     const flat = process.pages.get(page);
     if (flat === undefined) {
       hole ||= !process.isMapped(page);
+      if (hole && stopsAtHoles) break;
       continue;
     }
     const error = !modern && advice === MADV_WILLNEED ? willNeed(flat) : advices[advice]?.(process, page, flat);

@@ -4,7 +4,9 @@
  * neighbouring areas are one, which mremap depends on) the model takes the outcome if it is one of those allowed, and
  * goes on from there.
  */
+
 import { PAGE_SIZE, pageOf, type Vaddr, type Vpn } from "../../base/units.ts";
+import type { PersonalityName } from "../../mm/personality.ts";
 import { BREAK_HOLE_BYTES, WINDOW, WINDOW_BYTES } from "../executor.ts";
 import type { Operand, Operation, Program } from "../program.ts";
 import { advise } from "./advise.ts";
@@ -26,8 +28,13 @@ import { changeBreak, map, protect, remap, remapFilePages, unmap } from "./mappi
 export interface FlatRules {
   /** Whether fetching from a page without PROT_EXEC is a fault. */
   readonly noExecute: boolean;
-  readonly personality: "linux-6.1" | "linux-2.6.11";
+  readonly personality: PersonalityName;
 }
+
+/** Whether the kernel is one of today's: they differ from each other in little that a program sees. */
+export const isModern = ({ personality }: FlatRules): boolean => personality !== "linux-2.6.11";
+/** mremap checks its arguments before it looks for an area, and moves several; populating stops at a hole. */
+export const isSince617 = ({ personality }: FlatRules): boolean => personality === "linux-6.18";
 
 /** What an operation printed, taken apart. */
 export type Result =
@@ -234,7 +241,7 @@ function holes(_model: FlatModel, process: FlatProcess, args: readonly number[],
   if (result.kind === "errno") {
     const pages = Math.ceil(lengthBytes / PAGE_SIZE);
     const hole = process.firstHole(pageOf(address), pageOf(address) + pages) < pageOf(address) + pages;
-    if (result.errno === "ENOMEM" && !hole && _model.rules.personality === "linux-6.1") return "ENOMEM without a hole";
+    if (result.errno === "ENOMEM" && !hole && isModern(_model.rules)) return "ENOMEM without a hole";
   }
   return undefined;
 }

@@ -6,6 +6,7 @@ import {
   expectText,
   type FlatCall,
   type FlatModel,
+  isModern,
   type Result,
   textOf,
   type Verdict,
@@ -23,7 +24,7 @@ const MLOCK_ONFAULT = 1;
 
 export const lock: FlatCall = (model, process, args, result) => {
   const [address, lengthBytes, flags = 0] = args as [number, number, number?];
-  const isOld = model.rules.personality === "linux-2.6.11";
+  const isOld = !isModern(model.rules);
   if (isOld && args.length > 2) return expectErrno(result, "ENOSYS");
   if ((flags & ~MLOCK_ONFAULT) !== 0) return expectErrno(result, "EINVAL");
   const { first, end } = wholePages(address, lengthBytes);
@@ -64,7 +65,7 @@ const MCL_ONFAULT = 4;
 
 export const lockAll: FlatCall = (model, process, args, result) => {
   const flags = args[0]!;
-  const known = MCL_CURRENT | MCL_FUTURE | (model.rules.personality === "linux-6.1" ? MCL_ONFAULT : 0);
+  const known = MCL_CURRENT | MCL_FUTURE | (isModern(model.rules) ? MCL_ONFAULT : 0);
   if (flags === 0 || (flags & ~known) !== 0 || flags === MCL_ONFAULT) return expectErrno(result, "EINVAL");
   if (result.kind === "errno") return `${result.errno}, expected 0`;
   const onFault = (flags & MCL_ONFAULT) !== 0;
@@ -132,7 +133,7 @@ const FALLOC_PUNCH_HOLE = 2;
 export const allocateFile: FlatCall = (model, _process, args, result) => {
   const [number, mode, offset, lengthBytes] = args as [number, number, number, number];
   const file = model.files[number];
-  if (model.rules.personality === "linux-2.6.11") return expectErrno(result, "ENOSYS");
+  if (!isModern(model.rules)) return expectErrno(result, "ENOSYS");
   if (file === undefined) return expectErrno(result, "EBADF");
   if (result.kind === "errno") {
     const usual =

@@ -10,7 +10,16 @@ import {
   populate,
   populateWhatCan,
 } from "./flat-memory.ts";
-import { expectErrno, type FlatCall, type FlatModel, type Result, textOf, type Verdict } from "./flat-model.ts";
+import {
+  expectErrno,
+  type FlatCall,
+  type FlatModel,
+  isModern,
+  isSince617,
+  type Result,
+  textOf,
+  type Verdict,
+} from "./flat-model.ts";
 
 const MAP_TYPE = 0xf;
 const MAP_SHARED = 1;
@@ -30,7 +39,7 @@ const pagesIn = (bytes: number): number => Math.ceil(bytes / PAGE_SIZE);
 
 export const map: FlatCall = (model, process, args, result) => {
   const [hint, lengthBytes, prot, flags, fileNumber, offset] = args as [number, number, number, number, number, number];
-  const modern = model.rules.personality === "linux-6.1";
+  const modern = isModern(model.rules);
   const anonymous = (flags & MAP_ANONYMOUS) !== 0;
   const file = anonymous ? null : (model.files[fileNumber] ?? null);
   const type = flags & MAP_TYPE;
@@ -84,7 +93,7 @@ interface Asked {
 function refusedAtOnce({ rules }: FlatModel, asked: Asked): string | undefined {
   if (!isAligned(asked.offset)) return "EINVAL";
   if (!asked.anonymous && asked.file === null) return "EBADF";
-  if (asked.lengthBytes === 0) return rules.personality === "linux-6.1" ? "EINVAL" : undefined;
+  if (asked.lengthBytes === 0) return isModern(rules) ? "EINVAL" : undefined;
   return asked.fixed && !isAligned(asked.hint) ? "EINVAL" : undefined;
 }
 
@@ -129,7 +138,7 @@ export const protect: FlatCall = (_model, process, args, result) => {
     process.change(page, { rights: prot & RIGHTS });
     // A locked private page that may now be written gets its own bytes at once.
     const becomesWritable = (flat.rights & PROT_WRITE) === 0 && (prot & PROT_WRITE) !== 0;
-    if (becomesWritable && flat.locked && !flat.shared && _model.rules.personality === "linux-6.1") {
+    if (becomesWritable && flat.locked && !flat.shared && isModern(_model.rules)) {
       populateWhatCan(process, page, page + 1);
     }
   }
@@ -151,36 +160,81 @@ interface Move {
 
 export const remap: FlatCall = (model, process, args, result) => {
   const [address, oldBytes, newBytes, flags, target] = args as [number, number, number, number, number];
-  const modern = model.rules.personality === "linux-6.1";
+  const modern = isModern(model.rules);
   const known = MREMAP_MAYMOVE | MREMAP_FIXED | (modern ? MREMAP_DONTUNMAP : 0);
   const fixed = (flags & MREMAP_FIXED) !== 0;
   const mayMove = (flags & MREMAP_MAYMOVE) !== 0;
   const keeps = (flags & MREMAP_DONTUNMAP) !== 0;
   const move = { from: pageOf(address), oldPages: pagesIn(oldBytes), newPages: pagesIn(newBytes), flags, target };
   if ((flags & ~known) !== 0 || (fixed && !mayMove) || !isAligned(address)) return expectErrno(result, "EINVAL");
-  if (keeps && (!mayMove || oldBytes !== newBytes)) return expectErrno(result, "EINVAL");
+  const looksFirst = isSince617(model.rules);
+  const sameSize = looksFirst ? move.oldPages === move.newPages : oldBytes === newBytes;
+  if (keeps && (!mayMove || !sameSize)) return expectErrno(result, "EINVAL");
   if (move.newPages === 0) return expectErrno(result, "EINVAL");
+  const goesElsewhere = fixed || keeps;
+  if (goesElsewhere && looksFirst && badTarget(model, move)) return expectErrno(result, "EINVAL");
   if (modern && !process.isMapped(move.from)) return expectErrno(result, "EFAULT");
-  if (fixed || keeps) {
-    const refused = clearTarget(model, process, move);
-    if (refused !== undefined) return expectErrno(result, refused);
+  if (looksFirst && fixed && move.oldPages === move.newPages) return moveAll(process, move, result);
+  if (goesElsewhere) {
+    if (!looksFirst && badTarget(model, move)) return expectErrno(result, "EINVAL");
+    // Later kernels look at the area before they clear anything.
+    if (looksFirst && result.kind === "errno") return refusedMove(process, move, result);
+    if (fixed) process.unmap(pageOf(target), pageOf(target) + move.newPages);
   }
   return follow(model, process, move, result);
 };
 
-/** What mremap does to a fixed target and to a tail before it looks at the area. */
-function clearTarget(
-  model: FlatModel,
-  process: FlatProcess,
-  { from, oldPages, newPages, flags, target }: Move,
-): string | undefined {
+function badTarget({ rules }: FlatModel, { from, oldPages, newPages, target }: Move): boolean {
   const to = pageOf(target);
-  if (!isAligned(target)) return "EINVAL";
+  if (!isAligned(target)) return true;
   // 2.6.11 calls it an overlap too when nothing is moved to its own place.
-  const nothing = oldPages === 0 && to <= from && model.rules.personality === "linux-2.6.11";
-  if ((from + oldPages > to || nothing) && to + newPages > from) return "EINVAL";
-  if ((flags & MREMAP_FIXED) !== 0) process.unmap(to, to + newPages);
+  const nothing = oldPages === 0 && to <= from && !isModern(rules);
+  return (from + oldPages > to || nothing) && to + newPages > from;
+}
+
+/** A move that is refused and changes nothing. */
+function refusedMove(process: FlatProcess, move: Move, result: Result): Verdict {
+  const first = process.pages.get(move.from);
+  if (first === undefined) return undefined;
+  const oldPages = Math.min(move.oldPages, move.newPages);
+  if (oldPages === 0 && !first.shared) return expectErrno(result, "EINVAL");
+  if (!isUniform(process, move.from, oldPages)) return expectErrno(result, "EFAULT");
+  return result.kind === "errno" ? mayFail(process, move, oldPages, result.errno) : undefined;
+}
+
+/** Every page of the range moves by the same distance; where there is none, the target stays as it is. */
+function moveAll(process: FlatProcess, { from, oldPages, flags, target }: Move, result: Result): Verdict {
+  const to = pageOf(target);
+  if (result.kind !== "address" || pageOf(result.address) !== to) return `${textOf(result)}, expected page ${to}`;
+  const keeps = (flags & MREMAP_DONTUNMAP) !== 0;
+  for (let at = 0; at < oldPages; at++) {
+    if (!process.isMapped(from + at)) continue;
+    process.unmap(to + at, to + at + 1);
+    if (process.pages.has(from + at))
+      transfer(process, { from: from + at, to: to + at, oldPages: 1, newPages: 1, keeps });
+  }
+  if (keeps) unlockAround(process, from, oldPages);
   return undefined;
+}
+
+/** What kept its place is unlocked as a whole area, beyond the part that was named. */
+function unlockAround(process: FlatProcess, from: Vpn, pages: number): void {
+  for (const [edge, step] of [
+    [from, -1],
+    [from + pages - 1, 1],
+  ] as const) {
+    for (let page = edge; isOneArea(process, page, page + step); page += step)
+      process.change(page + step, { locked: false });
+  }
+}
+
+/** Whether two neighbours differ in nothing but being locked. */
+function isOneArea(process: FlatProcess, page: Vpn, next: Vpn): boolean {
+  const one = process.pages.get(page);
+  const other = process.pages.get(next);
+  if (one === undefined || other === undefined || !other.locked) return false;
+  if (one.file !== other.file || one.shared !== other.shared || one.rights !== other.rights) return false;
+  return one.growsDown === other.growsDown && (one.file === null || other.index - one.index === next - page);
 }
 
 function follow(model: FlatModel, process: FlatProcess, move: Move, result: Result): Verdict {
@@ -195,7 +249,7 @@ function follow(model: FlatModel, process: FlatProcess, move: Move, result: Resu
     if (process.isMapped(from)) return undefined;
     return expectErrno(result, "EFAULT");
   }
-  if (oldPages === 0 && !first.shared && model.rules.personality === "linux-6.1") return expectErrno(result, "EINVAL");
+  if (oldPages === 0 && !first.shared && isModern(model.rules)) return expectErrno(result, "EINVAL");
   if (!isUniform(process, from, oldPages)) return expectErrno(result, "EFAULT");
   if (result.kind === "errno") return mayFail(process, move, oldPages, result.errno);
   if (result.kind !== "address") return textOf(result);
@@ -204,7 +258,9 @@ function follow(model: FlatModel, process: FlatProcess, move: Move, result: Resu
   else {
     const wrong = wrongTarget(process, move, to);
     if (wrong !== undefined) return wrong;
-    transfer(process, { from, to, oldPages, newPages, keeps: (flags & MREMAP_DONTUNMAP) !== 0 });
+    const keeps = (flags & MREMAP_DONTUNMAP) !== 0;
+    transfer(process, { from, to, oldPages, newPages, keeps });
+    if (keeps && isSince617(model.rules)) unlockAround(process, from, oldPages);
   }
   if (first.locked && newPages > oldPages) populateWhatCan(process, to + oldPages, to + newPages);
   return undefined;

@@ -10,19 +10,25 @@ import { chosenSpec, type MachineOptions, withMachine } from "../machines.ts";
 import { traceArgument, traceInput } from "../sources.ts";
 import { examples, print } from "../text.ts";
 import { version } from "../version.ts";
+import { checkKernel } from "./check-kernel.ts";
+import { checkPrograms } from "./check-programs.ts";
 
 /** The run found what it was asked to find. */
 const FOUND = 1;
 
 export function checkCommand(): Command {
   return new Command("check")
-    .description("check the engine against its own laws")
+    .description("check the engine against its own laws and against real kernels")
     .addCommand(checkTrace())
+    .addCommand(checkPrograms())
+    .addCommand(checkKernel())
     .addHelpText(
       "after",
       examples(
         "bigmem check trace samples/sort.bmt --audit 1",
         "bigmem check trace workload:fork-storm --audit 100 --set reverseMap=pte-chain-e",
+        "bigmem check programs mine.txt --kernel linux-6.18 --expect outcomes.txt",
+        "bigmem check kernel",
       ),
     );
 }

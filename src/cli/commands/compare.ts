@@ -7,7 +7,7 @@ import { traceArgument, traceInput } from "../sources.ts";
 import { examples } from "../text.ts";
 
 interface CompareOptions extends MachineOptions, ReportOptions {
-  vary: string[];
+  vary?: string[];
 }
 
 export function compareCommand(): Command {
@@ -20,7 +20,6 @@ export function compareCommand(): Command {
       "--vary <KEY=A,B,...>",
       "options of an axis, or values of a geometry or tunables key; several make the product",
       collect,
-      [],
     );
   return withReport(withMachine(command))
     .addHelpText(
@@ -35,10 +34,10 @@ export function compareCommand(): Command {
       const named =
         options.machine !== undefined ||
         options.kernel !== undefined ||
-        options.set.length > 0 ||
-        options.vary.length > 0;
+        options.set !== undefined ||
+        options.vary !== undefined;
       const cells = named
-        ? cellsOf(chosenSpec(options), options.vary.map(parseVariation))
+        ? cellsOf(chosenSpec(options), (options.vary ?? []).map(parseVariation))
         : tellingCells(await input.open().header());
       const { end, ...run } = runOptions(`${cells.length} runs, records of this one`, 0, options);
       printReport(await compareCells(input, cells, run).finally(end), options);

@@ -3,32 +3,19 @@
  * which the plugin finds everything.
  */
 import { execFileSync } from "node:child_process";
-import { createHash } from "node:crypto";
-import {
-  chmodSync,
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
-import { homedir, tmpdir } from "node:os";
+import { chmodSync, copyFileSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { UsageError } from "../../base/errors.ts";
 import { type Abi, abiNames } from "../../lab/trace/format.ts";
+import { compiled, findCompiler } from "../compiled.ts";
 import { ruleTable } from "./calls.ts";
 import { findTool } from "./elf.ts";
 
 const emulators: Record<Abi, string> = { "x86-64": "qemu-x86_64", i386: "qemu-i386" };
 /** Where 32-bit programs lie in the emulator's memory. 64-bit ones lie at their own addresses. */
 export const I386_BASE = "0x100000000000";
-const pluginFolder = fileURLToPath(new URL("./plugin/", import.meta.url));
+const pluginFolder = new URL("./plugin/", import.meta.url);
 
 export interface QemuTools {
   readonly compiler: string;
@@ -40,7 +27,7 @@ export interface QemuTools {
 
 /** What this back end needs on this machine for a program; or the name of what is missing. */
 export function findQemu(abi: Abi): QemuTools | { missing: string } {
-  const compiler = [process.env.CC, "cc", "gcc", "clang"].map((name) => name && findTool(name)).find(Boolean);
+  const compiler = findCompiler();
   const found = new Map<Abi, string>();
   for (const each of abiNames) {
     const path = findTool(emulators[each]);
@@ -68,25 +55,13 @@ function pluginInterface(version: string): number {
 /** Compiles the plugin, unless that was done before; returns its path. */
 export function compiledPlugin(tools: QemuTools): string {
   const defines = [`-DPLUGIN_API=${pluginInterface(tools.version)}`, `-DI386_BASE="${I386_BASE}"`];
-  const hash = createHash("sha256").update(defines.join());
-  const files = readdirSync(pluginFolder).sort();
-  for (const file of files) hash.update(readFileSync(join(pluginFolder, file)));
-  const key = hash.digest("hex").slice(0, 16);
-  const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "bigmem");
-  const path = join(cache, `plugin-${key}.so`);
-  if (existsSync(path)) return path;
-  mkdirSync(cache, { recursive: true });
-  const unfinished = `${path}.${process.pid}`;
-  const flags = ["-std=gnu11", "-O2", "-shared", "-fPIC", "-fvisibility=hidden", "-pthread", ...defines];
-  const sources = files.filter((file) => file.endsWith(".c")).map((file) => join(pluginFolder, file));
-  try {
-    execFileSync(tools.compiler, [...flags, "-o", unfinished, ...sources], { stdio: "pipe" });
-  } catch (error) {
-    const said = (error as { stderr?: Buffer }).stderr?.toString().trim() ?? String(error);
-    throw new Error(`${tools.compiler} cannot compile bigmem's plugin for QEMU; try --recorder valgrind\n${said}`);
-  }
-  renameSync(unfinished, path);
-  return path;
+  return compiled(tools.compiler, {
+    what: "bigmem's plugin for QEMU; try --recorder valgrind",
+    name: "plugin",
+    suffix: ".so",
+    flags: ["-std=gnu11", "-O2", "-shared", "-fPIC", "-fvisibility=hidden", "-pthread", ...defines],
+    folder: pluginFolder,
+  });
 }
 
 /** The folder that the plugin finds everything in. Programs that change their user must reach it too. */

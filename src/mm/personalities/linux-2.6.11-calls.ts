@@ -61,7 +61,9 @@ function addBreak(kernel: Kernel, mm: AddressSpace, start: Vpn, end: Vpn): numbe
   if (!mayExpand(kernel, mm, flags, pages) || mm.vmas.count > kernel.tunables.maxMapCount) return -ENOMEM;
   if (kernel.commitment.charge(pages, mm) < 0) return -ENOMEM;
   const backing = { file: null, opened: null, fileIndex: anonymousIndex(start) };
-  if (mergeVma(kernel, mm, mm.vmas.before(start), { ...backing, start, end, flags, anonVma: null }) === null) {
+  if (
+    mergeVma(kernel, mm, mm.vmas.before(start), { ...backing, start, end, flags, anonVma: null, source: null }) === null
+  ) {
     const vma = createVma(kernel, mm, start, end, flags, backing);
     if (vma === null) {
       kernel.commitment.uncharge(pages);

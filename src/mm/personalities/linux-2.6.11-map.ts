@@ -54,7 +54,12 @@ function* mapLocked(kernel: Kernel, thread: Thread, request: MapRequest, file: O
   if (pages === 0 || pages > layout.taskEnd) return -EINVAL;
   if (pageOf(offsetBytes) + pages >= wordLimit(layout)) return -EINVAL;
   if (mm.vmas.count > tunables.maxMapCount) return -ENOMEM;
-  const address = findPlace(kernel, mm, { address: request.address, pages, flags });
+  const address = findPlace(kernel, mm, {
+    address: request.address,
+    pages,
+    flags,
+    backing: request.file === null ? "memory" : "file",
+  });
   if (address < 0) return address;
 
   const vmFlags = flag.vmFlagsOfProt(request.prot) | flag.vmFlagsOfMap(flags) | mm.defaultFlags | VM_MAY;

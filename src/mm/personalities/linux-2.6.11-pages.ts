@@ -21,5 +21,6 @@ export const pages2611: PagePolicy = {
   populateIntent: (vma) => ((vma.flags & VM_WRITE) !== 0 ? "write" : "read"),
   sparesZeroPages: true,
   moves: "entries",
+  dontNeedFrees: "pages",
   freeTables: freePmdRanges,
 };

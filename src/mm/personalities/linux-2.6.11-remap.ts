@@ -11,7 +11,7 @@ import { account, checkLockedLimit, mayExpand } from "../accounting.ts";
 import type { AddressSpace } from "../address-space.ts";
 import type { Kernel } from "../kernel.ts";
 import { MREMAP_FIXED, MREMAP_MAYMOVE, moveArea, type Remap } from "../move-area.ts";
-import { findPlace } from "../placement.ts";
+import { backingOf, findPlace } from "../placement.ts";
 import { populate } from "../populate.ts";
 import type { Thread } from "../process.ts";
 import type { RemapArguments } from "../remap.ts";
@@ -79,7 +79,7 @@ function* remapLocked(kernel: Kernel, mm: AddressSpace, remap: Remap): Path<numb
   }
   if ((remap.flags & MREMAP_MAYMOVE) === 0) return -ENOMEM;
   if (fixed) return yield* moveArea(kernel, vma, { ...remap, oldPages });
-  const place = findPlace(kernel, mm, { address: 0, pages: newPages, flags: 0 });
+  const place = findPlace(kernel, mm, { address: 0, pages: newPages, flags: 0, backing: backingOf(vma) });
   return place < 0 ? place : yield* moveArea(kernel, vma, { ...remap, oldPages, to: pageOf(place) });
 }
 

@@ -1,4 +1,6 @@
 /** Linux 2.6.11 of March 2005: areas placed bottom-up, anon_vmas shared by families, no guard below a stack. */
+
+import { mixedModes } from "../fallocate-modes.ts";
 import { mlock, munlock, munlockall } from "../lock.ts";
 import { mergeVma } from "../merge.ts";
 import type { Personality } from "../personality.ts";
@@ -19,11 +21,20 @@ export const linux2611: Personality = {
   stackGuardPages: 0,
   dataLimit: "brk",
   unmergeable: VM_IO | VM_DONTCOPY | VM_DONTEXPAND | VM_RESERVED,
+  stackFlags: 0,
+  heapName: "encloses",
+  largeMemory: "anywhere",
+  promisesNew: "after-unmap",
+  unwrittenPromise: "kept",
+  leavesUnlocked: "part",
+  populatesHoles: "passes",
+  refusedMode: mixedModes,
   joinNew: (kernel, below, above, range) => {
     const mm = below?.mm ?? above?.mm;
     return mm === undefined ? null : mergeVma(kernel, mm, below, range);
   },
   pages: pages2611,
+  meminfo: "linux-2.6.11",
   calls: withoutFallocate(
     systemCalls({
       mmap,

@@ -27,6 +27,7 @@ export const pages61: PagePolicy = {
   populateIntent: (vma) => ((vma.flags & (VM_WRITE | VM_SHARED)) === VM_WRITE ? "write" : "read"),
   sparesZeroPages: false,
   moves: "tables",
+  dontNeedFrees: "pages",
   freeTables: freeTablesPerArea,
 };
 

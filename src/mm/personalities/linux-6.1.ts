@@ -1,6 +1,7 @@
 /** Linux 6.1: the kernel that "today" means here. */
 import { advise } from "../advise.ts";
 import { brk } from "../brk.ts";
+import { mixedModes } from "../fallocate-modes.ts";
 import { mlock, mlock2, mlockall, munlock, munlockall } from "../lock.ts";
 import { mmap } from "../map.ts";
 import { expandInto } from "../merge.ts";
@@ -9,10 +10,26 @@ import { mprotect } from "../protect.ts";
 import { mremap } from "../remap.ts";
 import { mincore } from "../resident.ts";
 import { msync } from "../sync.ts";
-import { systemCalls } from "../syscalls.ts";
+import { type AddressSpaceCalls, systemCalls } from "../syscalls.ts";
 import { munmap } from "../unmap.ts";
 import { VM_SPECIAL } from "../vma.ts";
 import { pages61 } from "./linux-6.1-pages.ts";
+
+export const calls61: AddressSpaceCalls = {
+  mmap,
+  munmap,
+  mprotect,
+  mremap,
+  brk,
+  msync,
+  madvise: advise,
+  mincore,
+  mlock,
+  mlock2,
+  munlock,
+  mlockall,
+  munlockall,
+};
 
 export const linux61: Personality = {
   name: "linux-6.1",
@@ -22,21 +39,16 @@ export const linux61: Personality = {
   stackGuardPages: 256,
   dataLimit: "all",
   unmergeable: VM_SPECIAL,
+  stackFlags: 0,
+  heapName: "touches",
+  largeMemory: "anywhere",
+  promisesNew: "after-unmap",
+  unwrittenPromise: "kept",
+  leavesUnlocked: "part",
+  populatesHoles: "passes",
+  refusedMode: mixedModes,
   joinNew: expandInto,
   pages: pages61,
-  calls: systemCalls({
-    mmap,
-    munmap,
-    mprotect,
-    mremap,
-    brk,
-    msync,
-    madvise: advise,
-    mincore,
-    mlock,
-    mlock2,
-    munlock,
-    mlockall,
-    munlockall,
-  }),
+  meminfo: "linux-6.1",
+  calls: systemCalls(calls61),
 };

@@ -23,7 +23,15 @@ import { watermarkPolicies } from "../watermarks.ts";
 import { ZONE_NORMAL, Zone } from "../zone.ts";
 import type { ReverseMapParts } from "./reverse-maps.ts";
 
-const objectSizes: ObjectSizes = { vma: 88, mm: 448, anonVma: 12, anonVmaChain: 32, task: 4096, treeNode: 576 };
+const objectSizes: ObjectSizes = {
+  vma: 88,
+  mm: 448,
+  anonVma: 12,
+  anonVmaChain: 32,
+  task: 4096,
+  process: {},
+  treeNode: 576,
+};
 
 /** One zone of `count` frames, all free but frame 0. */
 export function smallAllocator(count: number): { frames: Frames; memory: PhysicalMemory; allocator: Allocator } {

@@ -63,9 +63,9 @@ function freeBelow(
 ): void {
   const { tables } = kernel;
   const step = tables.span(level - 1);
-  let index = tables.indexAt(first, level);
-  for (let page = first; page < end; index++) {
+  for (let page = tables.nextUsed(frame, level, first, end); page < end; ) {
     const next = tables.endOf(page, level - 1, end);
+    const index = tables.indexAt(page, level);
     const table = tables.below(frame, index);
     if (table !== NO_TABLE) {
       if (level - 1 > LEAF) freeBelow(kernel, gather, mm, table, level - 1, page, next, span);
@@ -77,6 +77,6 @@ function freeBelow(
         gather.addTable(table, level - 1, start, start + step);
       }
     }
-    page = next;
+    page = tables.nextUsed(frame, level, next, end);
   }
 }

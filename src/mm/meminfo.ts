@@ -1,0 +1,156 @@
+/**
+ * /proc/meminfo: what memory is used for, under the kernel's own names. The lines that a kernel has and this one lacks
+ * are those whose mechanism is not modelled (swap, the lists of active pages, bounce buffers): none is printed as a
+ * zero that nobody counted.
+ *
+ * @models linux-6.1 fs/proc/meminfo.c meminfo_proc_show, mm/page_alloc.c si_mem_available
+ * @models linux-2.6.11 fs/proc/proc_misc.c meminfo_read_proc
+ * @differs counts are exact; a real kernel's lag behind by what its CPUs have not yet added to them
+ */
+import { PAGE_SIZE } from "../base/units.ts";
+import type { FileKind } from "./file.ts";
+import type { Kernel } from "./kernel.ts";
+import { LEAF } from "./page-table.ts";
+import { OWNER_PAGE_CACHE, OWNER_STACKS, OWNER_USER, ZONE_HIGHMEM, type Zone } from "./zone.ts";
+
+/** One line: its key, and how many pages. */
+export interface MeminfoLine {
+  readonly key: string;
+  readonly pages: number;
+}
+
+/** Whose lines. */
+export type MeminfoName = "linux-2.6.11" | "linux-6.1";
+
+type Count = (kernel: Kernel) => number;
+
+const sum = (values: Iterable<number>): number => {
+  let total = 0;
+  for (const value of values) total += value;
+  return total;
+};
+const isHigh = (zone: Zone): boolean => zone.kind === ZONE_HIGHMEM;
+const isLow = (zone: Zone): boolean => !isHigh(zone);
+const managed =
+  (of: (zone: Zone) => boolean): Count =>
+  ({ allocator }) =>
+    sum(allocator.zones.filter(of).map((zone) => zone.managed));
+const free =
+  (of: (zone: Zone) => boolean): Count =>
+  ({ allocator }) =>
+    sum(allocator.zones.filter(of).map((zone) => zone.free));
+
+/** Page tables of the levels from the leaf tables up to `highest`, but never the top one. */
+const pageTables =
+  (highest: number): Count =>
+  ({ spaces, format }) => {
+    const levels = Math.min(highest, format.levels - 1);
+    return sum([...spaces].map((mm) => sum(mm.tablesByLevel.slice(LEAF, levels + 1))));
+  };
+
+const cachedOf = ({ files }: Kernel, kind: FileKind): number =>
+  sum([...files.all()].map((file) => (file.kind === kind ? file.pages.count : 0)));
+
+/** Pages of files that some process maps. */
+function mappedFilePages({ files, frames }: Kernel): number {
+  let mapped = 0;
+  for (const file of files.all()) {
+    if (file.mappings.count === 0) continue;
+    file.pages.forEach(0, Number.POSITIVE_INFINITY, (_index, frame) => {
+      if (frames.mapCount.read(frame) > 0) mapped++;
+      return true;
+    });
+  }
+  return mapped;
+}
+
+const anonymous: Count = ({ allocator }) => allocator.ownedBy(OWNER_USER);
+const cached: Count = ({ allocator }) => allocator.ownedBy(OWNER_PAGE_CACHE);
+const shmem: Count = (kernel) => cachedOf(kernel, "shmem");
+const stacks: Count = ({ allocator }) => allocator.ownedBy(OWNER_STACKS);
+const slab: Count = ({ slabs }) => slabs.pages;
+const reclaimable: Count = ({ slabs }) => slabs.pagesOf("reclaimable");
+const dirty: Count = ({ files }) =>
+  sum([...files.all()].map((file) => (file.kind === "regular" ? file.pages.dirtyCount : 0)));
+const noSwap: Count = () => 0;
+
+/** What programs could still have: free memory beyond all marks, and half or more of what can be dropped. */
+const available: Count = (kernel) => {
+  const { zones, freePages } = kernel.allocator;
+  const kept = sum(zones.map((zone) => Math.min(Math.max(...zone.reserve) + zone.high, zone.managed)));
+  const low = sum(zones.map((zone) => zone.low));
+  const spared = (pages: number): number => pages - Math.min(Math.floor(pages / 2), low);
+  return Math.max(0, freePages - kept + spared(cachedOf(kernel, "regular")) + spared(reclaimable(kernel)));
+};
+
+type Lines = Readonly<Record<string, Count>>;
+
+const highmem: Lines = {
+  HighTotal: managed(isHigh),
+  HighFree: free(isHigh),
+  LowTotal: managed(isLow),
+  LowFree: free(isLow),
+};
+
+const every = (): boolean => true;
+
+/** In the order in which each kernel prints them. A kernel for machines without highmem leaves those lines out. */
+const reports: Readonly<Record<MeminfoName, (kernel: Kernel) => Lines>> = {
+  "linux-2.6.11": () => ({
+    MemTotal: managed(every),
+    MemFree: free(every),
+    Cached: cached,
+    ...highmem,
+    SwapTotal: noSwap,
+    SwapFree: noSwap,
+    Dirty: dirty,
+    Mapped: (kernel) => anonymous(kernel) + mappedFilePages(kernel),
+    Slab: slab,
+    CommitLimit: ({ commitment }) => commitment.limitPages,
+    Committed_AS: ({ commitment }) => commitment.pages,
+    PageTables: pageTables(LEAF),
+  }),
+  "linux-6.1": ({ layout }) => ({
+    MemTotal: managed(every),
+    MemFree: free(every),
+    MemAvailable: available,
+    Cached: cached,
+    ...(layout.abi === "i386" ? highmem : {}),
+    SwapTotal: noSwap,
+    SwapFree: noSwap,
+    Dirty: dirty,
+    AnonPages: anonymous,
+    Mapped: mappedFilePages,
+    Shmem: shmem,
+    KReclaimable: reclaimable,
+    Slab: slab,
+    SReclaimable: reclaimable,
+    SUnreclaim: ({ slabs }) => slabs.pagesOf("unreclaimable"),
+    KernelStack: stacks,
+    PageTables: pageTables(LEAF + 1),
+    CommitLimit: ({ commitment }) => commitment.limitPages,
+    Committed_AS: ({ commitment }) => commitment.pages,
+  }),
+};
+
+/** The lines of /proc/meminfo. */
+export function meminfo(kernel: Kernel): MeminfoLine[] {
+  const lines = reports[kernel.personality.meminfo](kernel);
+  return Object.entries(lines).map(([key, count]) => ({ key, pages: count(kernel) }));
+}
+
+/** How wide a kernel's keys and numbers are. */
+const columns: Readonly<Record<MeminfoName, { readonly key: number; readonly number: number }>> = {
+  "linux-2.6.11": { key: 14, number: 8 },
+  "linux-6.1": { key: 16, number: 8 },
+};
+
+const KIB_PER_PAGE = PAGE_SIZE / 1024;
+
+/** The text that the kernel prints: `Key:   N kB`, a line each. */
+export function meminfoText(kernel: Kernel): string {
+  const { key: keyWidth, number } = columns[kernel.personality.meminfo];
+  return meminfo(kernel)
+    .map(({ key, pages }) => `${`${key}:`.padEnd(keyWidth)}${String(pages * KIB_PER_PAGE).padStart(number)} kB\n`)
+    .join("");
+}

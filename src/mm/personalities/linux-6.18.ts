@@ -1,0 +1,32 @@
+/**
+ * Linux 6.18, of November 2025: 6.1's calls with areas that merge more, an mremap that checks its arguments first and
+ * moves several areas at once, and memory in whole large pages that is aligned to them.
+ */
+import { oneMode } from "../fallocate-modes.ts";
+import { mergeVma } from "../merge.ts";
+import type { Personality } from "../personality.ts";
+import { systemCalls } from "../syscalls.ts";
+import { VM_NOHUGEPAGE } from "../vma.ts";
+import { calls61, linux61 } from "./linux-6.1.ts";
+import { pages618 } from "./linux-6.18-pages.ts";
+import { mremap } from "./linux-6.18-remap.ts";
+
+export const linux618: Personality = {
+  ...linux61,
+  name: "linux-6.18",
+  anonVmas: "mutually-chained",
+  stackFlags: VM_NOHUGEPAGE,
+  heapName: "overlaps",
+  largeMemory: "aligned",
+  promisesNew: "before-unmap",
+  unwrittenPromise: "returned",
+  leavesUnlocked: "area",
+  populatesHoles: "stops",
+  refusedMode: oneMode,
+  joinNew: (kernel, below, above, range) => {
+    const mm = below?.mm ?? above?.mm;
+    return mm === undefined ? null : mergeVma(kernel, mm, below, range);
+  },
+  pages: pages618,
+  calls: systemCalls({ ...calls61, mremap }),
+};
