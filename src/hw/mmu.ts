@@ -93,6 +93,11 @@ export class Mmu {
     return this.walker.steps;
   }
 
+  /** The page tables that walks may start from without asking memory. */
+  cachedTables(): Generator<Pfn> {
+    return this.walker.cachedTables();
+  }
+
   /** A user-mode access. False: it faulted, and the fault registers say how. */
   touch(page: Vpn, kind: Access): boolean {
     return this.access(page, kind, kind);

@@ -108,6 +108,15 @@ export class PageWalker {
     this.leafTables?.clear();
   }
 
+  /** The leaf tables that the walk cache leads to. */
+  *cachedTables(): Generator<Pfn> {
+    const { leafTables } = this;
+    if (leafTables === undefined) return;
+    for (let slot = 0; slot < leafTables.tags.length; slot++) {
+      if (!leafTables.isEmpty(slot)) yield leafTables.frameAt(slot);
+    }
+  }
+
   /** Goes down to the entry that maps `page`: FOUND, ABSENT or RESERVED. */
   find(page: Vpn): number {
     const { format, memory, entryWords, reserved } = this;

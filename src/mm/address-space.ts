@@ -6,9 +6,12 @@
  * entries and the resident counts.
  */
 import type { Pfn, Vaddr, Vpn } from "../base/units.ts";
-import { Mutex, RwSemaphore } from "../sync/lock.ts";
+import { RwSemaphore, SpinLock } from "../sync/lock.ts";
 import type { Limits } from "./limits.ts";
 import { VmaSet } from "./vma-set.ts";
+
+/** What page_table_locks guard, for the scheduler: entries, frames and the allocator's lists count as one. */
+export const MEMORY = "memory";
 
 /** Pages that are present (or in swap), by what they are. */
 export interface Resident {
@@ -25,7 +28,9 @@ export class AddressSpace {
   readonly limits: Limits;
   readonly vmas = new VmaSet();
   readonly mmapSem: RwSemaphore;
-  readonly pageTableLock: Mutex;
+  readonly pageTableLock: SpinLock;
+  /** pageTableLock while fork fills the tables: of a family of its own, since the parent's is taken inside it. */
+  readonly birthLock: SpinLock;
   /** How many processes run in it. */
   users = 1;
 
@@ -70,7 +75,8 @@ export class AddressSpace {
     this.root = root;
     this.limits = limits;
     this.mmapSem = new RwSemaphore(`mmap_sem of ${id}`);
-    this.pageTableLock = new Mutex(`page_table_lock of ${id}`);
+    this.pageTableLock = new SpinLock(`page_table_lock of ${id}`, MEMORY);
+    this.birthLock = new SpinLock(`page_table_lock at birth of ${id}`, MEMORY);
   }
 
   get residentPages(): number {

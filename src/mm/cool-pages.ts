@@ -51,10 +51,15 @@ function* eachLeaf(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn, treat: Treatm
   let page = tables.nextLeaf(vma.mm, first, end);
   while (page < end) {
     const stop = tables.endOf(page, LEAF, end);
+    const { pageTableLock } = vma.mm;
+    const { task } = kernel.current;
+    if (!pageTableLock.tryAcquire(task)) yield* pageTableLock.acquire(task);
     const table = tables.openLeaf(vma.mm, page);
-    if (table === NO_TABLE) break;
-    treatLeaf(kernel, gather, vma, table, { first: page, end: stop, treat });
-    tables.close(table);
+    if (table !== NO_TABLE) {
+      treatLeaf(kernel, gather, vma, table, { first: page, end: stop, treat });
+      tables.close(table);
+    }
+    pageTableLock.release(task);
     yield* gather.flush();
     page = tables.nextLeaf(vma.mm, stop, end);
   }

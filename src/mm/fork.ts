@@ -30,6 +30,7 @@ export function* forkSpace(kernel: Kernel, thread: Thread): Path<AddressSpace | 
   }
   // The parent's other threads may hold translations that let them write to what is shared now.
   kernel.tlbFlush.all(parent);
+  if (kernel.tlbFlush.owes) yield* kernel.tlbFlush.settle();
   parent.mmapSem.releaseWrite(thread);
   kernel.counters.forks++;
   if (result === 0) return child;

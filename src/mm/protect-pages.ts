@@ -39,10 +39,14 @@ export function* protectPages(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn): P
   let page = tables.nextLeaf(mm, first, end);
   while (page < end) {
     const stop = tables.endOf(page, LEAF, end);
+    const { task } = kernel.current;
+    if (!mm.pageTableLock.tryAcquire(task)) yield* mm.pageTableLock.acquire(task);
     const table = tables.openLeaf(mm, page);
-    if (table === NO_TABLE) break;
-    changed += protectLeaf(kernel, gather, vma, table, page, stop, rights);
-    tables.close(table);
+    if (table !== NO_TABLE) {
+      changed += protectLeaf(kernel, gather, vma, table, page, stop, rights);
+      tables.close(table);
+    }
+    mm.pageTableLock.release(task);
     page = tables.nextLeaf(mm, stop, end);
   }
   counters.ptesProtected += changed;

@@ -19,6 +19,8 @@ export const BUS_ADRERR = 5;
 export const NEEDS_MEMORY = -1;
 /** Not an end: the page is a file's, which may have to be waited for. */
 export const NEEDS_FILE = -2;
+/** Not an end: the page must be copied, and other CPUs be waited for in between (only while tasks are interleaved). */
+export const NEEDS_COPY = -3;
 
 /** Whether the verdict says that the access may be tried again. */
 export const isRepaired = (verdict: Verdict): boolean => verdict <= FAULT_MAJOR;

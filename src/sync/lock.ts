@@ -38,7 +38,7 @@ export class Mutex implements Lock, Wait {
   }
 
   get on(): string {
-    return `${this.name}, held by ${this.owner?.name ?? "nobody"}`;
+    return this.owner === undefined ? this.name : `${this.name}, held by ${this.owner.name}`;
   }
 
   ready(): boolean {

@@ -32,14 +32,20 @@ export interface Shared {
   readonly version: () => number;
 }
 
+/** Whether steps and what they touched are kept: a search needs both, a long run neither. */
+export type Keeping = "everything" | "nothing";
+
 export interface Scheduling {
   readonly cpus: number;
   readonly preemption: "on" | "off";
+  readonly keeps?: Keeping;
   /** `task` runs on its CPU from now on. */
   readonly switched: (task: Task) => void;
   /** A step on this CPU begins. */
   readonly entered: (cpu: number, task: Task | undefined) => void;
   readonly shared: readonly Shared[];
+  /** Atomic maps that the CPU holds. */
+  readonly atomicMaps?: (cpu: number) => number;
   readonly validator?: Validator;
 }
 
@@ -70,6 +76,10 @@ const START = point("its start", "user");
 export class Scheduler implements Interrupts, Watch {
   readonly validator: Validator;
   readonly steps: Step[] = [];
+  /** Times that a CPU went to another task, and that one was interrupted. */
+  switches = 0;
+  interrupted = 0;
+  private readonly keepsNothing: boolean;
   private readonly scheduling: Scheduling;
   private readonly runners: Runner[] = [];
   /** By CPU: who has it. */
@@ -79,6 +89,7 @@ export class Scheduler implements Interrupts, Watch {
 
   constructor(scheduling: Scheduling) {
     this.scheduling = scheduling;
+    this.keepsNothing = scheduling.keeps === "nothing";
     this.validator = scheduling.validator ?? new Validator();
     this.current = Array.from({ length: scheduling.cpus }, () => undefined);
     this.pending = this.current.map(() => []);
@@ -107,8 +118,13 @@ export class Scheduler implements Interrupts, Watch {
 
   /** Makes one step; what it touched. */
   step(actor: Actor): Footprint {
-    this.footprint = new Map();
     const runner = this.runners[actor];
+    if (this.keepsNothing) {
+      if (runner === undefined) this.interrupt(actor - this.runners.length);
+      else this.run(runner, actor);
+      return this.footprint;
+    }
+    this.footprint = new Map();
     const before = this.scheduling.shared.map(({ version }) => version());
     if (runner === undefined) this.interrupt(actor - this.runners.length);
     else this.run(runner, actor);
@@ -116,6 +132,11 @@ export class Scheduler implements Interrupts, Watch {
       if (version() !== before[at]) this.touch(name, "write");
     });
     return this.footprint;
+  }
+
+  /** Forgets tasks that have ended: the others get new numbers. */
+  reap(): void {
+    for (let at = this.runners.length - 1; at >= 0; at--) if (this.runners[at]!.ended) this.runners.splice(at, 1);
   }
 
   get isDone(): boolean {
@@ -132,6 +153,7 @@ export class Scheduler implements Interrupts, Watch {
   // What paths and locks tell.
 
   touch(what: string, how: Touch): void {
+    if (this.keepsNothing) return;
     if (how === "write" || !this.footprint.has(what)) this.footprint.set(what, how);
   }
 
@@ -160,7 +182,7 @@ export class Scheduler implements Interrupts, Watch {
   private mayLeave({ ended, wait, task }: Runner): boolean {
     if (ended) return true;
     const how = wait.how ?? "sleep";
-    if (how === "spin" || task.preemptCount > 0) return false;
+    if (how === "spin" || task.preemptCount > 0 || this.mapsOf(task.cpu) > 0) return false;
     return how === "user" || (how === "sleep" && !wait.ready()) || this.scheduling.preemption === "on";
   }
 
@@ -171,6 +193,7 @@ export class Scheduler implements Interrupts, Watch {
     this.scheduling.entered(task.cpu, task);
     if (this.current[task.cpu] !== runner) {
       this.current[task.cpu] = runner;
+      this.switches++;
       this.scheduling.switched(task);
     }
     const next = runner.path.next();
@@ -179,9 +202,14 @@ export class Scheduler implements Interrupts, Watch {
       this.validator.ended(task);
     } else {
       runner.wait = next.value;
-      this.validator.waits(task, next.value);
+      this.validator.waits(task, next.value, this.mapsOf(task.cpu));
     }
-    this.note(actor, task.cpu, task.name, runner.ended ? "ends" : `comes to ${runner.wait.on}`, task.held);
+    if (!this.keepsNothing)
+      this.note(actor, task.cpu, task.name, runner.ended ? "ends" : `comes to ${runner.wait.on}`, task.held);
+  }
+
+  private mapsOf(cpu: number): number {
+    return this.scheduling.atomicMaps?.(cpu) ?? 0;
   }
 
   private interrupt(cpu: number): void {
@@ -190,7 +218,8 @@ export class Scheduler implements Interrupts, Watch {
     const task = this.current[cpu]?.task;
     this.scheduling.entered(cpu, task);
     interrupt.handle();
-    this.note(this.runners.length + cpu, cpu, "interrupt", interrupt.what, task?.held ?? []);
+    this.interrupted++;
+    if (!this.keepsNothing) this.note(this.runners.length + cpu, cpu, "interrupt", interrupt.what, task?.held ?? []);
   }
 
   private note(actor: Actor, cpu: number, who: string, then: string, held: readonly Lock[]): void {

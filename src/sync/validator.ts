@@ -33,7 +33,9 @@ export class LockGraph {
 
   /** Each order, as "A -> B". */
   get orders(): readonly string[] {
-    return [...this.edges.values()].flatMap((from) => [...from.values()].map((e) => `${e.before} -> ${e.after}`)).sort();
+    return [...this.edges.values()]
+      .flatMap((from) => [...from.values()].map((e) => `${e.before} -> ${e.after}`))
+      .sort();
   }
 
   /** A circle of orders, one sentence an edge; empty if there is none. */
@@ -85,10 +87,12 @@ export class Validator implements SlotWatch {
     for (const held of task.held) if (held !== lock) this.graph.add(held, lock, task);
   }
 
-  /** The task gives up its CPU, or only lets others come in between. */
-  waits(task: Task, wait: Wait): void {
-    if ((wait.how ?? "sleep") !== "sleep" || task.preemptCount === 0) return;
-    this.report(`${task.name} sleeps on ${wait.on} while it holds ${this.atomicNames(task)}`);
+  /** The task gives up its CPU, or only lets others come in between; its CPU has so many atomic maps in place. */
+  waits(task: Task, wait: Wait, atomicMaps: number): void {
+    if ((wait.how ?? "sleep") !== "sleep") return;
+    if (task.preemptCount > 0)
+      this.report(`${task.name} sleeps on ${wait.on} while it holds ${this.atomicNames(task)}`);
+    if (atomicMaps > 0) this.report(`${task.name} sleeps on ${wait.on} with ${atomicMaps} atomic maps in place`);
   }
 
   /** The task's path has come to its end. */
