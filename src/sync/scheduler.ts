@@ -134,6 +134,11 @@ export class Scheduler implements Interrupts, Watch {
     return this.footprint;
   }
 
+  /** Tasks that have not been forgotten. */
+  get tasks(): number {
+    return this.runners.length;
+  }
+
   /** Forgets tasks that have ended: the others get new numbers. */
   reap(): void {
     for (let at = this.runners.length - 1; at >= 0; at--) if (this.runners[at]!.ended) this.runners.splice(at, 1);

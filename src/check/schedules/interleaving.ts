@@ -76,20 +76,27 @@ export class Interleaving {
   }
 
   *storeByte(thread: Thread, page: Vpn, value: number): Path<Verdict> {
-    return yield* this.access(thread, page, STORE, () => {
-      this.scheduler.touch(MEMORY, "write");
-      this.kernel.memory.writeByte(this.frameAt(thread, page, STORE), 0, value);
-    });
+    return yield* this.access(thread, page, STORE, () => this.poke(thread, page, value));
   }
 
   /** The byte that the program reads, or -1. */
   *loadByte(thread: Thread, page: Vpn): Path<number> {
     let value = -1;
     yield* this.access(thread, page, LOAD, () => {
-      this.scheduler.touch(MEMORY, "read");
-      value = this.kernel.memory.readByte(this.frameAt(thread, page, LOAD), 0);
+      value = this.peek(thread, page);
     });
     return value;
+  }
+
+  /** Stores the page's first byte. Requires: an access for it has succeeded in this step. */
+  protected poke(thread: Thread, page: Vpn, value: number): void {
+    this.scheduler.touch(MEMORY, "write");
+    this.kernel.memory.writeByte(this.frameAt(thread, page, STORE), 0, value);
+  }
+
+  protected peek(thread: Thread, page: Vpn): number {
+    this.scheduler.touch(MEMORY, "read");
+    return this.kernel.memory.readByte(this.frameAt(thread, page, LOAD), 0);
   }
 
   *call(thread: Thread, name: string, args: readonly Argument[]): Path<number> {
