@@ -63,15 +63,27 @@ const diskModelSchema = z.strictObject({
 });
 
 /** The user's share of a 32-bit address space, and the kernel's. */
-export type Split = "3:1" | "2:2" | "1:3";
-const userGib: Readonly<Record<Split, number>> = { "3:1": 3, "2:2": 2, "1:3": 1 };
+export type Split = "3:1" | "2:2" | "1:3" | "4:4";
+
+/**
+ * What a split gives to each. With 4:4 (RHEL3's hugemem) the kernel has an address space of its own, and shares only
+ * 16 MiB at the top, through which it is entered, and 32 MiB at the bottom.
+ *
+ * @models rhel3-hugemem include/asm-i386/page.h, processor.h __PAGE_OFFSET, TASK_SIZE
+ */
+const splits: Readonly<Record<Split, { readonly userBytes: number; readonly pageOffset: number }>> = {
+  "3:1": { userBytes: 3 * GIB, pageOffset: 3 * GIB },
+  "2:2": { userBytes: 2 * GIB, pageOffset: 2 * GIB },
+  "1:3": { userBytes: 1 * GIB, pageOffset: 1 * GIB },
+  "4:4": { userBytes: 0xff00_0000, pageOffset: 0x0200_0000 },
+};
 
 export const geometrySchema = z.strictObject({
   memoryBytes: sizeSchema.describe("physical memory; also written memory, as in memory=64G"),
   cpus: z.int().min(1).max(8192).default(1).describe("logical CPUs"),
   paging: z.enum(namesOf(pagingFormats)).describe("the paging format: how the MMU walks page tables"),
   split: z
-    .enum(["3:1", "2:2", "1:3"])
+    .enum(["3:1", "2:2", "1:3", "4:4"])
     .nullable()
     .default(null)
     .describe("user to kernel share of a 32-bit address space; null: 3:1, or not applicable"),
@@ -146,8 +158,11 @@ export const isNarrow = (format: PagingFormat): boolean => format.vaddrBits === 
 /** Bytes of the address space that are a program's. */
 export function userBytes(geometry: Geometry): number {
   const format = pagingFormats[geometry.paging];
-  return isNarrow(format) ? userGib[geometry.split ?? "3:1"] * GIB : 2 ** (format.vaddrBits - 1);
+  return isNarrow(format) ? splits[geometry.split ?? "3:1"].userBytes : 2 ** (format.vaddrBits - 1);
 }
+
+/** Where a 32-bit kernel's direct map starts (PAGE_OFFSET). */
+export const pageOffsetOf = ({ split }: Geometry): number => splits[split ?? "3:1"].pageOffset;
 
 /**
  * Memory that the kernel always has mapped at most, where it could map `mappable` with a 3:1 split. Another split
@@ -155,7 +170,7 @@ export function userBytes(geometry: Geometry): number {
  */
 export function lowmemLimit(geometry: Geometry, mappable: number): number {
   if (!isNarrow(pagingFormats[geometry.paging])) return Number.POSITIVE_INFINITY;
-  return geometry.lowmemBytes ?? mappable + 3 * GIB - userBytes(geometry);
+  return geometry.lowmemBytes ?? mappable + 3 * GIB - pageOffsetOf(geometry);
 }
 
 /** The TLB that the geometry names or spells out. */
@@ -213,7 +228,7 @@ const checks: readonly Check[] = [
         `${formatSize(lowmemBytes)} of lowmem are more than the ${formatSize(memoryBytes)} of memory`,
       );
     }
-    const kernelBytes = 4 * GIB - userBytes(geometry);
+    const kernelBytes = 4 * GIB - pageOffsetOf(geometry);
     if (lowmemBytes >= kernelBytes) {
       const split = geometry.split ?? "3:1";
       refuse("lowmemBytes", `a ${split} split leaves the kernel ${formatSize(kernelBytes)}, windows included`);

@@ -34,6 +34,10 @@ const owner =
   (name: string) =>
   (run: CompletedRun): number | undefined =>
     isNarrow(run) ? (run.memory.lowmemByOwnerBytes as Record<string, number>)[name] : undefined;
+const highmemCounter =
+  (name: string) =>
+  (run: CompletedRun): number | undefined =>
+    isNarrow(run) ? run.counters[name] : undefined;
 const level =
   (index: number) =>
   (run: CompletedRun): number | undefined =>
@@ -171,6 +175,30 @@ export const measures: readonly Measure[] = [
     of: owner("vmas"),
   },
   {
+    key: "lowmemSlabBytes",
+    name: "lowmem: slab",
+    unit: "bytes",
+    group: "lowmem",
+    how: "lowmem frames of other small objects",
+    of: owner("slab"),
+  },
+  {
+    key: "lowmemStacksBytes",
+    name: "lowmem: kernel stacks",
+    unit: "bytes",
+    group: "lowmem",
+    how: "lowmem frames of tasks' stacks",
+    of: owner("stacks"),
+  },
+  {
+    key: "lowmemKmapBytes",
+    name: "lowmem: kmap",
+    unit: "bytes",
+    group: "lowmem",
+    how: "lowmem frames of the kernel's windows: their tables and indexes",
+    of: owner("kmap"),
+  },
+  {
     key: "accesses",
     name: "accesses",
     unit: "count",
@@ -306,6 +334,46 @@ export const measures: readonly Measure[] = [
     group: "work",
     how: "links that keeping and asking the reverse map followed",
     of: counter("reverseMapLinksFollowed"),
+  },
+  {
+    key: "atomicMaps",
+    name: "kmap_atomic",
+    unit: "count",
+    group: "work",
+    how: "highmem frames mapped through a slot of the CPU's: page tables, and pages zeroed or copied",
+    of: highmemCounter("atomicMaps"),
+  },
+  {
+    key: "atomicInvalidations",
+    name: "INVLPG for kmap_atomic",
+    unit: "count",
+    group: "work",
+    how: "translations of such slots dropped, on one CPU",
+    of: highmemCounter("atomicInvalidations"),
+  },
+  {
+    key: "kmaps",
+    name: "kmap",
+    unit: "count",
+    group: "work",
+    how: "windows of the pool taken, for files and other processes' memory",
+    of: highmemCounter("kmaps"),
+  },
+  {
+    key: "kmapFlushes",
+    name: "kmap: flushes of all CPUs",
+    unit: "count",
+    group: "work",
+    how: "rounds of the pools of windows",
+    of: highmemCounter("tlbFlushesKernel"),
+  },
+  {
+    key: "tableMaps",
+    name: "kmap of page tables",
+    unit: "count",
+    group: "work",
+    how: "page tables opened through windows that may be waited for",
+    of: highmemCounter("tableMaps"),
   },
   {
     key: "estimatedCycles",

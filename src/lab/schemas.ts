@@ -1,6 +1,7 @@
 /** The JSON Schemas of every file and report that bigmem reads or writes, for docs/schemas. */
 import { z } from "zod";
 import { publishedSchemas } from "../presets.ts";
+import { experimentSchema } from "./experiments/experiment.ts";
 import { meminfoSchema } from "./meminfo-report.ts";
 import { reportSchema } from "./report.ts";
 import { eventSchema } from "./trace/event.ts";
@@ -10,6 +11,7 @@ import { workloadSchema } from "./workloads/workload.ts";
 
 const named: Readonly<Record<string, z.ZodType>> = {
   report: reportSchema,
+  experiment: experimentSchema,
   meminfo: meminfoSchema,
   "trace-header": headerSchema,
   "trace-event": eventSchema,

@@ -96,6 +96,8 @@ export function memorySnapshot(kernel: Kernel): MemorySnapshot {
 export function countersOf(kernel: Kernel, cpus: readonly Cpu[]): Record<string, number> {
   const sum = (of: (cpu: Cpu) => number): number => cpus.reduce((total, cpu) => total + of(cpu), 0);
   const { costs } = kernel.reverseMap;
+  const kmap = kernel.kmap.costs;
+  const series = kernel.tables.access.costs;
   return {
     ...kernel.counters,
     tlbMissesData: sum(({ mmu }) => mmu.missesData),
@@ -111,6 +113,15 @@ export function countersOf(kernel: Kernel, cpus: readonly Cpu[]): Record<string,
     reverseMapAreasVisited: costs.areasVisited,
     reverseMapEntriesRead: costs.entriesRead,
     allocationFailures: kernel.allocator.failures,
+    kmaps: kmap.maps,
+    kmapsFound: kmap.found,
+    kmapLookupSteps: kmap.lookupSteps,
+    kmapFlushes: kmap.flushes,
+    kmapWaits: kmap.waits,
+    tableMaps: series.maps,
+    tableMapsFound: series.found,
+    tableMapFlushes: series.flushes,
+    windowEntriesWritten: kernel.counters.atomicMaps + kmap.entriesWritten + series.entriesWritten,
   };
 }
 

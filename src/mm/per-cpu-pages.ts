@@ -22,6 +22,10 @@ export class PerCpuPages {
   readonly batch: number;
   readonly low: number;
   readonly high: number;
+  /** Frames handed out so far. */
+  taken = 0;
+  /** Times the zone gave or got a batch. */
+  batches = 0;
   private readonly buddy: Buddy;
   private readonly where: { readonly here: number };
   /** By CPU: its frames, the coldest first. */
@@ -45,12 +49,18 @@ export class PerCpuPages {
   take(): Pfn {
     const list = this.lists[this.where.here]!;
     if (list.length <= this.low) this.refill(list);
-    return list.pop() ?? NO_FRAME;
+    const frame = list.pop();
+    if (frame === undefined) return NO_FRAME;
+    this.taken++;
+    return frame;
   }
 
   give(frame: Pfn): void {
     const list = this.lists[this.where.here]!;
-    if (list.length >= this.high) for (const cold of list.splice(0, this.batch)) this.buddy.give(cold, 0);
+    if (list.length >= this.high) {
+      this.batches++;
+      for (const cold of list.splice(0, this.batch)) this.buddy.give(cold, 0);
+    }
     list.push(frame);
   }
 
@@ -69,6 +79,7 @@ export class PerCpuPages {
   /** What has just been taken from the zone is the coldest. */
   private refill(list: Pfn[]): void {
     const batch: Pfn[] = [];
+    this.batches++;
     while (batch.length < this.batch) {
       const frame = this.buddy.take(0);
       if (frame === NO_FRAME) break;

@@ -29,6 +29,7 @@ import {
   mustCall,
   type Placement,
   type ProgramImage,
+  reserveFile,
   touchPages,
   tryTouchPages,
 } from "./static-program.ts";
@@ -127,7 +128,7 @@ export class SharedArea {
     const init = loadProgram(this.machine, create("init", addressOf(imagePages(shell))), shell, placement);
     this.parent = loadProgram(this.machine, create("ptexp", addressOf(imagePages(program))), program, placement);
     const otherBytes = ROOT_FILES_BYTES - addressOf(imagePages(shell) + imagePages(program));
-    mustCall(this.machine, init.thread, "fallocate", [create("other files", otherBytes), 0, 0, otherBytes]);
+    reserveFile(this.machine, init.thread, create("other files", otherBytes), otherBytes);
     this.file = create("area", sizeBytes);
   }
 

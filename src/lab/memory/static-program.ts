@@ -16,6 +16,7 @@ import { addressOf, type Vaddr, type Vpn } from "../../base/units.ts";
 import { type Access, FETCH, LOAD, STORE } from "../../hw/access.ts";
 import { DONE, type Machine } from "../../machine.ts";
 import type { OpenFile } from "../../mm/file.ts";
+import { fallocate } from "../../mm/file-io.ts";
 import type { Process, Thread } from "../../mm/process.ts";
 import type { Argument } from "../../mm/syscalls.ts";
 import {
@@ -80,6 +81,12 @@ export function mustCall(machine: Machine, thread: Thread, name: string, args: r
   return result;
 }
 
+/** Gives a file all its pages, also under a kernel that has no system call for it. */
+export function reserveFile(machine: Machine, thread: Thread, file: OpenFile, sizeBytes: number): void {
+  const result = machine.run(thread, fallocate(machine.kernel, thread, file, 0, 0, sizeBytes));
+  if (result < 0) bug(`${thread.name}: no memory for ${file.file.name}: ${result}`);
+}
+
 /** Touches pages that must be there: each, or the first of each `stride`. */
 export function touchPages(
   machine: Machine,
@@ -125,7 +132,7 @@ export function loadProgram(
   const { layout } = machine.kernel;
   const { mm } = process;
   mm.mmapBase = layout.mmapBase - placement.mapGap;
-  mustCall(machine, thread, "fallocate", [file, 0, 0, addressOf(imagePages(image))]);
+  reserveFile(machine, thread, file, addressOf(imagePages(image)));
 
   let page: Vpn = imageBases[layout.abi] / addressOf(1);
   let fileIndex = 0;

@@ -1,0 +1,24 @@
+/** Every experiment, by name. */
+import { UsageError } from "../../base/errors.ts";
+import { didYouMean } from "../../base/nearest.ts";
+import type { Experiment } from "./experiment.ts";
+import { highpteLowmem } from "./highpte-lowmem.ts";
+import { kernelTablesHighmem } from "./kernel-tables-highmem.ts";
+import { kmapFlushRate } from "./kmap-flush-rate.ts";
+import { kmapPools } from "./kmap-pools.ts";
+import { quicklists } from "./quicklists.ts";
+
+export const experiments: readonly Experiment[] = [
+  highpteLowmem,
+  kmapFlushRate,
+  kmapPools,
+  kernelTablesHighmem,
+  quicklists,
+];
+
+export function experimentNamed(name: string): Experiment {
+  const found = experiments.find((experiment) => experiment.name === name);
+  if (found !== undefined) return found;
+  const names = experiments.map((experiment) => experiment.name);
+  throw new UsageError(`there is no experiment "${name}"${didYouMean(name, names)}; there are ${names.join(", ")}`);
+}
