@@ -1,0 +1,122 @@
+import { describe, expect, test } from "vitest";
+import { UsageError } from "../../base/errors.ts";
+import { experimentSchema, runExperiment, steps } from "./experiment.ts";
+import { describeExperiment, experimentCsv, experimentTable } from "./experiment-text.ts";
+import { experimentNamed, experiments } from "./experiments.ts";
+import { plotSvg } from "./plot.ts";
+
+const run = (name: string, parameters: Record<string, string> = {}) => runExperiment(experimentNamed(name), parameters);
+
+describe("highpte-lowmem", () => {
+  const { rows } = run("highpte-lowmem", { processes: "10..20", size: "512M", machines: "piii-4g" });
+  const at = (placement: string, processes: number) =>
+    rows.find((row) => row.placement === placement && row.processes === processes)!;
+
+  test("has a row for each machine, placement and number of processes", () => {
+    expect(rows).toHaveLength(4);
+    expect(Object.keys(rows[0]!)).toEqual([
+      "machine",
+      "placement",
+      "areaBytes",
+      "processes",
+      "pageTablesBytes",
+      "lowmemFreeBytes",
+      "highmemFreeBytes",
+      "outcome",
+    ]);
+  });
+
+  test("takes the same tables from lowmem or from highmem", () => {
+    const grown = (placement: string, key: string) => Number(at(placement, 20)[key]) - Number(at(placement, 10)[key]);
+    expect(grown("highmem", "pageTablesBytes")).toBe(grown("lowmem", "pageTablesBytes"));
+    const leaves = 10 * 257 * 4096;
+    expect(grown("highmem", "lowmemFreeBytes") - grown("lowmem", "lowmemFreeBytes")).toBeGreaterThanOrEqual(leaves);
+    expect(grown("lowmem", "highmemFreeBytes") - grown("highmem", "highmemFreeBytes")).toBeGreaterThanOrEqual(leaves);
+  });
+
+  test("goes on until memory is gone, and says where", () => {
+    const machines = { machines: "piii-4g", size: "1G" };
+    const { rows: all } = run("highpte-lowmem", { processes: "200", "until-oom": "yes", ...machines });
+    const last = (placement: string) => all.filter((row) => row.placement === placement).at(-1)!;
+    expect(last("lowmem")).toMatchObject({ outcome: "oom" });
+    expect(last("highmem")).toMatchObject({ outcome: "oom" });
+    expect(Number(last("lowmem").highmemFreeBytes)).toBeGreaterThan(2 ** 31);
+    expect(Number(last("highmem").processes)).toBeGreaterThan(2 * Number(last("lowmem").processes));
+  });
+});
+
+describe("kmap-flush-rate", () => {
+  const { rows } = run("kmap-flush-rate");
+  const rate = (cpus: number, slots: number, held: number) =>
+    Number(rows.find((row) => row.cpus === cpus && row.slots === slots && row.held === held)?.flushesPerSecond);
+
+  test.each([
+    { cpus: 2, slots: 1024, flushes: 19.5 },
+    { cpus: 8, slots: 1024, flushes: 78.1 },
+    { cpus: 32, slots: 1024, flushes: 312.5 },
+    { cpus: 8, slots: 512, flushes: 156.3 },
+    { cpus: 32, slots: 512, flushes: 625 },
+  ])("$cpus CPUs on $slots slots flush $flushes times a second, within 2 %", ({ cpus, slots, flushes }) => {
+    expect(Math.abs(rate(cpus, slots, 0) / flushes - 1)).toBeLessThan(0.02);
+  });
+
+  test("four times the pool flushes ten times less, where slots are held for long", () => {
+    expect(rate(8, 1024, 683) / rate(8, 4096, 683)).toBeCloseTo(10, 0);
+  });
+});
+
+test("a pool for each task spares the other CPUs, and costs lowmem and writes", () => {
+  const { rows } = run("kmap-pools", { tasks: "4", "file-pages": "600", rounds: "2" });
+  const [one, each] = rows as [(typeof rows)[number], (typeof rows)[number]];
+  expect(each.maps).toBe(one.maps);
+  expect(Number(one.cpusInterrupted)).toBeGreaterThan(0);
+  expect(each.cpusInterrupted).toBe(0);
+  expect(Number(each.poolBytes)).toBeGreaterThan(4 * 4096 + Number(one.poolBytes));
+  expect(Number(each.entriesWritten)).toBeGreaterThan(Number(one.entriesWritten));
+});
+
+test("the kernel's tables do not grow with the processes", () => {
+  const { rows } = run("kernel-tables-highmem", { processes: "1,20" });
+  expect(rows[1]!.kernelLeafTablesBytes).toBe(rows[0]!.kernelLeafTablesBytes);
+  expect(Number(rows[1]!.userLeafTablesBytes)).toBeGreaterThan(15 * Number(rows[0]!.userLeafTablesBytes));
+});
+
+test("quicklists hand out zeroed tables, per-CPU lists frames of all kinds", () => {
+  const { rows } = run("quicklists", { forks: "100" });
+  const [none, quick, pool] = rows as [(typeof rows)[number], (typeof rows)[number], (typeof rows)[number]];
+  expect(quick.tablesAllocated).toBe(none.tablesAllocated);
+  expect(Number(quick.tablesZeroed)).toBeLessThan(Number(none.tablesZeroed) / 10);
+  expect(Number(quick.tablesZeroed) + Number(quick.tablesReused)).toBe(none.tablesZeroed);
+  expect(pool.tablesZeroed).toBe(none.tablesZeroed);
+  expect(Number(pool.buddyBatches)).toBeLessThan(Number(pool.framesFromLists) / 50);
+});
+
+describe.each(experiments.map((experiment) => [experiment.name, experiment] as const))("%s", (name, experiment) => {
+  test("says what it claims, who says so, and what can be changed", () => {
+    const text = describeExperiment(experiment);
+    expect(text).toContain(experiment.claim);
+    expect(text).toContain(experiment.source);
+    for (const parameter of Object.keys(experiment.parameters)) expect(text).toContain(`--${parameter} `);
+  });
+
+  test("refuses a parameter that it does not have", () => {
+    expect(() => run(name, { proceses: "1" })).toThrow(UsageError);
+  });
+});
+
+test("a result follows its schema, as a table, as CSV and as a plot", () => {
+  const result = run("quicklists", { forks: "3" });
+  expect(experimentSchema.parse(result)).toEqual(result);
+  expect(experimentTable(result, "short")).toContain("Verdict: ");
+  expect(experimentCsv(result).trim().split("\n")).toHaveLength(4);
+  const svg = plotSvg("quicklists", result.rows, experimentNamed("quicklists").plot);
+  expect(svg).toContain(">page tables zeroed<");
+  expect(svg.match(/<polyline/g)).toHaveLength(3);
+});
+
+test("steps are ranges or lists", () => {
+  expect(steps("n", "100..400")).toEqual([100, 200, 300, 400]);
+  expect(steps("n", "100..200:50")).toEqual([100, 150, 200]);
+  expect(steps("n", "1,10")).toEqual([1, 10]);
+  for (const bad of ["", "5..1", "0..9", "2,1", "1..1000000", "x"]) expect(() => steps("n", bad)).toThrow(UsageError);
+});
