@@ -130,3 +130,9 @@ describe("refuses, and says why", () => {
     expect(() => parseGeometry(null)).toThrow(UsageError);
   });
 });
+
+test("with a 4:4 split a program has 4080 MiB and the kernel maps 3936", () => {
+  const geometry = parseGeometry({ memory: "64G", paging: "pae", tlb: "p6", split: "4:4" });
+  expect(userBytes(geometry)).toBe(0xff00_0000);
+  expect(lowmemLimit(geometry, 896 * 2 ** 20)).toBe(3936 * 2 ** 20);
+});

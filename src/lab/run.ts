@@ -105,7 +105,7 @@ export async function runTrace(
     counters,
     memory: result.peak,
     end: result.end,
-    estimated: estimate(counters, costTableOf(spec.geometry)),
+    estimated: estimate({ ...counters, ...entryCosts(spec.geometry, counters) }, costTableOf(spec.geometry)),
     ...(options.host === undefined
       ? {}
       : {
@@ -118,6 +118,16 @@ export async function runTrace(
           },
         }),
   };
+}
+
+/**
+ * With a 4:4 split each way into the kernel, and each way back, loads the page-table root. The misses that follow are
+ * not in the estimate.
+ */
+function entryCosts({ split }: Geometry, counters: Readonly<Record<string, number>>): Record<string, number> {
+  if (split !== "4:4") return {};
+  const ways = ["minorFaults", "majorFaults", "signalFaults", "spuriousFaults", "calls"];
+  return { splitReloads: 2 * ways.reduce((sum, way) => sum + (counters[way] ?? 0), 0) };
 }
 
 function outcomeOf(
