@@ -4,7 +4,10 @@ import { KernelBug, UsageError } from "../base/errors.ts";
 import { checkCommand } from "./commands/check.ts";
 import { compareCommand } from "./commands/compare.ts";
 import { designCommand } from "./commands/design.ts";
+import { experimentCommand } from "./commands/experiment.ts";
+import { exploreSchedulesCommand } from "./commands/explore-schedules.ts";
 import { importCommand } from "./commands/import.ts";
+import { matrixCommand } from "./commands/matrix.ts";
 import { meminfoCommand } from "./commands/meminfo.ts";
 import { presetsCommand } from "./commands/presets.ts";
 import { recordCommandLine } from "./commands/record.ts";
@@ -61,7 +64,10 @@ for (const command of [
   stepCommand(),
   traceCommand(),
   checkCommand(),
+  exploreSchedulesCommand(),
+  matrixCommand(),
   designCommand(),
+  experimentCommand(),
   meminfoCommand(),
   presetsCommand(),
 ]) {
