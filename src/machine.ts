@@ -165,7 +165,8 @@ export class Machine {
 
   /** Writes to a file from outside any program: bytes written, or -ERRNO. */
   writeFile(file: OpenFile, offset: number, bytes: Uint8Array): number {
-    const writer = this.processes[0]?.threads[0] ?? bug("nobody is there to write a file");
+    const writer = this.processes.find(({ state }) => state === "alive")?.threads[0];
+    if (writer === undefined) bug("nobody is there to write a file");
     return this.run(writer, writeFile(this.kernel, writer, file, bytes, offset));
   }
 

@@ -178,6 +178,11 @@ export class Allocator {
     this.objectsUntilFailure = 0;
   }
 
+  /** Frames that nobody has: free ones, and those on the lists of CPUs. */
+  get unusedPages(): number {
+    return this.zones.reduce((sum, zone) => sum + zone.free + zone.listed, 0);
+  }
+
   /** Free frames in all zones. */
   get freePages(): number {
     return this.zones.reduce((sum, zone) => sum + zone.free, 0);
