@@ -173,8 +173,7 @@ export class Tlb {
       return;
     }
     for (const array of this.arrays) {
-      for (let slot = array.tags.length - 1; slot >= 0; slot--) {
-        if (array.isEmpty(slot)) continue;
+      for (const slot of array.held()) {
         const { firstPage, pages } = this.translation(array, slot);
         if (firstPage < end && first < firstPage + pages) array.remove(slot);
       }
@@ -196,14 +195,12 @@ export class Tlb {
   /** Every translation that the TLB holds at either level. */
   *translations(): Generator<Translation> {
     for (const array of this.arrays) {
-      for (let slot = 0; slot < array.tags.length; slot++) {
-        if (!array.isEmpty(slot)) yield this.translation(array, slot);
-      }
+      for (const slot of array.held()) yield this.translation(array, slot);
     }
   }
 
   private translation(array: TlbArray, slot: number): Translation {
-    const tag = array.tags[slot]!;
+    const tag = array.tagAt(slot);
     const size = Math.floor(tag / SIZE_TAG);
     const pages = this.pagesOf[size]!;
     return { firstPage: (tag % SIZE_TAG) * pages, pages, frame: array.frameAt(slot), rights: array.rightsAt(slot) };
