@@ -93,6 +93,8 @@ export class Tlb {
   private readonly first: Level;
   private readonly second: Level;
   private readonly arrays: readonly TlbArray[];
+  /** By size: the arrays that may hold entries of it. */
+  private readonly holders: readonly (readonly TlbArray[])[];
   /** Index of the largest size entered since the TLB was last empty. */
   private largestHeld = 0;
   /** Some entry may be a piece of a larger page. */
@@ -116,6 +118,10 @@ export class Tlb {
     this.second = level([[...unified, ...(shape.secondInstruction ?? [])], secondData, secondData], []);
     this.small = this.first.map((places) => places[0]?.array ?? lacksSmall(shape));
     this.arrays = [...built.values()];
+    const places = [...this.first, ...this.second].flat();
+    this.holders = sizes.map((_, size) =>
+      this.arrays.filter((array) => places.some((place) => place?.array === array && place.size === size)),
+    );
   }
 
   /** Looks for a large page that holds `page` in the first level, as a use of it. */
@@ -162,8 +168,9 @@ export class Tlb {
       this.flushAll();
       return;
     }
-    for (const array of this.arrays) {
-      for (let size = 0; size <= this.largestHeld; size++) array.removeTag(this.tagOf(page, size));
+    for (let size = 0; size <= this.largestHeld; size++) {
+      const tag = this.tagOf(page, size);
+      for (const array of this.holders[size]!) array.removeTag(tag);
     }
   }
 
