@@ -14,7 +14,16 @@ import { createSharedMemory, holdFile, releaseFile } from "./file-lifetime.ts";
 import type { Kernel } from "./kernel.ts";
 import type { MergeRange } from "./merge.ts";
 import { mappedPages, unmap } from "./unmap.ts";
-import { VM_ACCOUNT, VM_LOCKED, VM_NORESERVE, VM_SHARED, VM_WRITE, type Vma } from "./vma.ts";
+import {
+  VM_ACCOUNT,
+  VM_DROPPABLE,
+  VM_LOCKED,
+  VM_LOCKONFAULT,
+  VM_NORESERVE,
+  VM_SHARED,
+  VM_WRITE,
+  type Vma,
+} from "./vma.ts";
 import { createVma, insertVma } from "./vma-memory.ts";
 
 export interface Region {
@@ -43,7 +52,8 @@ export function* mapRegion(kernel: Kernel, mm: AddressSpace, region: Region): Pa
     return -ENOMEM;
   }
   account(mm, flags, pages);
-  if ((flags & VM_LOCKED) !== 0) mm.lockedPages += pages;
+  if ((flags & VM_DROPPABLE) !== 0) vma.flags &= ~(VM_LOCKED | VM_LOCKONFAULT);
+  else if ((flags & VM_LOCKED) !== 0) mm.lockedPages += pages;
   return 0;
 }
 
