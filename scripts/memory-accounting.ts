@@ -58,7 +58,7 @@ const accounts: Readonly<Record<OwnerName, Account>> = {
     derived:
       "mm_structs, anon_vmas and their links, nodes of the page cache, tasks and what each process has: as many as there are, packed into slabs as SLAB or SLUB packs them",
     calibrated:
-      "the slabs in use before programs start; object sizes, of which one (`other`, what is left of a process's share) was fitted to the slope of SUnreclaim over 500 processes",
+      "the slabs in use before programs start; object sizes: those of amd64 are near what /proc/slabinfo of a current kernel shows, those of i386 are estimates, and `other`, what is left of a process's share, was fitted to the slope of SUnreclaim over 500 processes",
   },
   vmas: { holds: "vm_area_structs", derived: "one for each area", calibrated: "the size of one, by build" },
   "reverse-map": {
