@@ -85,6 +85,12 @@ function explain(error: unknown): number {
     process.stderr.write(`bigmem: ${error.message}\n`);
     return USAGE;
   }
+  if (error instanceof RangeError && error.message.includes("allocation failed")) {
+    process.stderr.write(
+      "bigmem: this machine has not enough memory for the run; touch less memory, or use a larger machine\n",
+    );
+    return USAGE;
+  }
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
   process.stderr.write(
     `bigmem: this is a bug of bigmem's, not of yours; please report it with the command that shows it.\n${text}\n`,
