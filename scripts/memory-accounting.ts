@@ -131,8 +131,8 @@ child maps the whole file and reads it. \`src/lab/memory/static-program.ts\` loa
   of AnonPages is five pages a process.
 - **Addresses** are randomised by Linux, and page tables depend on it. The model takes one draw, chosen so that VmPTE is what was
   measured. On amd64: 129 leaf tables for the area, one each for image, heap and stack; 4 tables above them, since the area crosses a boundary of
-  1 GiB; 2 above these. That is 138 pages, 552 kB. On PAE: 129 and 3 leaf tables, and the three that every process is born with: 540 kB. Without
-  randomisation an amd64 process would need 544 kB.
+  1 GiB; 2 above these. That is 138 pages, 552 kB. On PAE: 129 and 3 leaf tables, and the three that every process is born with: 540 kB. Other
+  draws give 544 to 560 kB on amd64, and 536 kB now and then on PAE; without randomisation it would be 540 and 536 kB.
 - **Kernel memory**: a stack, a task_struct and what a process has beside it, an mm_struct, areas, anon_vmas with their links, and
   two names and two inodes of /proc, since each child opens its own oom_score_adj.
 
