@@ -13,7 +13,7 @@ import { OpenFile } from "./file.ts";
 import { createSharedMemory, holdFile, releaseFile } from "./file-lifetime.ts";
 import type { Kernel } from "./kernel.ts";
 import type { MergeRange } from "./merge.ts";
-import { mappedPages, unmap } from "./unmap.ts";
+import { mappedPages, splitAround, unmap } from "./unmap.ts";
 import {
   VM_ACCOUNT,
   VM_DROPPABLE,
@@ -69,13 +69,15 @@ function* unmapAndPromise(kernel: Kernel, mm: AddressSpace, region: Region, char
 }
 
 /**
- * Promises what the place has not been promised yet, then clears it; a refusal changes nothing.
+ * Promises what the place has not been promised yet, then clears it. A refusal unmaps nothing, but what lies there has
+ * been split already.
  *
  * @models linux-6.18 mm/vma.c __mmap_setup
  */
 function* promiseAndUnmap(kernel: Kernel, mm: AddressSpace, region: Region, charged: number): Path<number> {
   const { start, pages } = region;
   const end = start + pages;
+  if (splitAround(kernel, mm, start, end) < 0) return -ENOMEM;
   if (!mayExpand(kernel, mm, region.flags, pages - mappedPages(mm, start, end))) return -ENOMEM;
   const promised = charged > 0 ? mappedPages(mm, start, end, VM_ACCOUNT) : 0;
   if (charged > promised && kernel.commitment.charge(charged - promised, mm) < 0) return -ENOMEM;
