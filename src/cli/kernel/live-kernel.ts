@@ -1,5 +1,5 @@
 /**
- * The kernel underneath, as something that answers programs: the executor of src/check/oracle, compiled on demand, in
+ * The kernel underneath, as something that answers programs: the executor beside this file, compiled on demand, in
  * as many processes as wanted, each on a CPU of its own and fed through its standard input.
  */
 import { type ChildProcessWithoutNullStreams, execFileSync, spawn, spawnSync } from "node:child_process";
@@ -15,7 +15,7 @@ const executor = {
   name: "executor",
   suffix: "",
   flags: ["-std=gnu11", "-O2", "-static", "-no-pie"],
-  folder: new URL("../../check/oracle/", import.meta.url),
+  folder: new URL("./executor/", import.meta.url),
 };
 /** Programs that one process has been given and not answered. */
 const AHEAD = 8;
