@@ -24,6 +24,9 @@ interface Baseline {
   readonly ratios: Record<string, { ratio: number; tolerance: number }>;
 }
 
+/** A bench may lose this share of its ratio; more if its own rounds differ by more than half of it. */
+const LEAST_TOLERANCE = 0.35;
+
 const baselineFile = new URL("./baseline.json", import.meta.url);
 const flags = new Set(process.argv.slice(2).filter((word) => word.startsWith("--")));
 const only = process.argv.slice(2).filter((word) => !word.startsWith("--"));
@@ -84,7 +87,10 @@ function short(value: number): string {
 
 function writeBaseline(all: readonly Result[]): void {
   const ratios: Baseline["ratios"] = {};
-  for (const { name, ratio } of all) ratios[name] = { ratio: Number(ratio.toPrecision(3)), tolerance: 0.35 };
+  for (const { name, ratio, value, low } of all) {
+    const tolerance = Math.max(LEAST_TOLERANCE, 2 * (1 - low / value));
+    ratios[name] = { ratio: Number(ratio.toPrecision(3)), tolerance: Number(Math.min(tolerance, 0.9).toPrecision(2)) };
+  }
   writeFileSync(
     baselineFile,
     `${JSON.stringify({ schema: "bigmem.bench-baseline/1", ratios } satisfies Baseline, null, 2)}\n`,
