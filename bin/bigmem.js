@@ -3,7 +3,7 @@
 // types; where this one is too old, the one that the package brings along takes over.
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
-import { createRequire } from "node:module";
+import module, { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 
 const source = fileURLToPath(new URL("../src/cli/main.ts", import.meta.url));
@@ -11,6 +11,8 @@ const program = existsSync(source) ? source : fileURLToPath(new URL("../dist/big
 const [major, minor] = process.versions.node.split(".").map(Number);
 
 if (major > 22 || (major === 22 && minor >= 18)) {
+  // Node keeps what it made of the sources beside its temporary files: the second start takes half as long.
+  module.enableCompileCache();
   await import(program);
 } else {
   const node = newerNode();
@@ -19,7 +21,7 @@ if (major > 22 || (major === 22 && minor >= 18)) {
     process.stderr.write(`bigmem: needs Node 22.18 or later and found ${process.version}; ${remedy}.\n`);
     process.exit(2);
   }
-  const { status, signal } = spawnSync(node, [program, ...process.argv.slice(2)], { stdio: "inherit" });
+  const { status, signal } = spawnSync(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], { stdio: "inherit" });
   if (signal !== null) process.kill(process.pid, signal);
   process.exit(status ?? 1);
 }

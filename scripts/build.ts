@@ -16,3 +16,4 @@ await build({
   sourcemap: true,
 });
 cpSync("src/cli/record/plugin", "dist/plugin", { recursive: true });
+cpSync("src/cli/kernel/executor", "dist/executor", { recursive: true });

@@ -85,7 +85,7 @@ function showArea(world: DumpWorld, mm: AddressSpace, vma: Vma, total: { rss: nu
     counts = countsText(smaps);
   }
   const range = `${world.address(first)} ${world.address(end)} ${permissions(vma)}`;
-  const line = `${range} off=${offset.toString(16)} ${areaName(world, mm, vma)}${counts} [${vmFlags(vma)}]`;
+  const line = `${range} off=${offset.toString(16)} ${areaName(world, mm, vma)}${counts} [${vmFlags(world.machine.kernel, vma)}]`;
   return { line, first: pageOf(first), pages: Math.min(MOST_PAGES, (end - first) / PAGE_SIZE) };
 }
 

@@ -72,8 +72,8 @@ export class ProgramCheck {
 
   /** The program's first difference with the state around it. */
   explain({ program, differences }: Mismatch): string {
-    const { at } = differences[0]!;
     const { operations } = program;
+    const at = Math.min(differences[0]!.at, operations.length);
     const operation = operations[at];
     const states = this.statesAround(program, at);
     if (operation === undefined) return `The state after the last operation of ${program.name}:\n${states.before}`;

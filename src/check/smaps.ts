@@ -11,6 +11,7 @@ import { PG_ANON, PG_DIRTY } from "../mm/frames.ts";
 import type { Kernel } from "../mm/kernel.ts";
 import type { Vma } from "../mm/vma.ts";
 import * as vm from "../mm/vma.ts";
+import { smapsFlags } from "../mm/vma-flags.ts";
 import { holdsFrame, walkTables } from "./page-walk.ts";
 
 /** Each in KiB, as smaps prints them. */
@@ -67,41 +68,16 @@ export function smapsOf(kernel: Kernel, mm: AddressSpace, vma: Vma): Smaps {
   return counts;
 }
 
-/** The two letters of each VM_* bit, from the lowest bit up. */
-const mnemonics: readonly (readonly [number, string])[] = [
-  [vm.VM_READ, "rd"],
-  [vm.VM_WRITE, "wr"],
-  [vm.VM_EXEC, "ex"],
-  [vm.VM_SHARED, "sh"],
-  [vm.VM_MAYREAD, "mr"],
-  [vm.VM_MAYWRITE, "mw"],
-  [vm.VM_MAYEXEC, "me"],
-  [vm.VM_MAYSHARE, "ms"],
-  [vm.VM_GROWSDOWN, "gd"],
-  [vm.VM_PFNMAP, "pf"],
-  [vm.VM_LOCKED, "lo"],
-  [vm.VM_IO, "io"],
-  [vm.VM_SEQ_READ, "sr"],
-  [vm.VM_RAND_READ, "rr"],
-  [vm.VM_DONTCOPY, "dc"],
-  [vm.VM_DONTEXPAND, "de"],
-  [vm.VM_LOCKONFAULT, "lf"],
-  [vm.VM_ACCOUNT, "ac"],
-  [vm.VM_NORESERVE, "nr"],
-  [vm.VM_HUGETLB, "ht"],
-  [vm.VM_WIPEONFORK, "wf"],
-  [vm.VM_DONTDUMP, "dd"],
-  [0, "sd"],
-  [vm.VM_HUGEPAGE, "hg"],
-  [vm.VM_NOHUGEPAGE, "nh"],
-];
+/** Letters of the bits above VM_SOFTDIRTY. */
+const AFTER_SOFT_DIRTY = new Set(["mm", "hg", "nh", "mg", "dp"]);
 
 /** The VmFlags line. `sd` (soft-dirty) is on every area that nobody cleared it from, and nobody does. */
-export function vmFlags(vma: Vma): string {
-  return mnemonics
-    .filter(([bit]) => (vma.flags & bit) === bit)
-    .map(([, letters]) => letters)
-    .join(" ");
+export function vmFlags(kernel: Kernel, vma: Vma): string {
+  const letters = smapsFlags(vma.flags).split(" ");
+  const lock = letters.indexOf("lf");
+  if (lock >= 0) letters[lock] = kernel.personality.lockOnFaultLetters;
+  const after = letters.findIndex((word) => AFTER_SOFT_DIRTY.has(word));
+  return letters.toSpliced(after < 0 ? letters.length : after, 0, "sd").join(" ");
 }
 
 /** `rw-p`. */

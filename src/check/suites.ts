@@ -1,6 +1,7 @@
 /** Directed programs, as data: what random ones meet too seldom. */
 import { type Program, parsePrograms } from "./program.ts";
 import { errorLayout, errorRows, everyAdvice, everyArea } from "./suites/errors.ts";
+import { foundPrograms } from "./suites/found.ts";
 import { mergePrograms } from "./suites/merges.ts";
 import { tablePrograms } from "./suites/tables.ts";
 
@@ -9,6 +10,7 @@ export const suites = {
   errors: { about: "each call's table of errors, and every advice on every kind of area", programs: errorPrograms },
   joins: { about: "which areas join and where they split", programs: mergePrograms },
   tables: { about: "bytes of page tables where tables begin and end", programs: tablePrograms },
+  found: { about: "programs that once differed", programs: foundPrograms },
 } as const satisfies Record<string, { about: string; programs: () => string[] }>;
 
 export type SuiteName = keyof typeof suites;

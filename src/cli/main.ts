@@ -1,19 +1,6 @@
 /** The command line: one verb a file in commands/, one place where a run ends and says so. */
 import { Command, CommanderError } from "commander";
 import { KernelBug, UsageError } from "../base/errors.ts";
-import { checkCommand } from "./commands/check.ts";
-import { compareCommand } from "./commands/compare.ts";
-import { designCommand } from "./commands/design.ts";
-import { experimentCommand } from "./commands/experiment.ts";
-import { exploreSchedulesCommand } from "./commands/explore-schedules.ts";
-import { importCommand } from "./commands/import.ts";
-import { matrixCommand } from "./commands/matrix.ts";
-import { meminfoCommand } from "./commands/meminfo.ts";
-import { presetsCommand } from "./commands/presets.ts";
-import { recordCommandLine } from "./commands/record.ts";
-import { replayCommand } from "./commands/replay.ts";
-import { stepCommand } from "./commands/step.ts";
-import { traceCommand } from "./commands/trace.ts";
 import { abandonUnfinished } from "./files.ts";
 import { version } from "./version.ts";
 
@@ -38,6 +25,23 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   throw error;
 });
 
+/** By name: what makes the verb. Only the one asked for is loaded: loading all takes longer than many take to run. */
+const verbs: Readonly<Record<string, () => Promise<Command>>> = {
+  compare: async () => (await import("./commands/compare.ts")).compareCommand(),
+  replay: async () => (await import("./commands/replay.ts")).replayCommand(),
+  record: async () => (await import("./commands/record.ts")).recordCommandLine(),
+  import: async () => (await import("./commands/import.ts")).importCommand(),
+  step: async () => (await import("./commands/step.ts")).stepCommand(),
+  trace: async () => (await import("./commands/trace.ts")).traceCommand(),
+  check: async () => (await import("./commands/check.ts")).checkCommand(),
+  "explore-schedules": async () => (await import("./commands/explore-schedules.ts")).exploreSchedulesCommand(),
+  matrix: async () => (await import("./commands/matrix.ts")).matrixCommand(),
+  experiment: async () => (await import("./commands/experiment.ts")).experimentCommand(),
+  design: async () => (await import("./commands/design.ts")).designCommand(),
+  meminfo: async () => (await import("./commands/meminfo.ts")).meminfoCommand(),
+  presets: async () => (await import("./commands/presets.ts")).presetsCommand(),
+};
+
 const program = new Command("bigmem")
   .description(
     "The Linux memory manager for big machines: replay programs on any design and any machine size, and compare what it costs.",
@@ -56,29 +60,19 @@ Examples:
 bigmem counts events exactly and estimates cycles from a cost table; it cannot answer questions of latency.`,
   );
 
-for (const command of [
-  compareCommand(),
-  replayCommand(),
-  recordCommandLine(),
-  importCommand(),
-  stepCommand(),
-  traceCommand(),
-  checkCommand(),
-  exploreSchedulesCommand(),
-  matrixCommand(),
-  designCommand(),
-  experimentCommand(),
-  meminfoCommand(),
-  presetsCommand(),
-]) {
-  program.addCommand(command);
-}
+for (const verb of verbsFor(process.argv[2])) program.addCommand(await verb());
 exitInsteadOfThrowing(program);
 
 try {
   await program.parseAsync(process.argv);
 } catch (error) {
   process.exitCode = explain(error);
+}
+
+/** The verbs that a command line needs: the one that it starts with; all where help may be wanted. */
+function verbsFor(first: string | undefined): readonly (() => Promise<Command>)[] {
+  if (first === "--version" || first === "-V") return [];
+  return first !== undefined && Object.hasOwn(verbs, first) ? [verbs[first]] : Object.values(verbs);
 }
 
 /** Lets commander report its own errors, and lets this file choose the exit status. */
@@ -92,6 +86,12 @@ function explain(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? DONE : USAGE;
   if (error instanceof UsageError) {
     process.stderr.write(`bigmem: ${error.message}\n`);
+    return USAGE;
+  }
+  if (error instanceof RangeError && error.message.includes("allocation failed")) {
+    process.stderr.write(
+      "bigmem: this machine has not enough memory for the run; touch less memory, or use a larger machine\n",
+    );
     return USAGE;
   }
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);

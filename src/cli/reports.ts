@@ -5,6 +5,7 @@ import type { Report } from "../lab/report.ts";
 import { hostText, reportCsv, reportTable } from "../lab/report-text.ts";
 import type { HostMeter, RunOptions } from "../lab/run.ts";
 import { writeResult } from "./files.ts";
+import { memoryGuard } from "./host-memory.ts";
 import { Progress } from "./progress.ts";
 import { version } from "./version.ts";
 
@@ -14,6 +15,7 @@ export interface ReportOptions {
   bytes?: true;
   quiet?: true;
   output?: string;
+  hostMemory?: string;
 }
 
 /** Adds the flags to a verb. */
@@ -23,6 +25,10 @@ export function withReport(command: Command): Command {
     .option("--csv", "one row a run")
     .option("--bytes", "whole numbers instead of three significant digits")
     .option("-o, --output <FILE>", "write the result to a file")
+    .option(
+      "--host-memory <SIZE>",
+      "stop when the run takes more of this machine's memory; by default most of what it has",
+    )
     .option("-q, --quiet", "no progress, no remarks about the host");
 }
 
@@ -45,8 +51,17 @@ const host: HostMeter = {
 export function runOptions(
   what: string,
   total: number,
-  { quiet }: ReportOptions,
+  { quiet, hostMemory }: ReportOptions,
 ): RunOptions & { readonly end: () => void } {
   const progress = new Progress(what, total, quiet === true);
-  return { version, host, progress: (records) => progress.update(records), end: () => progress.end() };
+  const guard = memoryGuard(hostMemory);
+  return {
+    version,
+    host,
+    progress: (records) => {
+      guard();
+      progress.update(records);
+    },
+    end: () => progress.end(),
+  };
 }

@@ -1,11 +1,13 @@
 /** Whatever a verb takes for TRACE: a file, stdin, or a synthetic workload. */
 
+import { pagingFormats } from "../hw/paging-format.ts";
 import type { ChunkSource } from "../lab/trace/chunk.ts";
 import type { TraceHeader } from "../lab/trace/format.ts";
 import { TraceReader } from "../lab/trace/reader.ts";
 import { TraceWriter } from "../lab/trace/writer.ts";
 import type { TraceInput } from "../lab/trace-input.ts";
 import { isWorkload, workloadSource } from "../lab/workloads/generator.ts";
+import type { MachineSpec } from "../presets.ts";
 import { zstdCodec } from "./codec.ts";
 import { nameOf, ReplacedFile, readBytes } from "./files.ts";
 
@@ -16,6 +18,12 @@ export const traceArgument =
 /** Opens a trace. A source gives its chunks once: open it again for another pass. */
 export function openTrace(name: string): ChunkSource {
   return isWorkload(name) ? workloadSource(name) : new TraceReader(readBytes(name), zstdCodec(), nameOf(name));
+}
+
+/** TRACE for a run on one machine: only one of 32 bits needs a pass before it, to fit the trace's addresses in. */
+export function traceFor(name: string, { geometry }: MachineSpec): TraceInput {
+  const isWide = pagingFormats[geometry.paging].vaddrBits > 32;
+  return isWide ? { name: nameOf(name), open: () => openTrace(name) } : traceInput(name);
 }
 
 /** TRACE for a verb that reads it more than once. Standard input can be read only once, so it is kept in memory. */

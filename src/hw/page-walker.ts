@@ -42,6 +42,11 @@ export const LIMITS = 1 << 3;
 
 const NO_TABLE = -1;
 
+/** Spans of leaf tables are numbered below this. */
+const SPANS = 2 ** 36;
+/** What is forgotten this often has to be forgotten in earnest, lest tags are no longer exact. */
+const MOST_ERAS = 2 ** 16;
+
 /** Limits, and what one more entry says: W and U must be in all of them, NX in one. */
 const narrowed = (limits: number, low: number, high: number): number =>
   (limits & (low | LIMIT_NO_EXECUTE)) | (forbidsFetch(high) ? LIMIT_NO_EXECUTE : 0);
@@ -76,8 +81,12 @@ export class PageWalker {
   private readonly leafSpan: number;
   /** PAE's root entries as they were when the root was loaded: tables, or NO_TABLE. */
   private readonly topTables: Int32Array;
-  /** By number of a leaf table's span: the table, and the limits above it where a TLB entry has its rights. */
+  /**
+   * By number of a leaf table's span, plus SPANS times the era: the table, and the limits above it where a TLB entry has
+   * its rights. Forgetting all begins a new era: what is of an older one is found no more, and is replaced first.
+   */
   private readonly leafTables: TlbArray | undefined;
+  private era = 0;
 
   constructor(memory: PhysicalMemory, format: PagingFormat, cache: Associativity | undefined) {
     this.memory = memory;
@@ -105,6 +114,8 @@ export class PageWalker {
 
   /** Drops what the walk cache knows. */
   forgetTables(): void {
+    if (++this.era < MOST_ERAS) return;
+    this.era = 0;
     this.leafTables?.clear();
   }
 
@@ -112,8 +123,8 @@ export class PageWalker {
   *cachedTables(): Generator<Pfn> {
     const { leafTables } = this;
     if (leafTables === undefined) return;
-    for (let slot = 0; slot < leafTables.tags.length; slot++) {
-      if (!leafTables.isEmpty(slot)) yield leafTables.frameAt(slot);
+    for (const slot of leafTables.held()) {
+      if (Math.floor(leafTables.tagAt(slot) / SPANS) === this.era) yield leafTables.frameAt(slot);
     }
   }
 
@@ -158,7 +169,7 @@ export class PageWalker {
     if ((this.common & PTE_ACCESSED) === 0) this.setAccessed(page);
     const { leafTables } = this;
     if (leafTables !== undefined && this.start > 1 && this.level === 1) {
-      leafTables.insert(Math.floor(page / this.leafSpan), this.table, this.outerLimits, leafTables.ways);
+      leafTables.insert(this.spanOf(page), this.table, this.outerLimits, leafTables.ways);
     }
   }
 
@@ -168,11 +179,16 @@ export class PageWalker {
     if (!this.isDirty) this.setBits(this.table, page, this.level, PTE_DIRTY);
   }
 
+  /** The walk cache's tag of a page. */
+  private spanOf(page: Vpn): number {
+    return Math.floor(page / this.leafSpan) + this.era * SPANS;
+  }
+
   /** Where the walk starts, and what is allowed there. */
   private begin(page: Vpn): void {
     const { format, leafTables } = this;
     if (leafTables !== undefined) {
-      const slot = leafTables.find(Math.floor(page / this.leafSpan));
+      const slot = leafTables.find(this.spanOf(page));
       if (slot >= 0) {
         this.start = 1;
         this.startTable = leafTables.frameAt(slot);

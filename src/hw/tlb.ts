@@ -93,6 +93,8 @@ export class Tlb {
   private readonly first: Level;
   private readonly second: Level;
   private readonly arrays: readonly TlbArray[];
+  /** By size: the arrays that may hold entries of it. */
+  private readonly holders: readonly (readonly TlbArray[])[];
   /** Index of the largest size entered since the TLB was last empty. */
   private largestHeld = 0;
   /** Some entry may be a piece of a larger page. */
@@ -116,6 +118,10 @@ export class Tlb {
     this.second = level([[...unified, ...(shape.secondInstruction ?? [])], secondData, secondData], []);
     this.small = this.first.map((places) => places[0]?.array ?? lacksSmall(shape));
     this.arrays = [...built.values()];
+    const places = [...this.first, ...this.second].flat();
+    this.holders = sizes.map((_, size) =>
+      this.arrays.filter((array) => places.some((place) => place?.array === array && place.size === size)),
+    );
   }
 
   /** Looks for a large page that holds `page` in the first level, as a use of it. */
@@ -162,8 +168,9 @@ export class Tlb {
       this.flushAll();
       return;
     }
-    for (const array of this.arrays) {
-      for (let size = 0; size <= this.largestHeld; size++) array.removeTag(this.tagOf(page, size));
+    for (let size = 0; size <= this.largestHeld; size++) {
+      const tag = this.tagOf(page, size);
+      for (const array of this.holders[size]!) array.removeTag(tag);
     }
   }
 
@@ -173,8 +180,7 @@ export class Tlb {
       return;
     }
     for (const array of this.arrays) {
-      for (let slot = array.tags.length - 1; slot >= 0; slot--) {
-        if (array.isEmpty(slot)) continue;
+      for (const slot of array.held()) {
         const { firstPage, pages } = this.translation(array, slot);
         if (firstPage < end && first < firstPage + pages) array.remove(slot);
       }
@@ -196,14 +202,12 @@ export class Tlb {
   /** Every translation that the TLB holds at either level. */
   *translations(): Generator<Translation> {
     for (const array of this.arrays) {
-      for (let slot = 0; slot < array.tags.length; slot++) {
-        if (!array.isEmpty(slot)) yield this.translation(array, slot);
-      }
+      for (const slot of array.held()) yield this.translation(array, slot);
     }
   }
 
   private translation(array: TlbArray, slot: number): Translation {
-    const tag = array.tags[slot]!;
+    const tag = array.tagAt(slot);
     const size = Math.floor(tag / SIZE_TAG);
     const pages = this.pagesOf[size]!;
     return { firstPage: (tag % SIZE_TAG) * pages, pages, frame: array.frameAt(slot), rights: array.rightsAt(slot) };

@@ -3,8 +3,8 @@ import { z } from "zod";
 import { PAGE_SIZE } from "../base/units.ts";
 import { designSchema } from "../design.ts";
 import { geometrySchema } from "../geometry.ts";
-import type { Machine } from "../machine.ts";
-import { meminfo } from "../mm/meminfo.ts";
+import type { MeminfoLine } from "../mm/meminfo.ts";
+import type { MachineSpec } from "../presets.ts";
 import { tunablesSchema } from "../tunables.ts";
 
 export const meminfoSchema = z.strictObject({
@@ -19,14 +19,19 @@ export const meminfoSchema = z.strictObject({
     kernel: z.string(),
     seed: z.int(),
   }),
-  /** The trace that was replayed before, if any. */
-  after: z.string().nullable(),
+  /** The trace that was replayed before, if any, and whether this is its end or the peak of its page tables. */
+  after: z.strictObject({ trace: z.string(), at: z.enum(["end", "peak"]) }).nullable(),
   /** By the kernel's key with `Bytes` behind it. */
   memory: z.record(z.string().regex(/Bytes$/), z.int()),
 });
 export type MeminfoReport = z.infer<typeof meminfoSchema>;
 
-export function meminfoReport(machine: Machine, bigmem: string, after: string | null): MeminfoReport {
-  const memory = meminfo(machine.kernel).map(({ key, pages }) => [`${key}Bytes`, pages * PAGE_SIZE]);
-  return { schema: "bigmem.meminfo/1", spec: { bigmem, ...machine.spec }, after, memory: Object.fromEntries(memory) };
+export function meminfoReport(
+  spec: MachineSpec,
+  bigmem: string,
+  lines: readonly MeminfoLine[],
+  after: MeminfoReport["after"] = null,
+): MeminfoReport {
+  const memory = lines.map(({ key, pages }) => [`${key}Bytes`, pages * PAGE_SIZE]);
+  return { schema: "bigmem.meminfo/1", spec: { bigmem, ...spec }, after, memory: Object.fromEntries(memory) };
 }

@@ -7,6 +7,7 @@ import { type AddressMap, rebase, type Survey, surveyTrace, unmoved } from "./re
 import { type ReplayObserver, type ReplayOptions, type ReplayResult, replay } from "./replay.ts";
 import type { CompletedRun } from "./report.ts";
 import { countersOf } from "./snapshot.ts";
+import type { ChunkSource } from "./trace/chunk.ts";
 import type { TraceHeader } from "./trace/format.ts";
 import type { TraceInput } from "./trace-input.ts";
 
@@ -30,14 +31,26 @@ export class TraceStudy {
   readonly input: TraceInput;
   private surveyed: Promise<Survey> | undefined;
   private head: Promise<TraceHeader> | undefined;
+  /** What the header was read from: it goes on where it is, so that one run needs one pass. */
+  private begun: ChunkSource | undefined;
 
   constructor(input: TraceInput) {
     this.input = input;
   }
 
   header(): Promise<TraceHeader> {
-    this.head ??= headerOf(this.input);
+    if (this.head === undefined) {
+      this.begun = this.input.open();
+      this.head = this.begun.header();
+    }
     return this.head;
+  }
+
+  /** The trace from its first chunk on. */
+  open(): ChunkSource {
+    const source = this.begun ?? this.input.open();
+    this.begun = undefined;
+    return source;
   }
 
   survey(): Promise<Survey> {
@@ -71,9 +84,24 @@ export async function runTrace(
   options: RunOptions,
 ): Promise<CompletedRun> {
   const header = await study.header();
+  const source = study.open();
+  try {
+    return await runSource(name, spec, study, source, header, options);
+  } finally {
+    await source.close?.();
+  }
+}
+
+async function runSource(
+  name: string,
+  spec: MachineSpec,
+  study: TraceStudy,
+  source: ChunkSource,
+  header: TraceHeader,
+  options: RunOptions,
+): Promise<CompletedRun> {
   const machine = new Machine(spec);
   const map = await addressMapFor(study, machine);
-  const source = study.input.open();
   const watched: ReplayOptions = {
     ...(options.progress === undefined ? {} : { progress: options.progress }),
     ...(options.observe === undefined ? {} : { observer: options.observe(machine) }),

@@ -20,6 +20,7 @@ import {
   VM_DONTCOPY,
   VM_DONTDUMP,
   VM_DONTEXPAND,
+  VM_DROPPABLE,
   VM_HUGEPAGE,
   VM_HUGETLB,
   VM_IO,
@@ -69,7 +70,8 @@ type FlagsAdvice = (vma: Vma) => number | null;
 /** Acts on the pages of `[start, end)` of `vma`: 0 or -ERRNO. */
 type PagesAdvice = (kernel: Kernel, thread: Thread, vma: Vma, start: Vpn, end: Vpn) => Path<number>;
 
-const KSM_NEVER = VM_MERGEABLE | VM_SHARED | VM_MAYSHARE | VM_PFNMAP | VM_IO | VM_DONTEXPAND | VM_HUGETLB | VM_MIXEDMAP;
+const KSM_NEVER =
+  VM_MERGEABLE | VM_DROPPABLE | VM_SHARED | VM_MAYSHARE | VM_PFNMAP | VM_IO | VM_DONTEXPAND | VM_HUGETLB | VM_MIXEDMAP;
 
 const flagsAdvice: ReadonlyMap<number, FlagsAdvice> = new Map([
   [MADV_NORMAL, ({ flags }) => flags & ~(VM_RAND_READ | VM_SEQ_READ)],
@@ -78,11 +80,12 @@ const flagsAdvice: ReadonlyMap<number, FlagsAdvice> = new Map([
   [MADV_DONTFORK, ({ flags }) => flags | VM_DONTCOPY],
   [MADV_DOFORK, ({ flags }) => ((flags & VM_IO) !== 0 ? null : flags & ~VM_DONTCOPY)],
   [MADV_WIPEONFORK, ({ file, flags }) => (file !== null || (flags & VM_SHARED) !== 0 ? null : flags | VM_WIPEONFORK)],
-  [MADV_KEEPONFORK, ({ flags }) => flags & ~VM_WIPEONFORK],
+  [MADV_KEEPONFORK, ({ flags }) => ((flags & VM_DROPPABLE) !== 0 ? null : flags & ~VM_WIPEONFORK)],
   [MADV_DONTDUMP, ({ flags }) => flags | VM_DONTDUMP],
   [
     MADV_DODUMP,
-    ({ flags }) => ((flags & VM_HUGETLB) === 0 && (flags & VM_SPECIAL) !== 0 ? null : flags & ~VM_DONTDUMP),
+    ({ flags }) =>
+      (flags & VM_HUGETLB) === 0 && (flags & (VM_SPECIAL | VM_DROPPABLE)) !== 0 ? null : flags & ~VM_DONTDUMP,
   ],
   [MADV_MERGEABLE, ({ flags }) => ((flags & KSM_NEVER) !== 0 ? flags : flags | VM_MERGEABLE)],
   [MADV_UNMERGEABLE, ({ flags }) => flags & ~VM_MERGEABLE],

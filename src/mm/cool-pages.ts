@@ -16,7 +16,7 @@ import type { Kernel } from "./kernel.ts";
 import { unmapFrame } from "./mapped-frame.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
 import { Gather } from "./tlb/gather.ts";
-import type { Vma } from "./vma.ts";
+import { VM_DROPPABLE, type Vma } from "./vma.ts";
 
 /** MADV_FREE: the contents of the anonymous pages of `[first, end)` may be lost from now on, until they are written. */
 export function* freePages(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn): Path<void> {
@@ -121,7 +121,8 @@ function reclaim(kernel: Kernel, gather: Gather, vma: Vma, mapped: Mapped): void
 /** Without swap only what MADV_FREE gave up can go, and only if it has not been written since. */
 function reclaimAnonymous(kernel: Kernel, gather: Gather, vma: Vma, mapped: Mapped, state: number): void {
   if ((state & PG_SWAPBACKED) !== 0) return;
-  if ((mapped.flags & PTE_DIRTY) !== 0 || (state & PG_DIRTY) !== 0) {
+  const isWritten = (mapped.flags & PTE_DIRTY) !== 0 || (state & PG_DIRTY) !== 0;
+  if (isWritten && (vma.flags & VM_DROPPABLE) === 0) {
     kernel.frames.setFlag(mapped.frame, PG_SWAPBACKED | PG_DIRTY);
     return;
   }

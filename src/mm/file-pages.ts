@@ -64,7 +64,7 @@ export function readyPage(kernel: Kernel, file: FileObject, index: FileIndex): P
 
 /**
  * Visits the pages of `[first, end)` that are cached, up to date and not beyond the end: those that may be mapped
- * without waiting (fault-around, mincore).
+ * without waiting (fault-around).
  *
  * @models linux-6.1 mm/filemap.c next_uptodate_page
  */

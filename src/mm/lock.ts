@@ -13,7 +13,7 @@ import type { Kernel } from "./kernel.ts";
 import { populate } from "./populate.ts";
 import type { Thread } from "./process.ts";
 import { isolate } from "./protect.ts";
-import { VM_HUGETLB, VM_LOCKED, VM_LOCKONFAULT, type Vma } from "./vma.ts";
+import { VM_DROPPABLE, VM_HUGETLB, VM_LOCKED, VM_LOCKONFAULT, type Vma } from "./vma.ts";
 import { alignDown, alignUpWrapped, sumWrapped, wordLimit } from "./words.ts";
 
 export const MLOCK_ONFAULT = 1;
@@ -111,7 +111,7 @@ function applyToRange(kernel: Kernel, mm: AddressSpace, { first, pages }: PageRa
 /** Gives `[start, end)` of `vma` new lock bits: the area that it is part of then, or null for -ENOMEM. */
 function lockPart(kernel: Kernel, vma: Vma, previous: Vma | null, start: Vpn, end: Vpn, flags: number): Vma | null {
   const oldFlags = vma.flags;
-  if (flags === oldFlags || (oldFlags & (kernel.personality.unmergeable | VM_HUGETLB)) !== 0) return vma;
+  if (flags === oldFlags || (oldFlags & (kernel.personality.unmergeable | VM_HUGETLB | VM_DROPPABLE)) !== 0) return vma;
   const part = isolate(kernel, vma, previous, start, end, flags);
   if (part === null) return null;
   const pages = end - start;

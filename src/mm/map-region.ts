@@ -13,8 +13,17 @@ import { OpenFile } from "./file.ts";
 import { createSharedMemory, holdFile, releaseFile } from "./file-lifetime.ts";
 import type { Kernel } from "./kernel.ts";
 import type { MergeRange } from "./merge.ts";
-import { mappedPages, unmap } from "./unmap.ts";
-import { VM_ACCOUNT, VM_LOCKED, VM_NORESERVE, VM_SHARED, VM_WRITE, type Vma } from "./vma.ts";
+import { mappedPages, splitAround, unmap } from "./unmap.ts";
+import {
+  VM_ACCOUNT,
+  VM_DROPPABLE,
+  VM_LOCKED,
+  VM_LOCKONFAULT,
+  VM_NORESERVE,
+  VM_SHARED,
+  VM_WRITE,
+  type Vma,
+} from "./vma.ts";
 import { createVma, insertVma } from "./vma-memory.ts";
 
 export interface Region {
@@ -43,7 +52,8 @@ export function* mapRegion(kernel: Kernel, mm: AddressSpace, region: Region): Pa
     return -ENOMEM;
   }
   account(mm, flags, pages);
-  if ((flags & VM_LOCKED) !== 0) mm.lockedPages += pages;
+  if ((flags & VM_DROPPABLE) !== 0) vma.flags &= ~(VM_LOCKED | VM_LOCKONFAULT);
+  else if ((flags & VM_LOCKED) !== 0) mm.lockedPages += pages;
   return 0;
 }
 
@@ -59,13 +69,15 @@ function* unmapAndPromise(kernel: Kernel, mm: AddressSpace, region: Region, char
 }
 
 /**
- * Promises what the place has not been promised yet, then clears it; a refusal changes nothing.
+ * Promises what the place has not been promised yet, then clears it. A refusal unmaps nothing, but what lies there has
+ * been split already.
  *
  * @models linux-6.18 mm/vma.c __mmap_setup
  */
 function* promiseAndUnmap(kernel: Kernel, mm: AddressSpace, region: Region, charged: number): Path<number> {
   const { start, pages } = region;
   const end = start + pages;
+  if (splitAround(kernel, mm, start, end) < 0) return -ENOMEM;
   if (!mayExpand(kernel, mm, region.flags, pages - mappedPages(mm, start, end))) return -ENOMEM;
   const promised = charged > 0 ? mappedPages(mm, start, end, VM_ACCOUNT) : 0;
   if (charged > promised && kernel.commitment.charge(charged - promised, mm) < 0) return -ENOMEM;

@@ -112,7 +112,7 @@ export function* mapLocked(kernel: Kernel, thread: Thread, request: MapRequest):
   if ((request.flags & flag.MAP_LOCKED) !== 0 && !mayLock(mm)) return -EPERM;
   const locked = checkLockedLimit(mm, vmFlags, pages);
   if (locked < 0) return locked;
-  const typed = file === null ? anonymousFlags(request.flags, vmFlags) : fileFlags(request, file, vmFlags);
+  const typed = file === null ? anonymousFlags(kernel, request.flags, vmFlags) : fileFlags(request, file, vmFlags);
   if (typed < 0) return typed;
   const reserve = (request.flags & flag.MAP_NORESERVE) !== 0 && kernel.commitment.mode !== OVERCOMMIT_NEVER;
   const region: Region = {
@@ -162,10 +162,14 @@ function raisedHint(address: Vaddr, lowest: Vaddr): Vaddr {
   return aligned !== 0 && aligned < lowest ? lowest : aligned;
 }
 
-/** VM_* bits by MAP_SHARED or MAP_PRIVATE, for memory without a file; -EINVAL for anything else. */
-function anonymousFlags(flags: number, vmFlags: number): number {
+/** VM_* bits by MAP_SHARED, PRIVATE or DROPPABLE, for memory without a file; -EINVAL for anything else. */
+function anonymousFlags(kernel: Kernel, flags: number, vmFlags: number): number {
   const type = flags & flag.MAP_TYPE;
   if (type === flag.MAP_PRIVATE) return vmFlags;
+  const { droppableFlags } = kernel.personality;
+  if (type === flag.MAP_DROPPABLE && droppableFlags !== 0 && kernel.layout.abi === "x86-64") {
+    return (flags & flag.MAP_LOCKED) !== 0 || (vmFlags & VM_GROWSDOWN) !== 0 ? -EINVAL : vmFlags | droppableFlags;
+  }
   if (type !== flag.MAP_SHARED || (vmFlags & VM_GROWSDOWN) !== 0) return -EINVAL;
   return vmFlags | VM_SHARED | VM_MAYSHARE;
 }

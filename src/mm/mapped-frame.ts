@@ -10,7 +10,7 @@ import type { AddressSpace } from "./address-space.ts";
 import { type Allocator, WANT_KERNEL, WANT_USER } from "./allocator.ts";
 import { PG_ANON, PG_LRU, PG_SWAPBACKED, PG_UPTODATE } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
-import { VM_ACCESS, VM_EXEC, VM_SHARED, VM_WRITE, type Vma } from "./vma.ts";
+import { VM_ACCESS, VM_DROPPABLE, VM_EXEC, VM_SHARED, VM_WRITE, type Vma } from "./vma.ts";
 import { OWNER_USER } from "./zone.ts";
 
 /**
@@ -58,10 +58,8 @@ export function mapNewAnonymous(kernel: Kernel, vma: Vma, page: Vpn, frame: Pfn,
   const { frames } = kernel;
   frames.mapping.write(frame, vma.anonVma!.id);
   frames.index.write(frame, vma.indexAt(page));
-  frames.flags.write(
-    frame,
-    PG_ANON | PG_SWAPBACKED | PG_UPTODATE | PG_LRU | kernel.personality.pages.newAnonymousFlags,
-  );
+  const backed = (vma.flags & VM_DROPPABLE) !== 0 ? 0 : PG_SWAPBACKED;
+  frames.flags.write(frame, PG_ANON | backed | PG_UPTODATE | PG_LRU | kernel.personality.pages.newAnonymousFlags);
   if (kernel.reverseMap.add(frame, slot, vma) < 0) {
     frames.mapping.write(frame, 0);
     frames.flags.write(frame, 0);

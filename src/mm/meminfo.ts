@@ -147,10 +147,10 @@ const columns: Readonly<Record<MeminfoName, { readonly key: number; readonly num
 
 const KIB_PER_PAGE = PAGE_SIZE / 1024;
 
-/** The text that the kernel prints: `Key:   N kB`, a line each. */
-export function meminfoText(kernel: Kernel): string {
+/** The text that the kernel prints: `Key:   N kB`, a line each; of now, or of lines that were taken before. */
+export function meminfoText(kernel: Kernel, lines: readonly MeminfoLine[] = meminfo(kernel)): string {
   const { key: keyWidth, number } = columns[kernel.personality.meminfo];
-  return meminfo(kernel)
+  return lines
     .map(({ key, pages }) => `${`${key}:`.padEnd(keyWidth)}${String(pages * KIB_PER_PAGE).padStart(number)} kB\n`)
     .join("");
 }

@@ -27,6 +27,8 @@ export interface Personality {
   readonly overcommitGuess: OvercommitGuessName;
   /** VM_* bits of areas that never merge. */
   readonly unmergeable: number;
+  /** VM_* bits that MAP_DROPPABLE gives; 0: nobody knows it. */
+  readonly droppableFlags: number;
   /** VM_* bits that MAP_STACK gives. */
   readonly stackFlags: number;
   /** Where private memory in whole large pages goes if nobody says where: aligned to them, or not. */
@@ -47,6 +49,8 @@ export interface Personality {
   readonly joinNew: (kernel: Kernel, below: Vma | null, above: Vma | null, range: MergeRange) => Vma | null;
   /** What happens to pages and page tables. */
   readonly pages: PagePolicy;
+  /** How smaps spells VM_LOCKONFAULT. */
+  readonly lockOnFaultLetters: "??" | "lf";
   /** What /proc/meminfo shows. */
   readonly meminfo: MeminfoName;
   /** The calls, by name. */

@@ -10,7 +10,7 @@ import { isPageAligned, PAGE_SIZE, pageOf, type Vaddr, type Vpn } from "../base/
 import { PTE_PRESENT, PTE_PROT_NONE } from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
 import type { AddressSpace } from "./address-space.ts";
-import { cachedPages } from "./file-pages.ts";
+import { PG_UPTODATE } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { LEAF } from "./page-table.ts";
 import type { Thread } from "./process.ts";
@@ -45,8 +45,9 @@ function residentPages(kernel: Kernel, mm: AddressSpace, vma: Vma, first: Vpn, e
   vector.fill(0);
   if (vma.file !== null) {
     const index = vma.indexAt(first);
-    cachedPages(kernel, vma.file, index, index + (end - first), (cached) => {
-      vector[cached - index] = 1;
+    // Pages beyond the file's end, which fallocate can leave, count too.
+    vma.file.pages.forEach(index, index + (end - first), (cached, frame) => {
+      if (kernel.frames.has(frame, PG_UPTODATE)) vector[cached - index] = 1;
       return true;
     });
   }

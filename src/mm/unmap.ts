@@ -65,6 +65,12 @@ export function* unmap(kernel: Kernel, mm: AddressSpace, first: Vpn, end: Vpn): 
   return 0;
 }
 
+/** Makes area boundaries of `first` and `end` where areas lie there: 0 or -ENOMEM. */
+export function splitAround(kernel: Kernel, mm: AddressSpace, first: Vpn, end: Vpn): number {
+  const lowest = mm.vmas.intersecting(first, end);
+  return lowest === null ? 0 : splitEnds(kernel, mm, lowest, first, end);
+}
+
 /** An area whose pages are gone leaves the totals, and goes. */
 function release(kernel: Kernel, vma: Vma): void {
   if ((vma.flags & VM_ACCOUNT) !== 0) kernel.commitment.uncharge(vma.pages);

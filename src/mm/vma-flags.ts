@@ -8,6 +8,7 @@ import {
   VM_DONTCOPY,
   VM_DONTDUMP,
   VM_DONTEXPAND,
+  VM_DROPPABLE,
   VM_EXEC,
   VM_GROWSDOWN,
   VM_HUGEPAGE,
@@ -44,6 +45,7 @@ export const PROT_GROWSUP = 0x200_0000;
 export const MAP_SHARED = 1;
 export const MAP_PRIVATE = 2;
 export const MAP_SHARED_VALIDATE = 3;
+export const MAP_DROPPABLE = 8;
 export const MAP_TYPE = 0xf;
 export const MAP_FIXED = 0x10;
 export const MAP_ANONYMOUS = 0x20;
@@ -86,8 +88,7 @@ const letters: readonly (readonly [bit: number, letters: string])[] = [
   [VM_RAND_READ, "rr"],
   [VM_DONTCOPY, "dc"],
   [VM_DONTEXPAND, "de"],
-  // smaps has no letters for this bit and says so.
-  [VM_LOCKONFAULT, "??"],
+  [VM_LOCKONFAULT, "lf"],
   [VM_ACCOUNT, "ac"],
   [VM_NORESERVE, "nr"],
   [VM_HUGETLB, "ht"],
@@ -98,6 +99,7 @@ const letters: readonly (readonly [bit: number, letters: string])[] = [
   [VM_HUGEPAGE, "hg"],
   [VM_NOHUGEPAGE, "nh"],
   [VM_MERGEABLE, "mg"],
+  [VM_DROPPABLE, "dp"],
 ];
 
 /** The VmFlags line of smaps: two letters a flag, "rd wr mr mw me ac". */

@@ -17,6 +17,8 @@ export const VM_MAYWRITE = 0x20;
 export const VM_MAYEXEC = 0x40;
 export const VM_MAYSHARE = 0x80;
 export const VM_GROWSDOWN = 0x100;
+/** Its pages may go when memory is short (MAP_DROPPABLE). Linux has it above bit 31; here it is where nothing else is. */
+export const VM_DROPPABLE = 0x200;
 export const VM_PFNMAP = 0x400;
 export const VM_DENYWRITE = 0x800;
 export const VM_LOCKED = 0x2000;

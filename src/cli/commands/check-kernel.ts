@@ -57,7 +57,7 @@ ${examples(
         return replay(options.replay === true ? shippedRecording : String(options.replay));
       const batches = chosenBatches(options);
       const kernel = findLiveKernel();
-      if (kernel instanceof Object && "missing" in kernel) {
+      if ("missing" in kernel) {
         if (options.record !== undefined) throw new UsageError(`--record needs ${kernel.missing}`);
         print(`Asking the kernel underneath needs ${kernel.missing}; these are the answers that come with bigmem.`);
         return replay(shippedRecording);
@@ -110,12 +110,15 @@ function wholeNumber(option: string, text: string, least: number): number {
 
 async function askKernel(kernel: LiveKernel, batches: Batch[], options: Options): Promise<void> {
   const jobs = options.jobs === undefined ? availableParallelism() : wholeNumber("--jobs", options.jobs, 1);
+  if (options.record !== undefined && !(kernel.sight.frames && kernel.sight.locks))
+    throw new UsageError("--record needs root: outcomes without frames would be half of what there is");
   const comparison = new KernelComparison(likenessOf(kernel.release), kernel.sight);
   const kept = new Map<string, Outcome>();
   const total = batches.reduce((sum, batch) => sum + ("suite" in batch ? 0 : batch.programs), 0);
   const progress = new Progress("programs", total, false);
-  const programs = programsOfAll(batches);
-  await kernel.runAll(answerable(programs, kernel), jobs, (program, outcome) => {
+  let leftOut = 0;
+  const programs = answerable(programsOfAll(batches), kernel, () => leftOut++);
+  await kernel.runAll(programs, jobs, (program, outcome) => {
     comparison.compare(program, outcome);
     if (options.record !== undefined) kept.set(program.name, outcome);
     progress.update(comparison.compared);
@@ -123,21 +126,21 @@ async function askKernel(kernel: LiveKernel, batches: Batch[], options: Options)
   progress.end();
   const title = `Linux ${kernel.release}`;
   report(comparison, title, batches, (found) => comparison.smallest(found, (program) => kernel.run(program)));
+  if (leftOut > 0) print(`${leftOut} programs were left out: they lock all memory, which is limited here.`);
   if (!kernel.sight.frames) print("Frames were not compared: their numbers are shown only to CAP_SYS_ADMIN.");
   if (options.record !== undefined) record(options, kernel, batches, kept);
 }
 
 /** Where locked memory is limited, programs that lock all there is are left out: most of it is the executor's own. */
-function* answerable(programs: Iterable<Program>, { sight }: LiveKernel) {
+function* answerable(programs: Iterable<Program>, { sight }: LiveKernel, leftOut: () => void) {
   for (const program of programs) {
     if (sight.locks || !program.operations.some(({ name }) => name === "mlockall")) yield program;
+    else leftOut();
   }
 }
 
 function record(options: Options, kernel: LiveKernel, batches: Batch[], outcomes: ReadonlyMap<string, Outcome>): void {
   const path = options.record!;
-  if (!kernel.sight.frames || !kernel.sight.locks)
-    throw new UsageError("--record needs root: outcomes without frames would be half of what there is");
   const profile = options.profile === undefined ? "" : ` --profile ${options.profile}`;
   const head: RecordingHead = {
     format: 1,

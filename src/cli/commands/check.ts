@@ -10,6 +10,7 @@ import { chosenSpec, type MachineOptions, withMachine } from "../machines.ts";
 import { traceArgument, traceInput } from "../sources.ts";
 import { examples, print } from "../text.ts";
 import { version } from "../version.ts";
+import { checkFidelity } from "./check-fidelity.ts";
 import { checkKernel } from "./check-kernel.ts";
 import { checkPrograms } from "./check-programs.ts";
 
@@ -22,11 +23,13 @@ export function checkCommand(): Command {
     .addCommand(checkTrace())
     .addCommand(checkPrograms())
     .addCommand(checkKernel())
+    .addCommand(checkFidelity())
     .addHelpText(
       "after",
       examples(
         "bigmem check trace samples/sort.bmt --audit 1",
         "bigmem check trace workload:fork-storm --audit 100 --set reverseMap=pte-chain-e",
+        "bigmem check fidelity samples/sort.bmt",
         "bigmem check programs mine.txt --kernel linux-6.18 --expect outcomes.txt",
         "bigmem check kernel",
       ),

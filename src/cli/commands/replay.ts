@@ -3,7 +3,7 @@ import { Command } from "commander";
 import { runTrace, TraceStudy } from "../../lab/run.ts";
 import { chosenSpec, type MachineOptions, withMachine } from "../machines.ts";
 import { printReport, type ReportOptions, runOptions, withReport } from "../reports.ts";
-import { traceArgument, traceInput } from "../sources.ts";
+import { traceArgument, traceFor } from "../sources.ts";
 import { examples } from "../text.ts";
 
 export function replayCommand(): Command {
@@ -19,9 +19,10 @@ export function replayCommand(): Command {
       ),
     )
     .action(async (trace: string, options: MachineOptions & ReportOptions) => {
+      const spec = chosenSpec(options);
       const { end, ...run } = runOptions("records", 0, options);
       const name = `${options.machine ?? "icelake-1t"}${options.kernel === undefined ? "" : `, ${options.kernel}`}`;
-      const done = await runTrace(name, chosenSpec(options), new TraceStudy(traceInput(trace)), run).finally(end);
+      const done = await runTrace(name, spec, new TraceStudy(traceFor(trace, spec)), run).finally(end);
       printReport({ schema: "bigmem.report/1", runs: [done] }, options);
     });
 }

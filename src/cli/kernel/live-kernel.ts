@@ -1,5 +1,5 @@
 /**
- * The kernel underneath, as something that answers programs: the executor of src/check/oracle, compiled on demand, in
+ * The kernel underneath, as something that answers programs: the executor beside this file, compiled on demand, in
  * as many processes as wanted, each on a CPU of its own and fed through its standard input.
  */
 import { type ChildProcessWithoutNullStreams, execFileSync, spawn, spawnSync } from "node:child_process";
@@ -7,8 +7,16 @@ import { arch, availableParallelism, platform, release } from "node:os";
 import { type Outcome, parseOutcomes } from "../../check/compare-outcomes.ts";
 import { formatProgram, type Program } from "../../check/program.ts";
 import { compiled, findCompiler } from "../compiled.ts";
+import { reason } from "../files.ts";
 
-const executorFolder = new URL("../../check/oracle/", import.meta.url);
+/** Static, so that nothing is loaded at places of its own choice. */
+const executor = {
+  what: "the executor",
+  name: "executor",
+  suffix: "",
+  flags: ["-std=gnu11", "-O2", "-static", "-no-pie"],
+  folder: new URL("./executor/", import.meta.url),
+};
 /** Programs that one process has been given and not answered. */
 const AHEAD = 8;
 /** The most that one program may print. */
@@ -73,14 +81,11 @@ export function findLiveKernel(): LiveKernel | { missing: string } {
   if (platform() !== "linux" || arch() !== "x64") return { missing: "Linux on x86-64" };
   const compiler = findCompiler();
   if (compiler === undefined) return { missing: "a C compiler" };
-  const path = compiled(compiler, {
-    what: "the executor",
-    name: "executor",
-    suffix: "",
-    flags: ["-std=gnu11", "-O2", "-static", "-no-pie"],
-    folder: executorFolder,
-  });
-  return new LiveKernel(path);
+  try {
+    return new LiveKernel(compiled(compiler, executor));
+  } catch (error) {
+    return { missing: `a C compiler that links statically: ${reason(error)}` };
+  }
 }
 
 /** One process of the executor. It answers in the order in which it is asked. */

@@ -22,16 +22,38 @@ export const START = 1;
 export const CALL = 2;
 export const LEAVE = 3;
 
+/** Buffers of packets that have been written, for those that come: new memory costs more than what is done to it. */
+export class PacketBuffers {
+  private readonly free: ArrayBuffer[] = [];
+
+  body(bytes: number): Uint8Array {
+    const buffer = bytes <= USUAL_BYTES ? (this.free.pop() ?? new ArrayBuffer(USUAL_BYTES)) : new ArrayBuffer(bytes);
+    return new Uint8Array(buffer, 0, bytes);
+  }
+
+  /** Nobody looks at the packet's words any more. */
+  reuse({ words }: Packet): void {
+    const { buffer } = words;
+    if (buffer.byteLength === USUAL_BYTES && this.free.length < MOST_FREE) this.free.push(buffer as ArrayBuffer);
+  }
+}
+
+/** What a thread's full buffer takes. */
+const USUAL_BYTES = 1 << 17;
+const MOST_FREE = 256;
+
 /** Cuts one stream into packets. */
 export class PacketParser {
   private readonly deliver: (packet: Packet) => void;
+  private readonly buffers: PacketBuffers;
   private readonly head = new Uint8Array(HEAD_BYTES);
   private readonly view = new DataView(this.head.buffer);
   private headFilled = 0;
   private body: Uint8Array | undefined;
   private bodyFilled = 0;
 
-  constructor(deliver: (packet: Packet) => void) {
+  constructor(buffers: PacketBuffers, deliver: (packet: Packet) => void) {
+    this.buffers = buffers;
     this.deliver = deliver;
   }
 
@@ -42,7 +64,7 @@ export class PacketParser {
         this.head.set(part, this.headFilled);
         this.headFilled += part.length;
         at += part.length;
-        if (this.headFilled === HEAD_BYTES) this.body = new Uint8Array(this.bodyBytes());
+        if (this.headFilled === HEAD_BYTES) this.body = this.buffers.body(this.bodyBytes());
       } else {
         const part = bytes.subarray(at, at + this.body.length - this.bodyFilled);
         this.body.set(part, this.bodyFilled);
@@ -68,7 +90,7 @@ export class PacketParser {
       tid: view.getUint32(8, true),
       ticket: Number(view.getBigUint64(16, true)),
       micros: Number(view.getBigUint64(24, true)),
-      words: new Uint32Array(body.buffer),
+      words: new Uint32Array(body.buffer, 0, body.length / 4),
     });
   }
 }

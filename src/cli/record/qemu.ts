@@ -6,7 +6,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { chmodSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
-import type { AccessKind } from "../../lab/trace/format.ts";
+import { KIND_MASK } from "../../lab/trace/format.ts";
 import type { TraceWriter } from "../../lab/trace/writer.ts";
 import { shapeNamed, shapeOf } from "./calls.ts";
 import type { Program } from "./elf.ts";
@@ -19,6 +19,7 @@ import {
   leftPacket,
   normalized,
   type Packet,
+  PacketBuffers,
   PacketParser,
   RecordView,
   START,
@@ -63,6 +64,16 @@ const POLL_MILLIS = 5;
 /** A ticket that has not come by then was drawn by a process that died. */
 const PATIENCE_MILLIS = 1000;
 
+/** What is known of a connection from its last packet. */
+interface Connection {
+  readonly pid: number;
+  readonly tid: number;
+  readonly ticket: number;
+  readonly micros: number;
+  /** Whether it said that it ends. */
+  readonly hasLeft: boolean;
+}
+
 class QemuSession {
   private readonly folder: string;
   private readonly writer: TraceWriter;
@@ -74,7 +85,8 @@ class QemuSession {
   /** Early packets whose fork has been reported. */
   private readonly released: Packet[] = [];
   /** The last packet of each connection that is gone; if its process did not say that it ends, it was killed. */
-  private ended: Packet[] = [];
+  private ended: Connection[] = [];
+  private readonly buffers = new PacketBuffers();
   /** Sizes of System V segments. */
   private readonly segments = new Map<number, number>();
   private readonly sockets = new Set<Socket>();
@@ -130,9 +142,10 @@ class QemuSession {
   }
 
   private connected(socket: Socket): void {
-    let last: Packet | undefined;
-    const parser = new PacketParser((packet) => {
-      last = packet;
+    let last: Connection | undefined;
+    const parser = new PacketParser(this.buffers, (packet) => {
+      const { pid, tid, ticket, micros } = packet;
+      last = { pid, tid, ticket, micros, hasLeft: endsWithLeave(packet) };
       this.order.add(packet);
       this.pump();
     });
@@ -147,7 +160,7 @@ class QemuSession {
     socket.on("error", (error) => this.fail(error));
     socket.on("close", () => {
       this.sockets.delete(socket);
-      if (last !== undefined && !endsWithLeave(last)) this.ended.push(last);
+      if (last !== undefined && !last.hasLeft) this.ended.push(last);
       this.pump();
     });
   }
@@ -189,7 +202,7 @@ class QemuSession {
   private endKilled(): void {
     const due = this.ended.filter(({ ticket }) => this.order.hasPassed(ticket));
     if (due.length === 0) return;
-    this.ended = this.ended.filter((packet) => !due.includes(packet));
+    this.ended = this.ended.filter((connection) => !due.includes(connection));
     for (const { pid, tid, micros } of due) {
       if (!this.recording.knows(tid)) continue;
       for (const name of readdirSync(this.folder).filter((file) => file.startsWith(`left.${pid}.`))) {
@@ -224,20 +237,17 @@ class QemuSession {
     const { recording } = this;
     recording.turnTo(tid);
     for (let at = 0; at < words.length; ) {
-      const low = words[at];
-      const kind = low & 3;
-      if (kind === RECORD) {
-        const items = low >>> 2;
+      if ((words[at] & KIND_MASK) === RECORD) {
+        const items = words[at] >>> 2;
         if (items === 0 || at + items * 2 > words.length)
           throw new Error(`a record of ${items} items does not fit its packet`);
         this.record(packet, words[at + 1], new RecordView(words, at, items));
         at += items * 2;
       } else {
-        const page = words[at + 1] * 262144 + (low >>> 14);
-        recording.run(kind as AccessKind, page, ((low >>> 2) & 0xfff) + 1);
-        at += 2;
+        at = recording.runs(words, at);
       }
     }
+    this.buffers.reuse(packet);
   }
 
   private record(packet: Packet, type: number, view: RecordView): void {

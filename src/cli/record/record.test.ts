@@ -219,7 +219,9 @@ describe("record", () => {
       const temporary = join(folder, "temporary");
       mkdirSync(temporary, { recursive: true });
       const command = ["record", "--recorder", "qemu", "-o", output, "--", "/bin/sh", "-c", "echo runs; exec sleep 60"];
-      const child = spawn(process.execPath, [bigmem, ...command], { env: { ...process.env, TMPDIR: temporary } });
+      const child = spawn(process.execPath, [bigmem, ...command], {
+        env: { ...process.env, TMPDIR: temporary, NODE_DISABLE_COMPILE_CACHE: "1" },
+      });
       await new Promise((resolve) => child.stdout.once("data", resolve));
       child.kill(signal);
       const [status] = await once(child, "close");

@@ -105,8 +105,9 @@ export class Recording {
     this.writer.access(kind, page);
   }
 
-  run(kind: AccessKind, page: number, count: number): void {
-    this.writer.run(kind, page, count);
+  /** The runs of a packet from `from` on, until something else comes; returns where. */
+  runs(items: Uint32Array, from: number): number {
+    return this.writer.runs(items, from);
   }
 
   /** The current thread made `child`: a process of its own or another thread of its process. */

@@ -62,7 +62,7 @@ function simulate(
     misses[kind]++;
     array.insert(page, page, 0, array.ways);
   }
-  return { misses, held: [fetch, load, store].map(({ tags }) => [...tags]) };
+  return { misses, held: [fetch, load, store].map((array) => array.held().map((slot) => [slot, array.tagAt(slot)])) };
 }
 
 describe("absorption with one slot", () => {

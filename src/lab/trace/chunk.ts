@@ -51,6 +51,12 @@ export interface ChunkSource {
 }
 
 const DICTIONARY_SIZE = 1 << 18;
+/** Pages whose index is remembered without a look into the dictionary. */
+const RECENT_PAGES = 1 << 10;
+const NO_PAGE = -1;
+/** The upper word of an item counts in these. */
+const ITEM_PAGES = 2 ** (32 - PAGE_INDEX_SHIFT);
+const KIND_AND_COUNT_MASK = (1 << PAGE_INDEX_SHIFT) - 1;
 
 /** Page numbers to indices, for one chunk at a time: open addressing, forgotten at once by a new generation. */
 class PageDictionary {
@@ -89,6 +95,10 @@ export class ChunkBuilder {
   /** Whose records these are. */
   thread = 0;
   private readonly dictionary = new PageDictionary();
+  // Of recent pages, by their low bits: the item's two parts of the page number, and the page's index.
+  private readonly recentLow = new Int32Array(RECENT_PAGES).fill(NO_PAGE);
+  private readonly recentHigh = new Uint32Array(RECENT_PAGES);
+  private readonly recentIndex = new Int32Array(RECENT_PAGES);
   private events: TraceEvent[] = [];
   private eventAt: number[] = [];
   private startThread = 0;
@@ -101,6 +111,27 @@ export class ChunkBuilder {
   run(kind: AccessKind, page: Vpn, count: number): number {
     this.words[this.records] = accessRecord(kind, this.dictionary.indexOf(page), count);
     return this.records++;
+  }
+
+  /**
+   * Appends runs as recorders send them, two words each: a record with the page's low 18 bits in the place of its index,
+   * then the page's upper bits. Stops before an item of kind 3, and when it is full; returns where.
+   */
+  runs(items: Uint32Array, from: number): number {
+    const { words, recentLow, recentHigh, recentIndex } = this;
+    let at = from;
+    let record = this.records;
+    for (; at < items.length && record < CHUNK_RECORDS; at += 2) {
+      const item = items[at];
+      if ((item & KIND_MASK) === EVENT) break;
+      const low = item >>> PAGE_INDEX_SHIFT;
+      const high = items[at + 1];
+      const slot = low & (RECENT_PAGES - 1);
+      if (recentLow[slot] !== low || recentHigh[slot] !== high) this.remember(slot, low, high);
+      words[record++] = (item & KIND_AND_COUNT_MASK) | (recentIndex[slot] << PAGE_INDEX_SHIFT);
+    }
+    this.records = record;
+    return at;
   }
 
   event(event: TraceEvent): void {
@@ -123,10 +154,17 @@ export class ChunkBuilder {
     };
     this.records = 0;
     this.dictionary.clear();
+    this.recentLow.fill(NO_PAGE);
     this.events = [];
     this.eventAt = [];
     this.startThread = this.thread;
     return chunk;
+  }
+
+  private remember(slot: number, low: number, high: number): void {
+    this.recentLow[slot] = low;
+    this.recentHigh[slot] = high;
+    this.recentIndex[slot] = this.dictionary.indexOf(high * ITEM_PAGES + low);
   }
 }
 
@@ -153,40 +191,48 @@ export interface Payload {
   readonly eventBytes: number;
 }
 
-/** The chunk as the bytes of its payload, its pages in ascending order. */
-export function packChunk(chunk: Chunk): Payload {
-  const sorted = chunk.pages.slice().sort();
-  const packed = new Uint8Array(sorted.length * MAX_PAGE_BYTES);
-  let length = 0;
-  let before = -1;
-  for (const page of sorted) {
-    length = writeVarint(packed, length, page - before - 1);
-    before = page;
+/** Packs one chunk after the other. */
+export class ChunkPacker {
+  private readonly places = new PageDictionary();
+
+  /** The chunk as the bytes of its payload, its pages in ascending order. */
+  pack(chunk: Chunk): Payload {
+    const sorted = chunk.pages.slice().sort();
+    const packed = new Uint8Array(sorted.length * MAX_PAGE_BYTES);
+    let length = 0;
+    let before = -1;
+    for (const page of sorted) {
+      length = writeVarint(packed, length, page - before - 1);
+      before = page;
+    }
+    const events = encodeJson(chunk.events);
+    const wordBytes = chunk.words.length * 4;
+    const bytes = new Uint8Array(wordBytes + length + events.length);
+    renumber(new Uint32Array(bytes.buffer, 0, chunk.words.length), chunk.words, this.newIndices(chunk.pages, sorted));
+    bytes.set(packed.subarray(0, length), wordBytes);
+    bytes.set(events, wordBytes + length);
+    return { bytes, records: chunk.words.length, pages: sorted.length, eventBytes: events.length };
   }
-  const events = encodeJson(chunk.events);
-  const wordBytes = chunk.words.length * 4;
-  const bytes = new Uint8Array(wordBytes + length + events.length);
-  const words = new Uint32Array(bytes.buffer, 0, chunk.words.length);
-  words.set(chunk.words);
-  renumber(words, newIndices(chunk.pages, sorted));
-  bytes.set(packed.subarray(0, length), wordBytes);
-  bytes.set(events, wordBytes + length);
-  return { bytes, records: words.length, pages: sorted.length, eventBytes: events.length };
+
+  /** By index in `pages`: the index in `sorted`. */
+  private newIndices(pages: Float64Array, sorted: Float64Array): Int32Array {
+    const { places } = this;
+    places.clear();
+    for (const page of sorted) places.indexOf(page);
+    const indices = new Int32Array(pages.length);
+    for (let i = 0; i < pages.length; i++) indices[i] = places.indexOf(pages[i]);
+    return indices;
+  }
 }
 
-/** By index in `pages`: the index in `sorted`. */
-function newIndices(pages: Float64Array, sorted: Float64Array): Int32Array {
-  const places = new PageDictionary();
-  for (const page of sorted) places.indexOf(page);
-  return Int32Array.from(pages, (page) => places.indexOf(page));
-}
-
-function renumber(words: Uint32Array, indices: Int32Array): void {
-  const low = (1 << PAGE_INDEX_SHIFT) - 1;
-  for (let i = 0; i < words.length; i++) {
-    const word = words[i];
-    if ((word & KIND_MASK) !== EVENT)
-      words[i] = (word & low) | (indices[word >>> PAGE_INDEX_SHIFT] << PAGE_INDEX_SHIFT);
+/** Copies `from` into `words`, with other page indices. */
+function renumber(words: Uint32Array, from: Uint32Array, indices: Int32Array): void {
+  for (let i = 0; i < from.length; i++) {
+    const word = from[i];
+    words[i] =
+      (word & KIND_MASK) === EVENT
+        ? word
+        : (word & KIND_AND_COUNT_MASK) | (indices[word >>> PAGE_INDEX_SHIFT] << PAGE_INDEX_SHIFT);
   }
 }
 

@@ -7,7 +7,7 @@ import type { Vpn } from "../../base/units.ts";
 import { Absorber } from "./absorb.ts";
 import { encodeJson } from "./ascii.ts";
 import { checksum, SequenceHash } from "./checksum.ts";
-import { type Chunk, ChunkBuilder, packChunk, parseEvent } from "./chunk.ts";
+import { type Chunk, ChunkBuilder, ChunkPacker, parseEvent } from "./chunk.ts";
 import type { TraceEvent, TraceEventInput } from "./event.ts";
 import {
   type AccessKind,
@@ -36,6 +36,7 @@ export class TraceWriter {
   private readonly codec: Codec;
   private readonly absorber: Absorber;
   private readonly builder = new ChunkBuilder();
+  private readonly packer = new ChunkPacker();
   private readonly hash = new SequenceHash();
   private readonly totals = { chunks: 0, records: 0, accesses: 0, events: 0 };
   private eventBytes = 0;
@@ -86,6 +87,16 @@ export class TraceWriter {
     for (let rest = count; rest > 0; rest -= MAX_RUN) {
       if (this.builder.full) this.flush();
       this.builder.run(kind, checked(page), Math.min(rest, MAX_RUN));
+    }
+  }
+
+  /** Runs as a recorder sends them, written as they are (ChunkBuilder.runs); returns where it found no run. */
+  runs(items: Uint32Array, from: number): number {
+    const { builder } = this;
+    for (let at = from; ; ) {
+      at = builder.runs(items, at);
+      if (at >= items.length || !builder.full) return at;
+      this.flush();
     }
   }
 
@@ -153,7 +164,7 @@ export class TraceWriter {
   }
 
   private pack(chunk: Chunk): void {
-    const payload = packChunk(chunk);
+    const payload = this.packer.pack(chunk);
     const packed = this.codec.compress(payload.bytes);
     const write = (bytes: Uint8Array): void => {
       const head = new Uint32Array(CHUNK_HEAD_WORDS);

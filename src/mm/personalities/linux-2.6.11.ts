@@ -21,6 +21,8 @@ export const linux2611: Personality = {
   stackGuardPages: 0,
   dataLimit: "brk",
   unmergeable: VM_IO | VM_DONTCOPY | VM_DONTEXPAND | VM_RESERVED,
+  lockOnFaultLetters: "??",
+  droppableFlags: 0,
   stackFlags: 0,
   heapName: "encloses",
   largeMemory: "anywhere",

@@ -39,6 +39,8 @@ export const linux61: Personality = {
   stackGuardPages: 256,
   dataLimit: "all",
   unmergeable: VM_SPECIAL,
+  lockOnFaultLetters: "??",
+  droppableFlags: 0,
   stackFlags: 0,
   heapName: "touches",
   largeMemory: "anywhere",

@@ -115,7 +115,8 @@ function* moveAreas(kernel: Kernel, mm: AddressSpace, remap: Remap): Path<number
     const moved = refused < 0 ? refused : yield* moveTo(kernel, mm, part);
     if (moved < 0) return moved;
     if (result < 0) result = moved;
-    vma = mm.vmas.find(sourceEnd);
+    // What has joined the area meanwhile is not looked at again.
+    vma = sourceEnd < end ? mm.vmas.find(sourceEnd) : null;
   }
   return result;
 }
