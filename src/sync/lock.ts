@@ -77,7 +77,7 @@ export class Mutex implements Lock, Wait {
 
   protected take(task: Task): void {
     this.owner = task;
-    task.held.push(this);
+    task.hold(this);
   }
 }
 
@@ -92,9 +92,20 @@ export class SpinLock extends Mutex {
     if (guards !== undefined) this.guards = guards;
   }
 
+  /** Written out: each fault takes one. */
+  override tryAcquire(task: Task): boolean {
+    if (this.owner !== undefined || task.watch !== null) return false;
+    this.owner = task;
+    task.hold(this);
+    task.preemptCount++;
+    return true;
+  }
+
   override release(task: Task): void {
-    super.release(task);
+    if (this.owner !== task) bug(`${task.name} releases ${this.name}, held by ${this.owner?.name ?? "nobody"}`);
+    this.owner = undefined;
     task.preemptCount--;
+    drop(task, this);
   }
 
   protected override take(task: Task): void {
@@ -113,8 +124,9 @@ export class RwSemaphore implements Lock {
   readonly name: string;
   readonly family: string;
   private writer: Task | undefined;
-  /** Few at a time: an array is cheaper than a set. */
-  private readonly readers: Task[] = [];
+  /** The first `readerCount` are: few at a time, and an array that shrinks is allocated anew. */
+  private readonly readers: (Task | null)[] = [null, null];
+  private readerCount = 0;
   private readonly queue: Waiter[] = [];
   private readonly arriving: Wait;
 
@@ -131,7 +143,7 @@ export class RwSemaphore implements Lock {
   }
 
   tryWrite(task: Task): boolean {
-    if (this.writer !== undefined || this.readers.length > 0 || task.watch !== null) return false;
+    if (this.writer !== undefined || this.readerCount > 0 || task.watch !== null) return false;
     this.takeWrite(task);
     return true;
   }
@@ -156,10 +168,12 @@ export class RwSemaphore implements Lock {
   }
 
   releaseRead(task: Task): void {
-    const at = this.readers.lastIndexOf(task);
+    const { readers } = this;
+    let at = this.readerCount - 1;
+    while (at >= 0 && readers[at] !== task) at--;
     if (at < 0) bug(`${task.name} does not read-hold ${this.name}`);
-    if (at === this.readers.length - 1) this.readers.pop();
-    else this.readers.splice(at, 1);
+    readers[at] = readers[--this.readerCount]!;
+    readers[this.readerCount] = null;
     drop(task, this, "read");
   }
 
@@ -170,15 +184,17 @@ export class RwSemaphore implements Lock {
   }
 
   private takeRead(task: Task): void {
-    if (this.readers.includes(task)) bug(`${task.name} takes ${this.name} for read twice`);
-    this.readers.push(task);
-    task.held.push(this);
+    for (let at = 0; at < this.readerCount; at++) {
+      if (this.readers[at] === task) bug(`${task.name} takes ${this.name} for read twice`);
+    }
+    this.readers[this.readerCount++] = task;
+    task.hold(this);
     task.watch?.touch(this.name, "read");
   }
 
   private takeWrite(task: Task): void {
     this.writer = task;
-    task.held.push(this);
+    task.hold(this);
     task.watch?.touch(this.name, "write");
   }
 
@@ -202,16 +218,13 @@ export class RwSemaphore implements Lock {
     if (this.writer !== undefined) return false;
     const before = this.queue.indexOf(waiter);
     const earlier = before < 0 ? this.queue : this.queue.slice(0, before);
-    if (waiter.for === "write") return this.readers.length === 0 && earlier.length === 0;
+    if (waiter.for === "write") return this.readerCount === 0 && earlier.length === 0;
     return earlier.every((other) => other.for === "read");
   }
 }
 
 function drop(task: Task, lock: Lock, how: Touch = "write"): void {
-  const { held } = task;
-  const at = held.lastIndexOf(lock);
-  if (at === held.length - 1) held.pop();
-  else held.splice(at, 1);
+  task.unhold(lock);
   if (task.watch === null) return;
   task.watch.touch(lock.name, how);
   task.watch.released(task, lock);
