@@ -116,7 +116,7 @@ export const designRules: readonly Rule[] = [
 const allMapped = "a 64-bit kernel has all memory mapped: there is no highmem";
 
 /** Illegal on a machine whose kernel has all memory mapped. */
-const rulesWithoutHighmem: readonly Rule[] = [
+export const rulesWithoutHighmem: readonly Rule[] = [
   {
     when: { pageTablePlacement: "highmem" },
     reason: allMapped,
