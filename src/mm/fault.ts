@@ -119,7 +119,7 @@ function* finishLocked(kernel: Kernel, vma: Vma, page: Vpn, first: Verdict): Pat
 function* finish(kernel: Kernel, payer: Process, vma: Vma, page: Vpn, intent: Intent, first: Verdict): Path<Verdict> {
   let verdict = first;
   for (;;) {
-    if (verdict === NEEDS_FILE) verdict = yield* fileFault(kernel, vma, vma.file!, page, intent);
+    while (verdict === NEEDS_FILE) verdict = yield* fileFault(kernel, vma, vma.file!, page, intent);
     if (verdict !== NEEDS_MEMORY) return charged(kernel, payer, vma, page, intent, verdict);
     verdict = (yield* waitForMemory(kernel.allocator)) ? yield* repair(kernel, vma, page, intent) : FAULT_OOM;
   }

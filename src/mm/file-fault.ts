@@ -10,6 +10,7 @@ import { ENOMEM } from "../base/errno.ts";
 import type { Pfn, Vpn } from "../base/units.ts";
 import { type OpenTable, PTE_DIRTY, PTE_WRITE } from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
+import { MEMORY } from "./address-space.ts";
 import { anonVmaPrepare } from "./anon-vma.ts";
 import { writtenEntry } from "./anonymous-fault.ts";
 import type { FileObject } from "./file.ts";
@@ -26,6 +27,7 @@ import {
   FAULT_OOM,
   type Intent,
   isRepaired,
+  NEEDS_FILE,
   NEEDS_MEMORY,
   type Verdict,
 } from "./verdict.ts";
@@ -49,19 +51,19 @@ function* readFault(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn): Path
   unlockTables(kernel, vma.mm);
   if (!mapped) {
     const request: PageRequest = { areaFlags: vma.flags, major: false };
-    const frame = yield* filePage(kernel, file, vma.indexAt(page), request);
+    const frame = yield* findPage(kernel, vma, file, page, request);
     verdict = frame < 0 ? failure(frame) : yield* mapPage(kernel, vma, page, frame, entryFlags(kernel, vma), request);
   }
-  if (isRepaired(verdict)) counters.fileReadFaults++;
+  if (verdict >= 0 && isRepaired(verdict)) counters.fileReadFaults++;
   return verdict;
 }
 
 function* sharedWriteFault(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn): Path<Verdict> {
   const request: PageRequest = { areaFlags: vma.flags, major: false };
-  const frame = yield* filePage(kernel, file, vma.indexAt(page), request);
+  const frame = yield* findPage(kernel, vma, file, page, request);
   if (frame < 0) return failure(frame);
   const verdict = yield* mapPage(kernel, vma, page, frame, entryFlags(kernel, vma) | PTE_DIRTY | PTE_WRITE, request);
-  if (!isRepaired(verdict)) return verdict;
+  if (verdict < 0 || !isRepaired(verdict)) return verdict;
   setFrameDirty(kernel, file, frame);
   kernel.counters.sharedWriteFaults++;
   return verdict;
@@ -73,12 +75,12 @@ function* privateWriteFault(kernel: Kernel, vma: Vma, file: FileObject, page: Vp
   const copy = tryUserFrame(kernel);
   if (copy === NO_FRAME) return NEEDS_MEMORY;
   const request: PageRequest = { areaFlags: vma.flags, major: false };
-  const frame = yield* filePage(kernel, file, vma.indexAt(page), request);
+  const frame = yield* findPage(kernel, vma, file, page, request);
   let verdict = frame < 0 ? failure(frame) : FAULT_MINOR;
   if (frame >= 0) {
     contents.copy(frame, copy);
     yield* lockTables(kernel, vma.mm);
-    verdict = mapCopy(kernel, vma, page, copy);
+    verdict = stillHas(kernel, vma, page, frame) ? mapCopy(kernel, vma, page, copy) : NEEDS_FILE;
     unlockTables(kernel, vma.mm);
   }
   if (verdict !== FAULT_MINOR || kernel.frames.mapCount.read(copy) === 0) {
@@ -90,12 +92,32 @@ function* privateWriteFault(kernel: Kernel, vma: Vma, file: FileObject, page: Vp
   return request.major ? FAULT_MAJOR : FAULT_MINOR;
 }
 
+/** The file's page, brought in if need be. Nothing but page_table_lock keeps it in the file afterwards. */
+function* findPage(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn, request: PageRequest): Path<number> {
+  const frame = yield* filePage(kernel, file, vma.indexAt(page), request);
+  kernel.current.task.watch?.touch(MEMORY, "read");
+  return frame;
+}
+
 const failure = (result: number): Verdict => (result === -ENOMEM ? FAULT_OOM : BUS_ADRERR);
+
+/**
+ * Whether the file still has `frame` as this page: truncation may have come in between finding it and locking the tables.
+ * If not, the fault starts over with what the file is now. Requires: page_table_lock is held; so it stays, or truncation,
+ * which drops no page that is mapped, takes the entry away first.
+ *
+ * @models linux-2.6.11 mm/memory.c do_no_page
+ * @differs Linux compares truncate_count, or holds the page's lock from finding it to mapping it
+ */
+function stillHas(kernel: Kernel, vma: Vma, page: Vpn, frame: Pfn): boolean {
+  return vma.file!.pages.find(vma.indexAt(page)) === frame && kernel.frames.refs.read(frame) > 0;
+}
 
 /** Maps a page of the file, unless somebody else has meanwhile. The leaf table comes last: a fault that fails leaves none. */
 function* mapPage(kernel: Kernel, vma: Vma, page: Vpn, frame: Pfn, flags: number, request: PageRequest): Path<Verdict> {
   yield* lockTables(kernel, vma.mm);
-  const verdict = mapIfNone(kernel, vma, page, frame, flags, request);
+  const isThere = stillHas(kernel, vma, page, frame);
+  const verdict = isThere ? mapIfNone(kernel, vma, page, frame, flags, request) : NEEDS_FILE;
   unlockTables(kernel, vma.mm);
   return verdict;
 }

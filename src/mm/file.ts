@@ -11,6 +11,7 @@ import { bug } from "../base/errors.ts";
 import { type FileIndex, type Pfn, pagesFor } from "../base/units.ts";
 import type { PhysicalMemory } from "../hw/physical-memory.ts";
 import { Mutex } from "../sync/lock.ts";
+import { MEMORY } from "./address-space.ts";
 import { DiskContents } from "./disk-contents.ts";
 import { FileMappings } from "./file-mappings.ts";
 import { PageCache } from "./page-cache.ts";
@@ -70,7 +71,7 @@ export class FileObject {
     this.sizeBytes = spec.sizeBytes;
     this.pages = new PageCache(nodes);
     this.disk = new DiskContents(spec.content, pagesFor(spec.sizeBytes));
-    this.lock = new Mutex(`i_rwsem of ${spec.name}`);
+    this.lock = new Mutex(`i_rwsem of ${spec.name}`, MEMORY);
   }
 
   /** Its size in pages: the first index that is beyond the end. */

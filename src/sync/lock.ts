@@ -30,11 +30,14 @@ export class Mutex implements Lock, Wait {
   readonly name: string;
   readonly family: string;
   readonly how: Waiting = "sleep";
+  readonly guards?: string;
   owner: Task | undefined;
 
-  constructor(name: string) {
+  /** `guards`: see Lock. */
+  constructor(name: string, guards?: string) {
     this.name = name;
     this.family = familyOf(name);
+    if (guards !== undefined) this.guards = guards;
   }
 
   get on(): string {
@@ -84,14 +87,6 @@ export class Mutex implements Lock, Wait {
 /** A lock whose owner may not sleep nor be preempted, and that others wait for without leaving their CPUs. */
 export class SpinLock extends Mutex {
   override readonly how: Waiting = "spin";
-  readonly guards?: string;
-
-  /** `guards`: see Lock. */
-  constructor(name: string, guards?: string) {
-    super(name);
-    if (guards !== undefined) this.guards = guards;
-  }
-
   /** Written out: each fault takes one. */
   override tryAcquire(task: Task): boolean {
     if (this.owner !== undefined || task.watch !== null) return false;

@@ -11,7 +11,7 @@
  * held, and whatever else paths name by `touch` or the versions of `shared` reveal: a mask of CPUs, a pending flush, memory
  * (all page tables, frames and lists of the allocator count as one object).
  */
-import { bug } from "../base/errors.ts";
+import { bug, KernelBug } from "../base/errors.ts";
 import type { Interrupts } from "./interrupts.ts";
 import type { Lock } from "./lock.ts";
 import type { Path, Wait } from "./path.ts";
@@ -79,6 +79,8 @@ export class Scheduler implements Interrupts, Watch {
   /** Times that a CPU went to another task, and that one was interrupted. */
   switches = 0;
   interrupted = 0;
+  /** What a step of a kept run broke: nothing more can be made of that run. */
+  crash: string | undefined;
   private readonly keepsNothing: boolean;
   private readonly scheduling: Scheduling;
   private readonly runners: Runner[] = [];
@@ -126,8 +128,14 @@ export class Scheduler implements Interrupts, Watch {
     }
     this.footprint = new Map();
     const before = this.scheduling.shared.map(({ version }) => version());
-    if (runner === undefined) this.interrupt(actor - this.runners.length);
-    else this.run(runner, actor);
+    try {
+      if (runner === undefined) this.interrupt(actor - this.runners.length);
+      else this.run(runner, actor);
+    } catch (error) {
+      if (!(error instanceof KernelBug)) throw error;
+      this.crash = error.message;
+      if (runner !== undefined) this.note(actor, runner.task.cpu, runner.task.name, "crashes", runner.task.held);
+    }
     this.scheduling.shared.forEach(({ name, version }, at) => {
       if (version() !== before[at]) this.touch(name, "write");
     });

@@ -219,7 +219,7 @@ export function searchAtRandom(build: Build, rng: Rng, bounds: Bounds): Searched
 }
 
 function endOf({ scheduler, wrong, wrongAtEnd }: World): End {
-  const broken = wrong() ?? scheduler.validator.findings[0];
+  const broken = scheduler.crash ?? wrong() ?? scheduler.validator.findings[0];
   if (broken !== undefined) return { reason: broken };
   if (!scheduler.isDone) {
     const deadlock = scheduler.deadlock();

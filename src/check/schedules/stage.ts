@@ -24,6 +24,7 @@ export const PAGE: Vpn = 0x1_0000;
 export const READ_WRITE = 3;
 export const PRIVATE_FIXED_ANONYMOUS = 0x32;
 export const SHARED_FIXED = 0x11;
+export const PRIVATE_FIXED = 0x12;
 
 export type StageKind = "i386-highmem" | "pae" | "x86-64";
 
