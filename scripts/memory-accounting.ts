@@ -70,7 +70,8 @@ const accounts: Readonly<Record<OwnerName, Account>> = {
   "page-cache": { holds: "pages of files", derived: "each is a frame that some file's tree holds", calibrated: "-" },
   kmap: {
     holds: "the tables of windows into highmem, and the pools and indexes of tasks",
-    derived: "one table for kmap, one or more for kmap_atomic, by CPUs; with per-task pools four pages a task that reads",
+    derived:
+      "one table for kmap, one or more for kmap_atomic, by CPUs; with per-task pools four pages a task that reads",
     calibrated: "-",
   },
   quicklists: { holds: "page tables that lie idle", derived: "at most 50 a CPU", calibrated: "-" },
