@@ -16,4 +16,5 @@ await build({
   sourcemap: true,
 });
 cpSync("src/cli/record/plugin", "dist/plugin", { recursive: true });
+cpSync("src/cli/fidelity/measure", "dist/measure", { recursive: true });
 cpSync("src/cli/kernel/executor", "dist/executor", { recursive: true });
