@@ -21,7 +21,9 @@ if (major > 22 || (major === 22 && minor >= 18)) {
     process.stderr.write(`bigmem: needs Node 22.18 or later and found ${process.version}; ${remedy}.\n`);
     process.exit(2);
   }
-  const { status, signal } = spawnSync(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], { stdio: "inherit" });
+  const { status, signal } = spawnSync(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], {
+    stdio: "inherit",
+  });
   if (signal !== null) process.kill(process.pid, signal);
   process.exit(status ?? 1);
 }

@@ -185,7 +185,10 @@ const repairs: readonly (readonly [counter: keyof Counters, why: string])[] = [
     "The first write through a shared mapping: the file's own page is mapped, for everyone who maps it.",
   ],
   ["reusedPages", "The page is mapped read-only, but nobody else has it any more: it is made writable without a copy."],
-  ["copyOnWriteFaults", "The page also belongs to its file or to another process, which must not see the write: the writer gets a copy."],
+  [
+    "copyOnWriteFaults",
+    "The page also belongs to its file or to another process, which must not see the write: the writer gets a copy.",
+  ],
   ["writeNotifyFaults", "The page was kept read-only to notice the first write; the file now knows that it is dirty."],
   ["fileReadFaults", "The page of the file is in the page cache, or is brought in, and is mapped."],
   ["spuriousFaults", "The entry is already good: somebody else repaired it, or a TLB kept an old translation."],

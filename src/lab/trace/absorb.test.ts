@@ -62,7 +62,8 @@ function simulate(
     misses[kind]++;
     array.insert(page, page, 0, array.ways);
   }
-  return { misses, held: [fetch, load, store].map((array) => array.held().map((slot) => [slot, array.tagAt(slot)])) };
+  const pages = [...new Set(stream.map(([, page]) => page))].sort((a, b) => a - b);
+  return { misses, held: [fetch, load, store].map((array) => pages.filter((page) => array.peek(page) !== MISS)) };
 }
 
 describe("absorption with one slot", () => {
