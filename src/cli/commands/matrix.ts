@@ -4,6 +4,7 @@ import { UsageError } from "../../base/errors.ts";
 import { stressKernels } from "../../check/stress/kernels.ts";
 import { formatMatrix } from "../../check/stress/report.ts";
 import { type Stressed, stress } from "../../check/stress/stress.ts";
+import { Progress } from "../progress.ts";
 import { examples } from "../text.ts";
 
 interface Options {
@@ -29,11 +30,13 @@ export function matrixCommand(): Command {
     .addHelpText("after", examples("bigmem matrix", "bigmem matrix --operations 1000000"))
     .action(({ operations, seed }: Options) => {
       const length = { operations: number("--operations", operations), audits: AUDITS, seed: number("--seed", seed) };
+      const progress = new Progress("kernels", stressKernels.length, false);
       const results: Stressed[] = [];
       for (const kernel of stressKernels) {
+        progress.update(results.length);
         results.push(stress(kernel, length));
-        process.stderr.write(`${results.length} of ${stressKernels.length}: ${kernel.row}, ${kernel.highmem.name}\n`);
       }
+      progress.end();
       process.stdout.write(formatMatrix(results));
     });
 }
