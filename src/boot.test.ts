@@ -8,7 +8,7 @@ import { type MachineSpec, machinePresets, specOf } from "./presets.ts";
 
 function boot({ geometry, kernel, tunables }: MachineSpec) {
   const layout = layOutMemory(geometry, footprintOf(kernel, geometry.paging));
-  const allocator = startAllocator(layout, new Frames(layout.frames), tunables, { forget() {} });
+  const allocator = startAllocator(layout, new Frames(layout.frames), tunables, { forget() {}, forgetRun() {} });
   allocator.check();
   const kib = (kind: (zone: number) => boolean) =>
     allocator.zones.filter((zone) => kind(zone.kind)).reduce((sum, zone) => sum + zone.managed * 4, 0);

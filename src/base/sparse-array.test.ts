@@ -48,3 +48,33 @@ test("2^31 elements cost less than two MiB", () => {
   expect(array.read(2 ** 31 - 1)).toBe(9);
   expect(array.hostBytes).toBeLessThan(2 * 2 ** 20);
 });
+
+describe.each([
+  ["SparseInt32", SparseInt32],
+  ["SparseInt8", SparseInt8],
+] as const)("ranges of a %s", (_name, Sparse) => {
+  const boundary = 1 << 15;
+
+  test("are written across sections, and nothing beside them", () => {
+    const array = new Sparse(3 * boundary, -1);
+    array.fill(boundary - 2, 2 * boundary + 1, 5);
+    const at = [boundary - 3, boundary - 2, boundary, 2 * boundary - 1, 2 * boundary, 2 * boundary + 1];
+    expect(at.map((index) => array.read(index))).toEqual([-1, 5, 5, 5, 5, -1]);
+  });
+
+  test("of the fill value cost no memory", () => {
+    const array = new Sparse(3 * boundary);
+    const before = array.hostBytes;
+    array.fill(0, 3 * boundary, 0);
+    expect(array.hostBytes).toBe(before);
+  });
+
+  test("end where another value stands", () => {
+    const array = new Sparse(3 * boundary);
+    expect(array.endOf(0, 7, 3 * boundary)).toBe(3 * boundary);
+    array.write(2 * boundary, 1);
+    expect(array.endOf(0, 7, 3 * boundary)).toBe(2 * boundary);
+    expect(array.endOf(0, 7, boundary)).toBe(boundary);
+    expect(array.endOf(1, 7, boundary)).toBe(7);
+  });
+});

@@ -46,6 +46,32 @@ export class SparseInt32 {
     return sum;
   }
 
+  /** Writes all of `[first, end)`. */
+  fill(first: number, end: number, value: number): void {
+    for (let at = first; at < end; ) {
+      const stop = Math.min(end, at - (at & SECTION_MASK) + SECTION_LENGTH);
+      this.write(at, value);
+      const section = this.sections[at >>> SECTION_SHIFT];
+      const last = stop - 1 - (at - (at & SECTION_MASK));
+      if (section !== this.empty) for (let word = (at & SECTION_MASK) + 1; word <= last; word++) section[word] = value;
+      at = stop;
+    }
+  }
+
+  /** The first index of `[first, end)` that holds anything but `value`, or `end`. */
+  endOf(value: number, first: number, end: number): number {
+    for (let at = first; at < end; ) {
+      const section = this.sections[at >>> SECTION_SHIFT];
+      const start = at - (at & SECTION_MASK);
+      const stop = Math.min(end, start + SECTION_LENGTH);
+      let word = at - start;
+      while (word < stop - start && section[word] === value) word++;
+      at = start + word;
+      if (at < stop) return at;
+    }
+    return end;
+  }
+
   /** What the array costs its host. */
   get hostBytes(): number {
     return (this.ownSections + 1) * this.empty.byteLength + this.sections.length * 8;
@@ -83,6 +109,32 @@ export class SparseInt8 {
       section = this.open(index);
     }
     section[index & SECTION_MASK] = value;
+  }
+
+  /** Writes all of `[first, end)`. */
+  fill(first: number, end: number, value: number): void {
+    for (let at = first; at < end; ) {
+      const stop = Math.min(end, at - (at & SECTION_MASK) + SECTION_LENGTH);
+      this.write(at, value);
+      const section = this.sections[at >>> SECTION_SHIFT];
+      const last = stop - 1 - (at - (at & SECTION_MASK));
+      if (section !== this.empty) for (let word = (at & SECTION_MASK) + 1; word <= last; word++) section[word] = value;
+      at = stop;
+    }
+  }
+
+  /** The first index of `[first, end)` that holds anything but `value`, or `end`. */
+  endOf(value: number, first: number, end: number): number {
+    for (let at = first; at < end; ) {
+      const section = this.sections[at >>> SECTION_SHIFT];
+      const start = at - (at & SECTION_MASK);
+      const stop = Math.min(end, start + SECTION_LENGTH);
+      let word = at - start;
+      while (word < stop - start && section[word] === value) word++;
+      at = start + word;
+      if (at < stop) return at;
+    }
+    return end;
   }
 
   /** What the array costs its host. */

@@ -112,6 +112,11 @@ export class PhysicalMemory {
     this.setState(frame, NONE);
   }
 
+  /** The same for all of `[first, end)`. */
+  forgetRun(first: Pfn, end: Pfn): void {
+    for (let frame = first; frame < end; frame++) this.forget(frame);
+  }
+
   /** `to` gets the contents of `from`. */
   copy(from: Pfn, to: Pfn): void {
     if (from === to) return;

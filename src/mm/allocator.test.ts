@@ -31,7 +31,12 @@ function machine(policy: WatermarkPolicy = watermarkPolicies["linux-2.6"], minFr
   normal.addFree(20, 48);
   high.addFree(48, 64);
   const forgotten: number[] = [];
-  const allocator = new Allocator(frames, [dma, normal, high], policy, { forget: (frame) => forgotten.push(frame) });
+  const allocator = new Allocator(frames, [dma, normal, high], policy, {
+    forget: (frame) => forgotten.push(frame),
+    forgetRun(first, end) {
+      for (let frame = first; frame < end; frame++) forgotten.push(frame);
+    },
+  });
   allocator.setMinFree(minFreeKiB);
   return { frames, dma, normal, high, allocator, forgotten };
 }
@@ -75,7 +80,7 @@ describe("zones", () => {
     const { allocator, normal } = machine();
     normal.reserve[ZONE_HIGHMEM] = 10;
     const reserving: WatermarkPolicy = { ...noMarks, floor: (route, at) => route[at].reserve[route[0].kind] };
-    const again = new Allocator(allocator.frames, allocator.zones, reserving, { forget() {} });
+    const again = new Allocator(allocator.frames, allocator.zones, reserving, { forget() {}, forgetRun() {} });
     allocateAll(again, WANT_USER);
     expect(normal.free).toBe(10);
     expect(again.tryAllocate(0, WANT_KERNEL, OWNER_SLAB)).not.toBe(NO_FRAME);
@@ -206,5 +211,42 @@ describe("failure", () => {
     expect(allocator.tryAllocate(6, WANT_USER, OWNER_USER)).toBe(NO_FRAME);
     expect([allocator.freePages, allocator.failures]).toEqual([60, 1]);
     allocator.check();
+  });
+});
+
+describe("frames released together", () => {
+  test("end as those released one after the other: counts, owners, contents and which frame comes next", () => {
+    const rng = new Rng(11);
+    for (let round = 0; round < 100; round++) {
+      const worlds = [machine(noMarks), machine(noMarks)] as const;
+      const lists = worlds.map(({ allocator, frames }) => {
+        const taken = allocateAll(allocator, WANT_USER).sort((a, b) => a - b);
+        for (const frame of taken) {
+          if (frame % 7 === round % 7) frames.addReference(frame);
+          if (frame % 5 === round % 5) allocator.reassign(frame, OWNER_SLAB);
+        }
+        return taken;
+      });
+      const released = lists[0]!.filter(() => rng.chance(0.9));
+      for (const frame of released) worlds[0].allocator.release(frame);
+      worlds[1].allocator.releaseAll(released);
+      const [one, all] = worlds.map(({ allocator, frames, forgotten }) => ({
+        forgotten,
+        owned: ownerNames.map((_, owner) => allocator.ownedBy(owner)),
+        refs: Array.from({ length: 64 }, (_, frame) => frames.refs.read(frame)),
+        next: allocateAll(allocator, WANT_USER),
+      }));
+      expect(all).toEqual(one);
+      worlds[1].allocator.check();
+    }
+  });
+
+  test("a frame that an entry still maps is refused", () => {
+    const { allocator, frames } = machine(noMarks);
+    const taken = allocateAll(allocator, WANT_DMA).sort((a, b) => a - b);
+    frames.mapCount.write(taken[3]!, 1);
+    expect(() => allocator.releaseAll(taken)).toThrow(
+      `frame ${taken[3]} is freed with 0 references, and 1 PTEs map it`,
+    );
   });
 });

@@ -29,6 +29,8 @@ export const WANT_DMA = ZONE_DMA;
 /** What the allocator tells the frames' contents: these are nobody's from now on. */
 export interface FrameContents {
   forget(frame: Pfn): void;
+  /** All of `[first, end)`. */
+  forgetRun(first: Pfn, end: Pfn): void;
 }
 
 /** Frees memory when allocations would fail. */
@@ -126,6 +128,17 @@ export class Allocator {
     if (this.frames.dropReference(frame)) this.free(frame, 0);
   }
 
+  /** Drops a reference to each of these single frames, in this order; neighbours that are free then go together. */
+  releaseAll(list: readonly Pfn[]): void {
+    for (let at = 0; at < list.length; ) {
+      const first = list[at]!;
+      let next = at + 1;
+      while (next < list.length && list[next] === first + (next - at)) next++;
+      this.releaseRun(first, first + (next - at));
+      at = next;
+    }
+  }
+
   /** The single frame is `owner`'s from now on. */
   reassign(frame: Pfn, owner: Owner): void {
     const zone = this.zoneOf(frame);
@@ -201,6 +214,41 @@ export class Allocator {
   /** Every zone's law: free and owned frames add up to those present. */
   check(): void {
     for (const zone of this.zones) zone.check();
+  }
+
+  private releaseRun(first: Pfn, end: Pfn): void {
+    const { refs } = this.frames;
+    for (let frame = first; frame < end; ) {
+      if (refs.read(frame) > 1) {
+        refs.add(frame++, -1);
+        continue;
+      }
+      const zone = this.zoneOf(frame);
+      const stop = zone.perCpu === null ? this.endOfLast(frame, Math.min(end, zone.end)) : frame;
+      if (stop - frame < 2) this.release(frame++);
+      else {
+        this.freeRun(zone, frame, stop);
+        frame = stop;
+      }
+    }
+  }
+
+  /** The end of the frames from `first` on that have one reference, no PTE, and the same owner; at most `end`. */
+  private endOfLast(first: Pfn, end: Pfn): Pfn {
+    const { refs, mapCount, owner } = this.frames;
+    const unmapped = mapCount.endOf(0, first, refs.endOf(1, first, end));
+    return owner.endOf(owner.read(first), first, unmapped);
+  }
+
+  /** Frees single frames of one owner, whose one reference is dropped. */
+  private freeRun(zone: Zone, first: Pfn, end: Pfn): void {
+    const { frames } = this;
+    zone.buddy.giveRun(first, end);
+    zone.account(frames.owner.read(first), first - end);
+    frames.refs.fill(first, end, 0);
+    frames.flags.fill(first, end, 0);
+    frames.mapping.fill(first, end, 0);
+    this.contents.forgetRun(first, end);
   }
 
   /** 2^order frames of the first zone that can spare them. */

@@ -160,3 +160,36 @@ test("random use: no frame is ever given twice, none is lost, and all merges bac
 });
 
 const range = (first: number, end: number) => Array.from({ length: end - first }, (_, at) => first + at);
+
+describe("a run of single frames", () => {
+  test("given together leaves the lists as giving one after the other does, in every order", () => {
+    const rng = new Rng(5);
+    for (let round = 0; round < 300; round++) {
+      const first = rng.below(5);
+      const end = first + 1 + rng.below(60);
+      const buddies = [buddyOf(end, 5, first), buddyOf(end, 5, first)] as const;
+      const owned = new Set<number>();
+      for (const buddy of buddies) for (let frame = first; frame < end; frame++) owned.add(buddy.take(0));
+      for (let step = 0; step < 8; step++) {
+        const from = first + rng.below(end - first);
+        let to = from;
+        while (to < end && owned.has(to) && !rng.chance(0.1)) owned.delete(to++);
+        for (let frame = from; frame < to; frame++) buddies[0].give(frame, 0);
+        buddies[1].giveRun(from, to);
+        expect([...buddies[1].freeRanges()]).toEqual([...buddies[0].freeRanges()]);
+        expect(buddies[1].freePages).toBe(buddies[0].freePages);
+        const taken = buddies[0].take(0);
+        expect(buddies[1].take(0)).toBe(taken);
+        if (taken !== NO_FRAME) owned.add(taken);
+      }
+    }
+  });
+
+  test("is refused whole when one of them is free", () => {
+    const buddy = buddyOf(16, 4);
+    for (let frame = 0; frame < 16; frame++) buddy.take(0);
+    buddy.give(5, 0);
+    expect(() => buddy.giveRun(2, 8)).toThrow("frame 5 is given back with order 0, and is free already");
+    expect(buddy.freePages).toBe(1);
+  });
+});

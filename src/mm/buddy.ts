@@ -89,17 +89,25 @@ export class Buddy {
     const at = block - this.first;
     if (this.blocks.read(at) !== -(order + 1)) this.refuse(block, order);
     this.free += 1 << order;
-    let start = at;
-    let size = order;
-    while (size < this.orders - 1) {
-      const buddy = this.buddyOf(start, size);
-      if (buddy < 0 || this.blocks.read(buddy) !== size + 1) break;
-      this.unlink(buddy + this.first, size);
-      this.blocks.write(Math.max(start, buddy), 0);
-      if (buddy < start) start = buddy;
-      size++;
+    this.merge(at, order);
+  }
+
+  /**
+   * Takes back the single frames `[first, end)`. The lists are then as if they had been given one after the other: what
+   * lies within an aligned block meets only the rest of that block until it is whole.
+   */
+  giveRun(first: Pfn, end: Pfn): void {
+    const at = first - this.first;
+    const stop = end - this.first;
+    const single = this.blocks.endOf(-1, at, stop);
+    if (single < stop) this.refuse(single + this.first, 0);
+    this.free += end - first;
+    this.blocks.fill(at, stop, 0);
+    for (let block = first; block < end; ) {
+      const order = this.largestOrder(block, end);
+      this.merge(block - this.first, order);
+      block += 1 << order;
     }
-    this.link(start + this.first, size);
   }
 
   /** Free blocks of exactly this order (nr_free). */
@@ -139,6 +147,21 @@ export class Buddy {
     return block;
   }
 
+  /** Lists the free block at `at`, counted from `first`, as the largest that it makes with its buddies. */
+  private merge(at: number, order: number): void {
+    let start = at;
+    let size = order;
+    while (size < this.orders - 1) {
+      const buddy = this.buddyOf(start, size);
+      if (buddy < 0 || this.blocks.read(buddy) !== size + 1) break;
+      this.unlink(buddy + this.first, size);
+      this.blocks.write(Math.max(start, buddy), 0);
+      if (buddy < start) start = buddy;
+      size++;
+    }
+    this.link(start + this.first, size);
+  }
+
   private takeFromRun(): Pfn {
     const run = this.runs[0];
     if (run === undefined) return NO_FRAME;
@@ -163,11 +186,17 @@ export class Buddy {
   private addBlocks(first: Pfn, end: Pfn): void {
     let block = first;
     while (block < end) {
-      let order = 0;
-      while (order < this.orders - 1 && block % (2 << order) === 0 && block + (2 << order) <= end) order++;
+      const order = this.largestOrder(block, end);
       this.link(block, order);
       block += 1 << order;
     }
+  }
+
+  /** The order of the largest aligned block that starts at `block` and fits before `end`. */
+  private largestOrder(block: Pfn, end: Pfn): number {
+    let order = 0;
+    while (order < this.orders - 1 && block % (2 << order) === 0 && block + (2 << order) <= end) order++;
+    return order;
   }
 
   private link(block: Pfn, order: number): void {

@@ -11,7 +11,7 @@ function allocatorOf(pages: number): Allocator {
   const frames = new Frames(pages);
   const zone = new Zone(ZONE_NORMAL, 0, pages, new Buddy(frames, 0, pages));
   zone.addFree(0, pages);
-  const allocator = new Allocator(frames, [zone], watermarkPolicies["linux-6.1"], { forget() {} });
+  const allocator = new Allocator(frames, [zone], watermarkPolicies["linux-6.1"], { forget() {}, forgetRun() {} });
   allocator.setMinFree(0);
   return allocator;
 }

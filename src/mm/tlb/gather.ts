@@ -67,7 +67,7 @@ export class Gather {
       if (kernel.tlbFlush.owes) yield* kernel.tlbFlush.settle();
     }
     if (frames.length + tables.length > 0) kernel.counters.gatherFlushes++;
-    for (const frame of frames) kernel.allocator.release(frame);
+    kernel.allocator.releaseAll(frames);
     for (let at = 0; at < tables.length; at++) kernel.tables.releaseFrame(tables[at]!, this.levels[at]!);
     frames.length = 0;
     tables.length = 0;
