@@ -15,6 +15,7 @@ import { PG_ACTIVE, PG_ANON, PG_DIRTY, PG_LOCKED, PG_REFERENCED, PG_SWAPBACKED, 
 import type { Kernel } from "./kernel.ts";
 import { unmapFrame } from "./mapped-frame.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
+import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
 import { Gather } from "./tlb/gather.ts";
 import { VM_DROPPABLE, type Vma } from "./vma.ts";
 
@@ -51,15 +52,13 @@ function* eachLeaf(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn, treat: Treatm
   let page = tables.nextLeaf(vma.mm, first, end);
   while (page < end) {
     const stop = tables.endOf(page, LEAF, end);
-    const { pageTableLock } = vma.mm;
-    const { task } = kernel.current;
-    if (!pageTableLock.tryAcquire(task)) yield* pageTableLock.acquire(task);
+    if (!tryLockTables(kernel, vma.mm)) yield* lockTables(kernel, vma.mm);
     const table = tables.openLeaf(vma.mm, page);
     if (table !== NO_TABLE) {
       treatLeaf(kernel, gather, vma, table, { first: page, end: stop, treat });
       tables.close(table);
     }
-    pageTableLock.release(task);
+    unlockTables(kernel, vma.mm);
     yield* gather.flush();
     page = tables.nextLeaf(vma.mm, stop, end);
   }

@@ -23,6 +23,7 @@ import { EVENT_COPY } from "./events.ts";
 import { PG_ANON, PG_EXCLUSIVE, PG_SWAPBACKED } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
+import { giveTableRoom, takeTableRoom } from "./table-lock.ts";
 import { isCopyOnWrite, VM_SHARED, type Vma } from "./vma.ts";
 
 /** Who copies from whom. */
@@ -51,8 +52,6 @@ function* copyBelow(kernel: Kernel, copy: Copy, frame: Pfn, level: number, first
     if (source !== NO_TABLE) {
       const target = yield* tables.ensure(childMm, page, level - 1);
       if (target < 0) return target;
-      const wait = tables.room();
-      if (wait !== undefined) yield* wait;
       const result =
         level - 1 === LEAF
           ? yield* copyLocked(kernel, copy, source, target, page, next)
@@ -72,11 +71,13 @@ function* copyLocked(kernel: Kernel, copy: Copy, from: Pfn, to: Pfn, first: Vpn,
   const { task } = kernel.current;
   const target = copy.child.mm.birthLock;
   const source = copy.parent.mm.pageTableLock;
+  if (kernel.tables.takesRoom) yield* takeTableRoom(kernel);
   if (!target.tryAcquire(task)) yield* target.acquire(task);
   if (!source.tryAcquire(task)) yield* source.acquire(task);
   const result = copyLeaf(kernel, copy, from, to, first, end);
   source.release(task);
   target.release(task);
+  if (kernel.tables.takesRoom) giveTableRoom(kernel);
   return result;
 }
 

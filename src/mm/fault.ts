@@ -24,7 +24,7 @@ import { waitForMemory } from "./mapped-frame.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
 import type { Process, Thread } from "./process.ts";
 import { expandStack } from "./stack.ts";
-import { lockTables, unlockTables } from "./table-lock.ts";
+import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
 import {
   ERROR_PRESENT,
   ERROR_WRITE,
@@ -50,8 +50,6 @@ export function* handleFault(kernel: Kernel, thread: Thread, address: Vaddr, err
   const { mm } = thread;
   if (page >= kernel.layout.taskEnd) return signal(kernel, SEGV_MAPERR);
   if (!mm.mmapSem.tryRead(thread)) yield* mm.mmapSem.read(thread);
-  const wait = kernel.tables.room();
-  if (wait !== undefined) yield* wait;
   let vma = mm.vmas.find(page);
   if (vma !== null && vma.start > page && !(yield* growDown(kernel, vma, page))) vma = null;
   let verdict: Verdict;
@@ -59,11 +57,10 @@ export function* handleFault(kernel: Kernel, thread: Thread, address: Vaddr, err
   else if (!permits(kernel, vma, error)) verdict = signal(kernel, SEGV_ACCERR);
   else {
     const intent = (error & ERROR_WRITE) !== 0 ? "write" : "read";
-    const { task } = kernel.current;
-    if (!mm.pageTableLock.tryAcquire(task)) yield* mm.pageTableLock.acquire(task);
+    if (!tryLockTables(kernel, mm)) yield* lockTables(kernel, mm);
     verdict = tryRepair(kernel, vma, page, intent);
     if (kernel.tlbFlush.interrupts !== null) verdict = yield* finishLocked(kernel, vma, page, verdict);
-    mm.pageTableLock.release(task);
+    unlockTables(kernel, mm);
     if (verdict >= 0) charged(kernel, thread.process, vma, page, intent, verdict);
     else verdict = yield* finish(kernel, thread.process, vma, page, intent, verdict);
   }

@@ -13,6 +13,7 @@ import type { AddressSpace } from "./address-space.ts";
 import { EVENT_MOVE } from "./events.ts";
 import type { Kernel } from "./kernel.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
+import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
 import { Gather } from "./tlb/gather.ts";
 import type { Vma } from "./vma.ts";
 
@@ -71,7 +72,6 @@ const isAlone = (vma: Vma, page: Vpn, before: number): boolean =>
 /** Moves the first part of what is left, or skips it if nothing is there; the pages dealt with, or -ENOMEM. */
 function* moveSome(kernel: Kernel, gather: Gather, mm: AddressSpace, left: Step): Path<number> {
   const { tables } = kernel;
-  const { task } = kernel.current;
   const wholeTables = kernel.personality.pages.moves !== "entries";
   // An entry of the table at `level` covers what a table of `level - 1` spans.
   for (let level = Math.min(3, tables.levels); level > LEAF; level--) {
@@ -84,20 +84,18 @@ function* moveSome(kernel: Kernel, gather: Gather, mm: AddressSpace, left: Step)
     const target = yield* tables.ensure(mm, left.to, level);
     if (target < 0) return target;
     if (pages !== tables.span(level - 1)) continue;
-    if (!mm.pageTableLock.tryAcquire(task)) yield* mm.pageTableLock.acquire(task);
+    if (!tryLockTables(kernel, mm)) yield* lockTables(kernel, mm);
     const isMoved = moveTable(kernel, gather, mm, { ...left, pages }, level);
-    mm.pageTableLock.release(task);
+    unlockTables(kernel, mm);
     if (isMoved) return pages;
   }
   const step = { ...left, pages: extent(tables.span(LEAF), left) };
-  if (!wholeTables && !hasEntries(kernel, mm, step)) return step.pages;
+  if (!wholeTables && !(yield* hasEntries(kernel, mm, step))) return step.pages;
   const target = yield* tables.ensure(mm, step.to, LEAF);
   if (target < 0) return target;
-  const wait = tables.room();
-  if (wait !== undefined) yield* wait;
-  if (!mm.pageTableLock.tryAcquire(task)) yield* mm.pageTableLock.acquire(task);
+  if (!tryLockTables(kernel, mm)) yield* lockTables(kernel, mm);
   moveEntries(kernel, gather, mm, step);
-  mm.pageTableLock.release(task);
+  unlockTables(kernel, mm);
   return step.pages;
 }
 
@@ -121,14 +119,17 @@ function moveTable(kernel: Kernel, gather: Gather, mm: AddressSpace, step: Step,
   return true;
 }
 
-function hasEntries(kernel: Kernel, mm: AddressSpace, step: Step): boolean {
+function* hasEntries(kernel: Kernel, mm: AddressSpace, step: Step): Path<boolean> {
   const { tables, entries } = kernel;
+  if (!tryLockTables(kernel, mm)) yield* lockTables(kernel, mm);
   const table = tables.openLeaf(mm, step.from);
-  if (table === NO_TABLE) return false;
-  const index = tables.indexAt(step.from, LEAF);
   let found = false;
-  for (let i = 0; i < step.pages && !found; i++) found = entries.flags(table, index + i) !== 0;
-  tables.close(table);
+  if (table !== NO_TABLE) {
+    const index = tables.indexAt(step.from, LEAF);
+    for (let i = 0; i < step.pages && !found; i++) found = entries.flags(table, index + i) !== 0;
+    tables.close(table);
+  }
+  unlockTables(kernel, mm);
   return found;
 }
 

@@ -120,14 +120,16 @@ describe("with tables in highmem", () => {
   test("a full series is waited for before a table is opened", () => {
     const { tables } = machine(choices["highmem, kmap-blocking"], { tunables: { kmapSlots: 1 } }).kernel;
     const table = tables.open(HIGH + 1);
-    const path = tables.room();
+    const path = tables.access.takeRoom();
     const wait = path?.next().value;
     expect(wait?.on).toBe("a slot of page-table series 0");
     expect(() => tables.open(HIGH + 2)).toThrow("nobody waited for room");
     tables.close(table);
     expect(wait?.ready()).toBe(true);
     expect(path?.next().done).toBe(true);
-    expect(tables.room()).toBeUndefined();
+    expect(tables.access.takeRoom()?.next().value?.on).toBe("a slot of page-table series 0");
+    tables.access.giveRoom();
+    expect(tables.access.takeRoom()).toBeUndefined();
   });
 });
 

@@ -74,6 +74,8 @@ export class PageTables {
   /** Pages that one table of a level covers, by level; a page itself at 0. */
   private readonly spans: readonly number[];
   private readonly highmemFrom: Pfn;
+  /** Whether room for windows is taken before tables are opened: `lockTables` does. */
+  readonly takesRoom: boolean;
   /** By CPU: tables opened and not yet closed. */
   private readonly opened: Int32Array;
   private readonly where: { readonly here: number };
@@ -86,6 +88,7 @@ export class PageTables {
     const levels = Array.from({ length: this.levels }, (_, below) => parts.format.span(below + 1));
     this.spans = [1, ...levels];
     this.highmemFrom = parts.highmemFrom;
+    this.takesRoom = parts.access.takesRoom;
     this.opened = new Int32Array(parts.cpus);
     this.where = parts.tlbFlush;
   }
@@ -122,13 +125,6 @@ export class PageTables {
   /** Opened and not yet closed tables: 0 between operations. */
   get openTables(): number {
     return this.opened.reduce((sum, tables) => sum + tables, 0);
-  }
-
-  /**
-   * What to wait for before tables are opened; undefined: nothing. After a wait everything must be looked up again.
-   */
-  room(): Path<void> | undefined {
-    return this.parts.access.room();
   }
 
   /** Windows on tables that may be held while sleeping, and what they cost. */

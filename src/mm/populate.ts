@@ -15,6 +15,7 @@ import { PG_ANON } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
 import type { Process, Thread } from "./process.ts";
+import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
 import { FAULT_OOM, type Intent, isRepaired } from "./verdict.ts";
 import {
   isAccessible,
@@ -101,7 +102,7 @@ export function* touchPages(
 ): Path<number> {
   if (!mayTouch(vma, touch)) return -EFAULT;
   for (let page = first; page < end; page++) {
-    while (!isThere(kernel, vma, page, touch)) {
+    while (!(yield* isThere(kernel, vma, page, touch))) {
       if (touch.intent === "read" && kernel.personality.pages.sparesZeroPages && vma.file === null) break;
       const verdict = yield* makePresent(kernel, payer, vma, page, touch.intent);
       if (!isRepaired(verdict)) return verdict === FAULT_OOM ? -ENOMEM : -EFAULT;
@@ -124,7 +125,15 @@ function mayTouch(vma: Vma, { intent, rights }: Touch): boolean {
  *
  * @models linux-6.1 mm/gup.c follow_page_pte, can_follow_write_pte
  */
-function isThere(kernel: Kernel, vma: Vma, page: Vpn, touch: Touch): boolean {
+function* isThere(kernel: Kernel, vma: Vma, page: Vpn, touch: Touch): Path<boolean> {
+  if (!tryLockTables(kernel, vma.mm)) yield* lockTables(kernel, vma.mm);
+  const there = isThereNow(kernel, vma, page, touch);
+  unlockTables(kernel, vma.mm);
+  return there;
+}
+
+/** Requires: page_table_lock is held. */
+function isThereNow(kernel: Kernel, vma: Vma, page: Vpn, touch: Touch): boolean {
   const { tables, entries } = kernel;
   const table = tables.openLeaf(vma.mm, page);
   if (table === NO_TABLE) return false;

@@ -23,6 +23,7 @@ import { EVENT_PROTECT } from "./events.ts";
 import type { Kernel } from "./kernel.ts";
 import { entryFlags } from "./mapped-frame.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
+import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
 import { Gather } from "./tlb/gather.ts";
 import { VM_WRITE, type Vma } from "./vma.ts";
 
@@ -39,14 +40,13 @@ export function* protectPages(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn): P
   let page = tables.nextLeaf(mm, first, end);
   while (page < end) {
     const stop = tables.endOf(page, LEAF, end);
-    const { task } = kernel.current;
-    if (!mm.pageTableLock.tryAcquire(task)) yield* mm.pageTableLock.acquire(task);
+    if (!tryLockTables(kernel, mm)) yield* lockTables(kernel, mm);
     const table = tables.openLeaf(mm, page);
     if (table !== NO_TABLE) {
       changed += protectLeaf(kernel, gather, vma, table, page, stop, rights);
       tables.close(table);
     }
-    mm.pageTableLock.release(task);
+    unlockTables(kernel, mm);
     page = tables.nextLeaf(mm, stop, end);
   }
   counters.ptesProtected += changed;

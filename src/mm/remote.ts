@@ -5,13 +5,15 @@
  * @models linux-6.1 mm/memory.c __access_remote_vm
  */
 import { EIO, ENOMEM } from "../base/errno.ts";
-import { addressOf, pageOf, type Vaddr } from "../base/units.ts";
+import { addressOf, type Pfn, pageOf, type Vaddr, type Vpn } from "../base/units.ts";
 import { PTE_PRESENT, PTE_PROT_NONE } from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
+import type { AddressSpace } from "./address-space.ts";
 import type { Kernel } from "./kernel.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
 import { touchPages } from "./populate.ts";
 import type { Process, Thread } from "./process.ts";
+import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
 
 /** The byte at `address` of `target`, whatever its area allows; -EIO where nothing can be had. */
 export function* readRemote(kernel: Kernel, reader: Thread, target: Process, address: Vaddr): Path<number> {
@@ -34,20 +36,29 @@ export function* readRemote(kernel: Kernel, reader: Thread, target: Process, add
 
 /** A page that is not there after a successful touch is one that the kernel spared: it reads as zero. */
 function* byteAt(kernel: Kernel, target: Process, address: Vaddr): Path<number> {
-  const { tables, entries, memory, contents, frames, allocator } = kernel;
+  const { memory, contents, allocator } = kernel;
   const page = pageOf(address);
-  const table = tables.openLeaf(target.mm, page);
-  if (table === NO_TABLE) return 0;
-  const index = tables.indexAt(page, LEAF);
-  const isThere = (entries.flags(table, index) & (PTE_PRESENT | PTE_PROT_NONE)) !== 0;
-  const frame = isThere ? entries.frame(table, index) : kernel.zeroFrame;
-  tables.close(table);
+  const { mm } = target;
+  if (!tryLockTables(kernel, mm)) yield* lockTables(kernel, mm);
+  const frame = referencedFrame(kernel, mm, page);
+  unlockTables(kernel, mm);
   if (frame === kernel.zeroFrame) return 0;
-  frames.addReference(frame);
   const wait = contents.hold(frame);
   if (wait !== undefined) yield* wait;
   const byte = memory.readByte(frame, address - addressOf(page));
   contents.release(frame);
   allocator.release(frame);
   return byte;
+}
+
+/** The frame that `page` maps, with a reference of the caller's; the zero frame if none. Requires: page_table_lock is held. */
+function referencedFrame({ tables, entries, frames, zeroFrame }: Kernel, mm: AddressSpace, page: Vpn): Pfn {
+  const table = tables.openLeaf(mm, page);
+  if (table === NO_TABLE) return zeroFrame;
+  const index = tables.indexAt(page, LEAF);
+  const isThere = (entries.flags(table, index) & (PTE_PRESENT | PTE_PROT_NONE)) !== 0;
+  const frame = isThere ? entries.frame(table, index) : zeroFrame;
+  tables.close(table);
+  if (frame !== zeroFrame) frames.addReference(frame);
+  return frame;
 }

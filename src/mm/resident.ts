@@ -12,8 +12,9 @@ import type { Path } from "../sync/path.ts";
 import type { AddressSpace } from "./address-space.ts";
 import { PG_UPTODATE } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
-import { LEAF } from "./page-table.ts";
+import { LEAF, NO_TABLE } from "./page-table.ts";
 import type { Thread } from "./process.ts";
+import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
 import type { Vma } from "./vma.ts";
 
 /** The call: 0 or -ERRNO; `vector` gets a byte for each page, with bit 0 set if it is there. */
@@ -33,7 +34,7 @@ export function* mincore(
     if (!mm.mmapSem.tryRead(thread)) yield* mm.mmapSem.read(thread);
     const vma = mm.vmas.containing(page);
     const end = vma === null ? page : Math.min(vma.end, last, page + PAGE_SIZE);
-    if (vma !== null) residentPages(kernel, mm, vma, page, end, vector.subarray(page - first, end - first));
+    if (vma !== null) yield* residentPages(kernel, mm, vma, page, end, vector.subarray(page - first, end - first));
     mm.mmapSem.releaseRead(thread);
     if (vma === null) return -ENOMEM;
     page = end;
@@ -41,7 +42,14 @@ export function* mincore(
   return 0;
 }
 
-function residentPages(kernel: Kernel, mm: AddressSpace, vma: Vma, first: Vpn, end: Vpn, vector: Uint8Array): void {
+function* residentPages(
+  kernel: Kernel,
+  mm: AddressSpace,
+  vma: Vma,
+  first: Vpn,
+  end: Vpn,
+  vector: Uint8Array,
+): Path<void> {
   vector.fill(0);
   if (vma.file !== null) {
     const index = vma.indexAt(first);
@@ -54,12 +62,16 @@ function residentPages(kernel: Kernel, mm: AddressSpace, vma: Vma, first: Vpn, e
   const { tables, entries } = kernel;
   for (let page = tables.nextLeaf(mm, first, end); page < end; ) {
     const tableEnd = tables.endOf(page, LEAF, end);
-    const table = tables.open(tables.tableAt(mm, page, LEAF));
-    for (; page < tableEnd; page++) {
-      const flags = entries.flags(table, tables.indexAt(page, LEAF));
-      if ((flags & (PTE_PRESENT | PTE_PROT_NONE)) !== 0) vector[page - first] = 1;
+    if (!tryLockTables(kernel, mm)) yield* lockTables(kernel, mm);
+    const table = tables.openLeaf(mm, page);
+    if (table !== NO_TABLE) {
+      for (; page < tableEnd; page++) {
+        const flags = entries.flags(table, tables.indexAt(page, LEAF));
+        if ((flags & (PTE_PRESENT | PTE_PROT_NONE)) !== 0) vector[page - first] = 1;
+      }
+      tables.close(table);
     }
-    tables.close(table);
-    page = tables.nextLeaf(mm, page, end);
+    unlockTables(kernel, mm);
+    page = tables.nextLeaf(mm, tableEnd, end);
   }
 }

@@ -11,17 +11,18 @@ import { diskDone } from "./file-pages.ts";
 import { PG_DIRTY } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
+import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
+import type { Vma } from "./vma.ts";
 
 /** Writes the dirty pages of `[first, end)`; how many there were. Afterwards they are clean. */
 export function* writeBack(kernel: Kernel, file: FileObject, first: FileIndex, end: FileIndex): Path<number> {
   if (file.kind === "shmem") return 0;
   const { costs } = kernel.files;
   let pages = 0;
-  file.pages.forEachDirty(first, end, (index, frame) => {
-    if (index < file.endIndex) writePage(kernel, file, index, frame);
+  for (const { index, frame } of dirtyPages(file, first, end)) {
+    if (index < file.endIndex) yield* writePage(kernel, file, index, frame);
     pages++;
-    return true;
-  });
+  }
   if (pages > 0) {
     costs.diskWrites++;
     costs.pagesWritten += pages;
@@ -30,9 +31,23 @@ export function* writeBack(kernel: Kernel, file: FileObject, first: FileIndex, e
   return pages;
 }
 
+interface DirtyPage {
+  readonly index: FileIndex;
+  readonly frame: Pfn;
+}
+
+/** Cleaning entries may wait, and the file may change meanwhile: what is dirty is written down first. */
+function dirtyPages(file: FileObject, first: FileIndex, end: FileIndex): DirtyPage[] {
+  const found: DirtyPage[] = [];
+  file.pages.forEachDirty(first, end, (index, frame) => found.push({ index, frame }) > 0);
+  return found;
+}
+
 /** The page is clean from here on; whoever writes to it next must tell, through a fault or by its entry's dirty bit. */
-function writePage(kernel: Kernel, file: FileObject, index: FileIndex, frame: Pfn): void {
-  if (kernel.frames.mapCount.read(frame) > 0) cleanEntries(kernel, file, index, frame);
+function* writePage(kernel: Kernel, file: FileObject, index: FileIndex, frame: Pfn): Path<void> {
+  if (kernel.frames.mapCount.read(frame) > 0) yield* cleanEntries(kernel, file, index, frame);
+  // Truncation may have taken it meanwhile.
+  if (file.pages.find(index) !== frame) return;
   kernel.frames.clearFlag(frame, PG_DIRTY);
   file.pages.clearDirty(index);
   file.disk.store(kernel.memory, frame, index);
@@ -43,22 +58,29 @@ function writePage(kernel: Kernel, file: FileObject, index: FileIndex, frame: Pf
  *
  * @models linux-6.1 mm/rmap.c folio_mkclean, page_vma_mkclean_one
  */
-function cleanEntries(kernel: Kernel, file: FileObject, index: FileIndex, frame: Pfn): void {
+function* cleanEntries(kernel: Kernel, file: FileObject, index: FileIndex, frame: Pfn): Path<void> {
+  for (const vma of file.mappings.overlapping(index, index + 1)) {
+    if (!kernel.personality.pages.noticesWrites(vma)) continue;
+    if (!tryLockTables(kernel, vma.mm)) yield* lockTables(kernel, vma.mm);
+    // An area leaves the file before its tables are freed, which takes this lock.
+    if (file.mappings.has(vma)) cleanEntry(kernel, vma, index, frame);
+    if (kernel.tlbFlush.owes) yield* kernel.tlbFlush.settle();
+    unlockTables(kernel, vma.mm);
+  }
+}
+
+/** Requires: page_table_lock is held. */
+function cleanEntry(kernel: Kernel, vma: Vma, index: FileIndex, frame: Pfn): void {
   const { tables, entries, tlbFlush } = kernel;
-  const policy = kernel.personality.pages;
-  file.mappings.forEach(index, index + 1, (vma) => {
-    if (!policy.noticesWrites(vma)) return true;
-    const page = vma.start + (index - vma.fileIndex);
-    const table = tables.openLeaf(vma.mm, page);
-    if (table === NO_TABLE) return true;
-    const at = tables.indexAt(page, LEAF);
-    const flags = entries.flags(table, at);
-    const written = (flags & PTE_PRESENT) !== 0 && (flags & (PTE_DIRTY | PTE_WRITE)) !== 0;
-    if (written && entries.frame(table, at) === frame) {
-      entries.setFlags(table, at, flags & ~(PTE_DIRTY | PTE_WRITE));
-      tlbFlush.page(vma.mm, page);
-    }
-    tables.close(table);
-    return true;
-  });
+  const page = vma.start + (index - vma.fileIndex);
+  const table = tables.openLeaf(vma.mm, page);
+  if (table === NO_TABLE) return;
+  const at = tables.indexAt(page, LEAF);
+  const flags = entries.flags(table, at);
+  const written = (flags & PTE_PRESENT) !== 0 && (flags & (PTE_DIRTY | PTE_WRITE)) !== 0;
+  if (written && entries.frame(table, at) === frame) {
+    entries.setFlags(table, at, flags & ~(PTE_DIRTY | PTE_WRITE));
+    tlbFlush.page(vma.mm, page);
+  }
+  tables.close(table);
 }

@@ -15,6 +15,7 @@ import { setFrameDirty } from "./file-pages.ts";
 import { PG_ANON, PG_REFERENCED, PG_SWAPBACKED } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
+import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
 import { freeWholeLeaves } from "./tables/whole-leaves.ts";
 import { Gather } from "./tlb/gather.ts";
 import { VM_SEQ_READ, type Vma } from "./vma.ts";
@@ -37,10 +38,9 @@ export function* unmapRegion(
   mm.notePeaks();
   for (const vma of vmas) yield* zapPages(kernel, gather, vma, vma.start, vma.end, "all");
   const top = ceiling === 0 || ceiling >= kernel.layout.taskEnd ? Number.POSITIVE_INFINITY : ceiling;
-  const { task } = kernel.current;
-  if (!mm.pageTableLock.tryAcquire(task)) yield* mm.pageTableLock.acquire(task);
+  if (!tryLockTables(kernel, mm)) yield* lockTables(kernel, mm);
   kernel.personality.pages.freeTables(kernel, gather, mm, vmas, { floor, ceiling: top });
-  mm.pageTableLock.release(task);
+  unlockTables(kernel, mm);
   yield* gather.flush();
 }
 
@@ -90,10 +90,9 @@ export function* zapPages(kernel: Kernel, gather: Gather, vma: Vma, first: Vpn, 
   let page = tables.nextLeaf(mm, first, end);
   while (page < end) {
     const stop = tables.endOf(page, LEAF, end);
-    const { task } = kernel.current;
-    if (!mm.pageTableLock.tryAcquire(task)) yield* mm.pageTableLock.acquire(task);
+    if (!tryLockTables(kernel, mm)) yield* lockTables(kernel, mm);
     const done = zapTable(kernel, gather, vma, { first: page, end: stop, cows });
-    mm.pageTableLock.release(task);
+    unlockTables(kernel, mm);
     if (gather.isFull) yield* gather.flush();
     page = done < stop ? done : tables.nextLeaf(mm, stop, end);
   }

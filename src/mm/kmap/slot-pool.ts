@@ -139,9 +139,9 @@ export class SlotPool {
     return slot === NOT_INDEXED ? NO_WINDOW : slot;
   }
 
-  /** Whether another frame can be mapped without waiting. */
-  get hasRoom(): boolean {
-    return this.busy < this.slots;
+  /** Slots with users: another frame can be mapped while there are others. */
+  get busySlots(): number {
+    return this.busy;
   }
 
   /** Users of all slots. */
@@ -150,7 +150,7 @@ export class SlotPool {
   }
 
   /** Until somebody gives a slot back, and it is this one's turn. */
-  wait(): Wait {
+  private wait(): Wait {
     const waiter: Waiter = { isWoken: false };
     this.waiters.push(waiter);
     return { on: `a slot of ${this.name}`, ready: () => waiter.isWoken };

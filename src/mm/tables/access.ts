@@ -19,14 +19,18 @@ export interface TableAccess {
   /** Whether what an operation has opened must be closed before it waits for anything. */
   readonly mode: "atomic" | "sleeping";
   readonly costs: PoolCosts;
-  /** The table's words can be read and written until `hide`. Never waits: see `room`. */
+  /** Whether room must be taken before tables are opened. */
+  readonly takesRoom: boolean;
+  /** The table's words can be read and written until `hide`. Never waits: see `takeRoom`. */
   show(table: Pfn, use: TableUse): void;
   hide(table: Pfn, use: TableUse): void;
   /**
-   * What to wait for before the next table is opened; undefined: nothing. After a wait everything that was read before
-   * must be looked up again: the table may be gone, and its entries others (pte_same).
+   * Room for one table of each use, kept until `giveRoom`: whoever has it opens without waiting. It is taken before any
+   * lock that spins. Waits only if it is a path; after that everything that was read before must be looked up again: the
+   * table may be gone, and its entries others (pte_same).
    */
-  room(): Path<void> | undefined;
+  takeRoom(): Path<void> | undefined;
+  giveRoom(): void;
   /** Pools of windows of its own, for audits. */
   pools(): Iterable<SlotPool>;
 }

@@ -17,6 +17,7 @@ const types = [KM_PTE0, KM_PTE1, KM_PTE2] as const;
 
 export class AtomicAccess implements TableAccess {
   readonly mode = "atomic";
+  readonly takesRoom = false;
   readonly costs = noPoolCosts();
   private readonly atomicMaps: AtomicMaps;
 
@@ -32,9 +33,11 @@ export class AtomicAccess implements TableAccess {
     this.atomicMaps.unmap(table, types[use]!);
   }
 
-  room(): undefined {
+  takeRoom(): undefined {
     return undefined;
   }
+
+  giveRoom(): void {}
 
   pools(): [] {
     return [];

@@ -5,7 +5,8 @@
  *
  * @models linux-2.4.18-aa include/asm-i386/highmem.h KM_SERIES_PAGETABLE, KM_SERIES_PAGETABLE2
  * @differs the reverse map has a third series; 2.4 had no reverse map
- * @differs the wait comes before an operation looks at its first table, and is for room in every series
+ * @differs the wait comes before an operation takes its page_table_lock, and is for a slot of every series, which the
+ *   operation then keeps until it gives the lock back: there is none under the lock, where nobody may sleep
  */
 import { bug } from "../../base/errors.ts";
 import type { Pfn } from "../../base/units.ts";
@@ -17,9 +18,12 @@ import { TABLE_USES, type TableAccess, type TableUse } from "./access.ts";
 
 export class BlockingAccess implements TableAccess {
   readonly mode = "sleeping";
+  readonly takesRoom = true;
   readonly costs = noPoolCosts();
   /** By use. */
   private readonly series: readonly SlotPool[];
+  /** Those who have taken room: each may have one table of each use open. */
+  private takers = 0;
 
   constructor(parts: KmapParts) {
     const { costs } = this;
@@ -40,19 +44,31 @@ export class BlockingAccess implements TableAccess {
     this.series[use]!.unmap(table);
   }
 
-  room(): Path<void> | undefined {
-    const full = this.series.find((pool) => !pool.hasRoom);
-    return full === undefined ? undefined : this.waitFor(full);
+  takeRoom(): Path<void> | undefined {
+    if (this.full() !== undefined) return this.waitForRoom();
+    this.takers++;
+    return undefined;
+  }
+
+  giveRoom(): void {
+    if (--this.takers < 0) bug("room in the page-table series is given back more often than it was taken");
   }
 
   pools(): Iterable<SlotPool> {
     return this.series;
   }
 
-  private *waitFor(full: SlotPool): Path<void> {
-    for (let pool: SlotPool | undefined = full; pool !== undefined; pool = this.series.find((one) => !one.hasRoom)) {
+  /** Whoever can go on may: room that one waiter finds and does not use wakes all others. */
+  private *waitForRoom(): Path<void> {
+    for (let pool = this.full(); pool !== undefined; pool = this.full()) {
       this.costs.waits++;
-      yield pool.wait();
+      yield { on: `a slot of ${pool.name}`, ready: () => this.full() === undefined };
     }
+    this.takers++;
+  }
+
+  /** A series of which all slots are in use or promised. A taker's own tables count twice: that is only too careful. */
+  private full(): SlotPool | undefined {
+    return this.series.find((pool) => pool.busySlots + this.takers >= pool.slots);
   }
 }

@@ -9,9 +9,11 @@ const refuse = (table: Pfn): never => bug(`page table ${table} is in highmem, an
 
 export const directAccess = (): TableAccess => ({
   mode: "atomic",
+  takesRoom: false,
   costs: noPoolCosts(),
   show: refuse,
   hide: refuse,
-  room: () => undefined,
+  takeRoom: () => undefined,
+  giveRoom: () => {},
   pools: () => [],
 });
