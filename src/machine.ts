@@ -21,7 +21,7 @@ import { Counters } from "./mm/counters.ts";
 import { Events } from "./mm/events.ts";
 import { execSpace } from "./mm/exec.ts";
 import { exitProcess } from "./mm/exit.ts";
-import { handleFault } from "./mm/fault.ts";
+import { handleFaultAlone } from "./mm/fault.ts";
 import { Files, type OpenFile } from "./mm/file.ts";
 import { writeFile } from "./mm/file-io.ts";
 import { forkSpace } from "./mm/fork.ts";
@@ -134,7 +134,7 @@ export class Machine {
     const cpu = this.kernel.cpus[thread.cpu]!;
     const page = pageOf(address);
     while (!cpu.touch(page, kind)) {
-      const verdict = runToCompletion(handleFault(this.kernel, thread, address, cpu.mmu.faultError));
+      const verdict = handleFaultAlone(this.kernel, thread, address, cpu.mmu.faultError);
       if (!isRepaired(verdict)) return verdict;
     }
     return DONE;

@@ -3,9 +3,8 @@ import { addressOf, PAGE_SIZE, type Vpn } from "../base/units.ts";
 import { type Access, LOAD, STORE } from "../hw/access.ts";
 import type { Machine } from "../machine.ts";
 import type { AddressSpace } from "../mm/address-space.ts";
-import { handleFault, isRepaired } from "../mm/fault.ts";
+import { handleFaultAlone, isRepaired } from "../mm/fault.ts";
 import { Process, type Thread } from "../mm/process.ts";
-import { runToCompletion } from "../sync/path.ts";
 import {
   MAP_ANONYMOUS,
   MAP_FIXED,
@@ -238,7 +237,7 @@ function kernelTouch(machine: Machine, thread: Thread, page: Vpn, kind: Access):
   machine.switchTo(thread);
   const { mmu } = machine.cpus[thread.cpu];
   while (!mmu.supervisorTouch(page, kind)) {
-    const verdict = runToCompletion(handleFault(machine.kernel, thread, addressOf(page), mmu.faultError));
+    const verdict = handleFaultAlone(machine.kernel, thread, addressOf(page), mmu.faultError);
     if (!isRepaired(verdict)) return false;
   }
   return true;

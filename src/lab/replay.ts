@@ -11,13 +11,12 @@ import {
   BUS_ADRERR,
   ERROR_PRESENT,
   FAULT_OOM,
-  handleFault,
+  handleFaultAlone,
   isRepaired,
   SEGV_MAPERR,
   type Verdict,
 } from "../mm/fault.ts";
 import type { Thread } from "../mm/process.ts";
-import { runToCompletion } from "../sync/path.ts";
 import { type AddressMap, unmoved } from "./rebase.ts";
 import { ReplayedTasks } from "./replay-tasks.ts";
 import type { Difference, SignalReport } from "./report.ts";
@@ -201,7 +200,7 @@ export class Replay {
     const flushedWhole = counters.tlbReloads;
     const wasPresent = (mmu.faultError & ERROR_PRESENT) !== 0;
     do {
-      const verdict = runToCompletion(handleFault(kernel, thread, addressOf(page), mmu.faultError));
+      const verdict = handleFaultAlone(kernel, thread, addressOf(page), mmu.faultError);
       if (!isRepaired(verdict)) {
         this.signal(thread, verdict, page, at - from);
         return false;

@@ -15,7 +15,7 @@
 import { bug } from "../base/errors.ts";
 import { type Pfn, type PteSlot, pageOf, type Vaddr, type Vpn } from "../base/units.ts";
 import { PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_PROT_NONE, PTE_WRITE } from "../hw/pte.ts";
-import type { Path } from "../sync/path.ts";
+import { type Path, runToCompletion } from "../sync/path.ts";
 import { anonymousFault } from "./anonymous-fault.ts";
 import { EVENT_FAULT } from "./events.ts";
 import { fileFault } from "./file-fault.ts";
@@ -64,6 +64,25 @@ export function* handleFault(kernel: Kernel, thread: Thread, address: Vaddr, err
     if (verdict >= 0) charged(kernel, thread.process, vma, page, intent, verdict);
     else verdict = yield* finish(kernel, thread.process, vma, page, intent, verdict);
   }
+  mm.mmapSem.releaseRead(thread);
+  return verdict;
+}
+
+/** The same, run to completion with nobody else to run: a fault that waits for nothing makes no generator. */
+export function handleFaultAlone(kernel: Kernel, thread: Thread, address: Vaddr, error: number): Verdict {
+  const page = pageOf(address);
+  const { mm } = thread;
+  const vma = mm.vmas.find(page);
+  const isPlain = vma !== null && vma.start <= page && permits(kernel, vma, error) && page < kernel.layout.taskEnd;
+  if (!isPlain || kernel.tlbFlush.interrupts !== null || !mm.mmapSem.tryRead(thread)) {
+    return runToCompletion(handleFault(kernel, thread, address, error));
+  }
+  const intent = (error & ERROR_WRITE) !== 0 ? "write" : "read";
+  if (!tryLockTables(kernel, mm)) runToCompletion(lockTables(kernel, mm));
+  let verdict = tryRepair(kernel, vma, page, intent);
+  unlockTables(kernel, mm);
+  if (verdict >= 0) charged(kernel, thread.process, vma, page, intent, verdict);
+  else verdict = runToCompletion(finish(kernel, thread.process, vma, page, intent, verdict));
   mm.mmapSem.releaseRead(thread);
   return verdict;
 }
