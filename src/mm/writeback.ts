@@ -6,6 +6,7 @@
 import type { FileIndex, Pfn } from "../base/units.ts";
 import { PTE_DIRTY, PTE_PRESENT, PTE_WRITE } from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
+import { MEMORY } from "./address-space.ts";
 import type { FileObject } from "./file.ts";
 import { diskDone } from "./file-pages.ts";
 import { PG_DIRTY } from "./frames.ts";
@@ -48,6 +49,7 @@ function* writePage(kernel: Kernel, file: FileObject, index: FileIndex, frame: P
   if (kernel.frames.mapCount.read(frame) > 0) yield* cleanEntries(kernel, file, index, frame);
   // Truncation may have taken it meanwhile.
   if (file.pages.find(index) !== frame) return;
+  kernel.current.task.watch?.touch(MEMORY, "write");
   kernel.frames.clearFlag(frame, PG_DIRTY);
   file.pages.clearDirty(index);
   file.disk.store(kernel.memory, frame, index);

@@ -5,12 +5,14 @@ import { Rng } from "../../base/rng.ts";
 import { type Failure, type Searched, searchAll, searchAtRandom, shortestFailure } from "../../sync/search.ts";
 import { LockGraph } from "../../sync/validator.ts";
 import { faults } from "./faults.ts";
+import { files } from "./files.ts";
+import { orders } from "./orders.ts";
 import type { Scenario, Variant } from "./scenario.ts";
 import { shootdowns } from "./shootdowns.ts";
 import { windows } from "./windows.ts";
 
 /** Every scenario that has a name. */
-export const scenarios: readonly Scenario[] = [...shootdowns, ...faults, ...windows];
+export const scenarios: readonly Scenario[] = [...shootdowns, ...faults, ...files, ...orders, ...windows];
 
 export type Search =
   | { readonly how: "exhaustive" }

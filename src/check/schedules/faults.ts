@@ -1,9 +1,7 @@
 /** Scenarios about faults: two at once, one against an unmapping, one that sleeps between looking and writing. */
-import { addressOf, PAGE_SIZE } from "../../base/units.ts";
 import { STORE } from "../../hw/access.ts";
 import { anonVmaPrepare } from "../../mm/anon-vma.ts";
 import { anonymousFault } from "../../mm/anonymous-fault.ts";
-import { OpenFile } from "../../mm/file.ts";
 import { LEAF } from "../../mm/page-table.ts";
 import type { Thread } from "../../mm/process.ts";
 import { lockTables, unlockTables } from "../../mm/table-lock.ts";
@@ -11,7 +9,7 @@ import type { Path, Wait } from "../../sync/path.ts";
 import type { World } from "../../sync/search.ts";
 import type { LockGraph } from "../../sync/validator.ts";
 import type { Scenario } from "./scenario.ts";
-import { PAGE, PRIVATE_FIXED, READ_WRITE, SHARED_FIXED, Stage } from "./stage.ts";
+import { PAGE, Stage } from "./stage.ts";
 
 /** What a fault does on a page of an anonymous area that nobody has touched. */
 type Fault = (stage: Stage, thread: Thread) => Path<unknown>;
@@ -37,26 +35,6 @@ function unmapAgainstFault(fault: Fault, lockGraph: LockGraph): World {
   const { stage, threads } = faultingProgram(lockGraph);
   stage.scheduler.add(threads[0], stage.munmap(threads[0], PAGE, 1));
   stage.scheduler.add(threads[1], fault(stage, threads[1]));
-  return stage.starts();
-}
-
-/** CPU 0 cuts a file to nothing while CPU 1 writes to a page of it: nothing may stay mapped beyond the end. */
-function truncateAgainstFault(flags: number, cached: boolean, lockGraph: LockGraph): World {
-  const stage = new Stage({ kind: "pae", cpus: 2, lockGraph });
-  const { kernel, machine } = stage;
-  const threads = stage.process("program", [0, 1]);
-  const file = kernel.files.create({ name: "data", kind: "shmem", sizeBytes: PAGE_SIZE });
-  const opened = new OpenFile(file, "read-write");
-  const map = (page: number, with_: number) =>
-    machine.call(threads[0], "mmap", [addressOf(page), PAGE_SIZE, READ_WRITE, with_, opened, 0]);
-  if (cached) {
-    map(PAGE + 16, SHARED_FIXED);
-    stage.store(threads[0], PAGE + 16, 1);
-    machine.call(threads[0], "munmap", [addressOf(PAGE + 16), PAGE_SIZE]);
-  }
-  map(PAGE, flags);
-  stage.scheduler.add(threads[0], stage.call(threads[0], "ftruncate", [opened, 0]));
-  stage.scheduler.add(threads[1], stage.access(threads[1], PAGE, STORE));
   return stage.starts();
 }
 
@@ -146,31 +124,6 @@ export const faults: readonly Scenario[] = [
         says: "the fault finds its area without mmap_sem",
         expects: "breaks",
         build: (graph) => unmapAgainstFault(withoutMmapSem, graph),
-      },
-    ],
-  },
-  {
-    name: "truncate-against-fault",
-    claim:
-      "A fault that has found a page of a file maps it only if truncation has not taken it from the file meanwhile.",
-    variants: [
-      {
-        name: "shared",
-        says: "a write through a shared mapping; the page is cached",
-        expects: "holds",
-        build: (graph) => truncateAgainstFault(SHARED_FIXED, true, graph),
-      },
-      {
-        name: "shared-first",
-        says: "a write through a shared mapping that brings the page in",
-        expects: "holds",
-        build: (graph) => truncateAgainstFault(SHARED_FIXED, false, graph),
-      },
-      {
-        name: "private",
-        says: "a write through a private mapping, which copies the page",
-        expects: "holds",
-        build: (graph) => truncateAgainstFault(PRIVATE_FIXED, true, graph),
       },
     ],
   },
