@@ -83,6 +83,8 @@ export class TlbArray {
   /** Where `newest` starts in `words`: by set, the slot used last. */
   private readonly newest: number;
   private readonly firstSlot: number;
+  /** Slots that hold a translation. */
+  private filled: number;
   /** By set: the bits of the tree, node n's at bit n (the root is node 1), 1 if the right half is to be replaced. */
   private readonly trees: Int32Array | undefined;
 
@@ -105,6 +107,7 @@ export class TlbArray {
     this.words = new Int32Array(this.firstSlot + entries * SLOT_WORDS);
     this.tags = new Float64Array(this.words.buffer);
     for (let set = 0; set < sets; set++) this.closeRing(set);
+    this.filled = entries;
     this.clear();
     this.trees = replacement === "tree-plru" ? new Int32Array(sets) : undefined;
   }
@@ -142,6 +145,7 @@ export class TlbArray {
     const newest = words[this.newest + set]!;
     const slot = this.trees === undefined ? this.oldest(set, newest, ways) : this.treeVictim(this.trees, set);
     if (tags[slot >>> 1]! >= 0) this.unchain(slot);
+    else this.filled++;
     const hash = tag & this.hashMask;
     const next = words[hash]!;
     words[slot + CHAIN] = next;
@@ -160,6 +164,7 @@ export class TlbArray {
     const set = this.tagAt(slot) & this.setMask;
     this.unchain(slot);
     this.tags[slot >>> 1] = EMPTY;
+    this.filled--;
     if (this.trees !== undefined) return;
     const newest = words[this.newest + set]!;
     if (newest === slot) words[this.newest + set] = words[slot + OLDER]!;
@@ -173,6 +178,8 @@ export class TlbArray {
 
   /** Empties every slot. */
   clear(): void {
+    if (this.filled === 0) return;
+    this.filled = 0;
     const { words, tags } = this;
     words.fill(MISS, 0, this.newest);
     for (let slot = this.firstSlot; slot < words.length; slot += SLOT_WORDS) tags[slot >>> 1] = EMPTY;
@@ -188,6 +195,7 @@ export class TlbArray {
   /** The slots that hold a translation. */
   held(): number[] {
     const slots: number[] = [];
+    if (this.filled === 0) return slots;
     for (let slot = this.firstSlot; slot < this.words.length; slot += SLOT_WORDS) {
       if (this.tags[slot >>> 1] !== EMPTY) slots.push(slot);
     }
