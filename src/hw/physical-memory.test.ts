@@ -28,6 +28,19 @@ describe("a frame's contents", () => {
     expect(memory.read(6, 0)).toBe(0);
   });
 
+  test("of a run are none after forgetRun(), and nothing beside it changes", () => {
+    const memory = new PhysicalMemory(3 * 2 ** 15);
+    const boundary = 2 ** 15;
+    for (const frame of [boundary - 3, boundary - 2, boundary - 1, boundary + 1]) memory.write(frame, 7, frame);
+    memory.zero(boundary);
+    memory.forgetRun(boundary - 2, 2 * boundary + 5);
+    expect(memory.read(boundary - 3, 7)).toBe(boundary - 3);
+    const after = [boundary - 2, boundary - 1, boundary, boundary + 1, 2 * boundary + 4];
+    expect(after.map((frame) => memory.contentsOf(frame))).toEqual(after.map(() => "none"));
+    expect(memory.literalFrames).toBe(1);
+    expect(() => memory.forgetRun(boundary, 4 * boundary)).toThrow("outside physical memory");
+  });
+
   test("are all zero after zero(), and none after forget(); their slot is used again, cleared", () => {
     const memory = new PhysicalMemory(64);
     memory.write(5, 3, 7);

@@ -76,6 +76,11 @@ export class PhysicalMemory {
     return this.words[place]!;
   }
 
+  /** Writes a word where `placeOf` has found the frame's words. */
+  writeAt(place: number, value: number): void {
+    this.words[place] = value;
+  }
+
   write(frame: Pfn, word: number, value: number): void {
     let state = this.stateOf(frame);
     if (state < FIRST_LITERAL) {
@@ -114,7 +119,16 @@ export class PhysicalMemory {
 
   /** The same for all of `[first, end)`. */
   forgetRun(first: Pfn, end: Pfn): void {
-    for (let frame = first; frame < end; frame++) this.forget(frame);
+    const { sections, states } = this;
+    if (!(first >= 0 && end <= this.frames)) bug(`frames ${first} to ${end} are outside physical memory`);
+    for (let frame = first; frame < end; frame++) {
+      const section = sections[frame >>> SECTION_SHIFT]!;
+      if (section === 0) continue;
+      const at = section + (frame & SECTION_MASK);
+      const state = states[at]!;
+      if (state >= FIRST_LITERAL) this.freeSlots.push(state - FIRST_LITERAL);
+      states[at] = NONE;
+    }
   }
 
   /** `to` gets the contents of `from`. */

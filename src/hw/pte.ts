@@ -223,11 +223,15 @@ export class Entries {
 
   /** High word first, so that an entry never names half a frame while it is present. */
   private store(table: OpenTable, index: number, low: number, high: number): void {
-    if (this.wide) {
-      this.memory.write(table, index * 2 + 1, high);
-      this.memory.write(table, index * 2, low);
+    const { memory, wide } = this;
+    const place = memory.placeOf(table);
+    const word = wide ? index * 2 : index;
+    if (place < 0) {
+      if (wide) memory.write(table, word + 1, high);
+      memory.write(table, word, low);
     } else {
-      this.memory.write(table, index, low);
+      if (wide) memory.writeAt(place + word + 1, high);
+      memory.writeAt(place + word, low);
     }
   }
 }
