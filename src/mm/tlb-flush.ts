@@ -49,6 +49,8 @@ export interface TlbFlush {
   all(mm: AddressSpace): void;
   /** The kernel's own translations, on every CPU: everything that it holds goes with them. */
   kernel(): void;
+  /** The same without waiting for an interrupt, even while tasks are interleaved. */
+  kernelAtOnce(): void;
   /** The address space that the CPU on which kernel code runs has loaded, or null. */
   readonly current: AddressSpace | null;
 }
@@ -63,7 +65,8 @@ export interface FlushParts {
 /** A flush that other CPUs have not been told of. */
 interface Owed {
   readonly task: Task;
-  readonly mm: AddressSpace;
+  /** null: the kernel's own translations, on every CPU. */
+  readonly mm: AddressSpace | null;
   readonly flush: (cpu: Cpu) => void;
 }
 
@@ -122,18 +125,22 @@ export abstract class Shootdown implements TlbFlush {
   }
 
   /** Makes every other CPU that may hold translations of `mm` flush, and waits for it. */
-  private *shootDown(task: Task, mm: AddressSpace, flush: (cpu: Cpu) => void): Path<void> {
-    task.watch?.touch(maskOf(mm), "read");
+  private *shootDown(task: Task, mm: AddressSpace | null, flush: (cpu: Cpu) => void): Path<void> {
+    if (mm !== null) task.watch?.touch(maskOf(mm), "read");
     if (this.othersIn(mm, task.cpu).length === 0) return;
     if (!this.lock.tryAcquire(task)) yield* this.lock.acquire(task);
     const waiting = new Set(this.othersIn(mm, task.cpu));
     const name = `flush by ${task.name}`;
     for (const id of waiting) {
-      this.interrupts?.send(id, `flushes mm ${mm.id}, asked by CPU ${task.cpu}`, () => {
-        this.handle(this.parts.cpus[id]!, mm, flush);
-        task.watch?.touch(name, "write");
-        waiting.delete(id);
-      });
+      this.interrupts?.send(
+        id,
+        `flushes ${mm === null ? "the kernel's windows" : `mm ${mm.id}`}, asked by CPU ${task.cpu}`,
+        () => {
+          this.handle(this.parts.cpus[id]!, mm, flush);
+          task.watch?.touch(name, "write");
+          waiting.delete(id);
+        },
+      );
     }
     yield {
       get on() {
@@ -147,10 +154,11 @@ export abstract class Shootdown implements TlbFlush {
   }
 
   /** What an interrupted CPU does. */
-  private handle(cpu: Cpu, mm: AddressSpace, flush: (cpu: Cpu) => void): void {
-    if (this.loaded[cpu.id] !== mm) return;
-    if (this.lazy[cpu.id] === true) this.leave(cpu, mm);
-    else flush(cpu);
+  private handle(cpu: Cpu, mm: AddressSpace | null, flush: (cpu: Cpu) => void): void {
+    const loaded = this.loaded[cpu.id] ?? null;
+    if (mm !== null && loaded !== mm) return;
+    if (mm === null || this.lazy[cpu.id] !== true) flush(cpu);
+    if (loaded !== null && this.lazy[cpu.id] === true) this.leave(cpu, loaded);
   }
 
   /** The CPU gives up an address space that it kept lazily, or that dies. */
@@ -165,8 +173,9 @@ export abstract class Shootdown implements TlbFlush {
     this.parts.current.task.watch?.touch(maskOf(mm), "write");
   }
 
-  private othersIn(mm: AddressSpace, here: number): number[] {
-    return [...mm.cpus].filter((id) => id !== here);
+  private othersIn(mm: AddressSpace | null, here: number): number[] {
+    const cpus = mm === null ? this.parts.cpus.keys() : mm.cpus;
+    return [...cpus].filter((id) => id !== here);
   }
 
   page(mm: AddressSpace, page: Vpn): void {
@@ -183,9 +192,23 @@ export abstract class Shootdown implements TlbFlush {
 
   /** @models linux-2.6.11 arch/i386/kernel/smp.c flush_tlb_all */
   kernel(): void {
+    if (this.interrupts === null) this.kernelAtOnce();
+    else {
+      const flush = (cpu: Cpu) => cpu.mmu.flushAll();
+      flush(this.parts.cpus[this.here]!);
+      this.owed.push({ task: this.parts.current.task, mm: null, flush });
+      this.countKernelFlush();
+    }
+  }
+
+  kernelAtOnce(): void {
+    for (const cpu of this.parts.cpus) cpu.mmu.flushAll();
+    this.countKernelFlush();
+  }
+
+  private countKernelFlush(): void {
     const { cpus, counters, events } = this.parts;
     counters.tlbFlushesKernel++;
-    for (const cpu of cpus) cpu.mmu.flushAll();
     counters.tlbReloads += cpus.length;
     counters.tlbShootdowns += cpus.length - 1;
     events.record(EVENT_FLUSH, 0, 0, 0, -1, 0, cpus.length - 1);

@@ -69,6 +69,8 @@ export interface SlotWatch {
   /** An atomic map: its owner may not sleep until it is taken down. */
   slotMapped(task: Task, slot: string): void;
   slotUnmapped(task: Task, slot: string): void;
+  /** It does what may sleep, although it has a slot mapped. */
+  maySleep(task: Task, doing: string): void;
 }
 
 /** What is wrong, in a sentence each, in the order in which it happened. */
@@ -113,6 +115,10 @@ export class Validator implements SlotWatch {
     const owner = this.live.get(slot);
     if (owner !== task) this.report(`${task.name} unmaps ${slot}, which ${owner?.name ?? "nobody"} has mapped`);
     this.live.delete(slot);
+  }
+
+  maySleep(task: Task, doing: string): void {
+    this.report(`${task.name} comes to ${doing}, which may sleep, while it holds ${this.atomicNames(task)}`);
   }
 
   private atomicNames(task: Task): string {

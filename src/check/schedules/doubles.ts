@@ -8,7 +8,7 @@ import type { Path } from "../../sync/path.ts";
 
 /** What the doubles reach for inside a flush strategy. */
 interface Inside {
-  owed: { task: unknown; mm: AddressSpace; flush: (cpu: Cpu) => void }[];
+  owed: { task: unknown; mm: AddressSpace | null; flush: (cpu: Cpu) => void }[];
   handle(cpu: Cpu, mm: AddressSpace, flush: (cpu: Cpu) => void): void;
   leave(cpu: Cpu, mm: AddressSpace): void;
   clearMask(cpu: Cpu, mm: AddressSpace): void;
@@ -20,6 +20,7 @@ export function freesBeforeFlush(kernel: Kernel): void {
   kernel.tlbFlush.settle = function* (): Path<void> {
     const { task } = kernel.current;
     for (const { mm, flush } of inside.owed.splice(0)) {
+      if (mm === null) continue;
       for (const id of [...mm.cpus].filter((cpu) => cpu !== task.cpu)) {
         kernel.tlbFlush.interrupts?.send(id, `flushes mm ${mm.id}, which nobody waits for`, () => {
           inside.handle(kernel.cpus[id]!, mm, flush);

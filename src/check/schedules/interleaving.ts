@@ -147,7 +147,18 @@ export class Interleaving {
   protected interleave(): void {
     const { tlbFlush } = this.kernel;
     tlbFlush.interrupts = this.scheduler;
+    this.watchSlots();
     for (const cpu of this.kernel.cpus) tlbFlush.idle(cpu);
+  }
+
+  private watchSlots(): void {
+    const { atomicMaps, current } = this.kernel;
+    const { validator } = this.scheduler;
+    atomicMaps.watch = {
+      mapped: (slot) => validator.slotMapped(current.task, slot),
+      unmapped: (slot) => validator.slotUnmapped(current.task, slot),
+      maySleep: (doing) => validator.maySleep(current.task, doing),
+    };
   }
 
   private entered(cpu: number, task: Task | undefined): void {

@@ -23,11 +23,20 @@ export interface Here {
   readonly here: number;
 }
 
+/** Who is told of slots while tasks are interleaved. */
+export interface AtomicWatch {
+  mapped(slot: string): void;
+  unmapped(slot: string): void;
+  /** Something that may sleep is done on this CPU, which has slots in use. */
+  maySleep(doing: string): void;
+}
+
 const FREE = -1;
 
 export class AtomicMaps {
   /** Frames from here on are highmem. */
   readonly highmemFrom: Pfn;
+  watch: AtomicWatch | null = null;
   private readonly table: KernelTable | null;
   private readonly counters: Counters;
   private readonly where: Here;
@@ -62,6 +71,7 @@ export class AtomicMaps {
   map(frame: Pfn, type: AtomicType): void {
     const { here } = this.where;
     const slot = type + ATOMIC_TYPES * here;
+    if (this.watch !== null) this.watch.mapped(nameOf(slot));
     if (this.held[slot] !== FREE) this.refuse(slot, frame);
     this.held[slot] = frame;
     this.depth[here]!++;
@@ -79,6 +89,7 @@ export class AtomicMaps {
   unmap(frame: Pfn, type: AtomicType): void {
     const { here } = this.where;
     const slot = type + ATOMIC_TYPES * here;
+    if (this.watch !== null) this.watch.unmapped(nameOf(slot));
     if (this.held[slot] !== frame)
       bug(`CPU ${here} gives back ${atomicTypeNames[type]} of frame ${frame}: ${this.told(slot)}`);
     this.held[slot] = FREE;
@@ -99,6 +110,7 @@ export class AtomicMaps {
   requireNone(doing: string): void {
     const { here } = this.where;
     if (this.depth[here] === 0) return;
+    this.watch?.maySleep(doing);
     const slots = [...this.held.keys()].filter((slot) => Math.floor(slot / ATOMIC_TYPES) === here);
     bug(
       `${doing} in atomic context: ${slots
@@ -119,10 +131,13 @@ export class AtomicMaps {
 
   private told(slot: number): string {
     const state = this.held[slot] === FREE ? "free" : `held for frame ${this.held[slot]}`;
-    return `${atomicTypeNames[slot % ATOMIC_TYPES]} of CPU ${Math.floor(slot / ATOMIC_TYPES)} is ${state}`;
+    return `${nameOf(slot)} is ${state}`;
   }
 
   private refuse(slot: number, frame: Pfn): never {
     bug(`frame ${frame} wants a slot that is live: ${this.told(slot)}`);
   }
 }
+
+const nameOf = (slot: number): string =>
+  `${atomicTypeNames[slot % ATOMIC_TYPES]} of CPU ${Math.floor(slot / ATOMIC_TYPES)}`;

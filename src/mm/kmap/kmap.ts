@@ -18,6 +18,8 @@ export interface Kmap {
   /** The same, waiting for one if need be. */
   map(frame: Pfn): Path<void>;
   unmap(frame: Pfn): void;
+  /** What `tryMap` has left to do, if it came round its pool: other CPUs are yet to flush. `map` sees to that itself. */
+  unsettled(): Path<void> | undefined;
   /** An address space dies: what it had is given back. */
   forget(mm: AddressSpace): void;
   /** Every pool, for audits. */
@@ -35,8 +37,13 @@ export interface KmapParts extends KernelTableParts {
 export interface KmapFlushes {
   /** The address space that the CPU which asks has loaded, or null. */
   readonly current: AddressSpace | null;
-  /** The kernel's translations on every CPU. */
+  /** The kernel's translations on every CPU: this one at once. */
   kernel(): void;
+  /** The same on every CPU at once, for those who cannot wait for the others. */
+  kernelAtOnce(): void;
   /** Everything of `mm`, on the CPUs that have it loaded. */
   all(mm: AddressSpace): void;
+  /** Whether other CPUs must yet be told, and telling them. */
+  readonly owes: boolean;
+  settle(): Path<void>;
 }

@@ -55,8 +55,8 @@ export class PageContents {
 
   /** A window on the frame that may be held while sleeping; to be given back. Waits only if it is a path. */
   hold(frame: Pfn): Path<void> | undefined {
-    if (frame < this.highmemFrom || this.kmap.tryMap(frame)) return undefined;
-    return this.kmap.map(frame);
+    if (frame < this.highmemFrom) return undefined;
+    return this.kmap.tryMap(frame) ? this.kmap.unsettled() : this.kmap.map(frame);
   }
 
   /** Gives back what `hold` gave. */

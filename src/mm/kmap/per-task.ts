@@ -48,6 +48,12 @@ export class PerTaskPools implements Kmap {
   *map(frame: Pfn): Path<void> {
     this.parts.atomicMaps.requireNone("kmap");
     yield* this.poolToMap().map(frame);
+    const unsettled = this.unsettled();
+    if (unsettled !== undefined) yield* unsettled;
+  }
+
+  unsettled(): Path<void> | undefined {
+    return this.shared.unsettled();
   }
 
   unmap(frame: Pfn): void {

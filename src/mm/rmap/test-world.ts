@@ -58,6 +58,7 @@ const noTlbs: TlbFlush = {
   range: () => {},
   all: () => {},
   kernel: () => {},
+  kernelAtOnce: () => {},
 };
 
 export class TestWorld implements ReverseMapParts {

@@ -4,6 +4,7 @@
  * still in its pool costs no flush at all; but opening one may sleep, and after that nothing that was looked up holds.
  *
  * @models linux-2.4.18-aa include/asm-i386/highmem.h KM_SERIES_PAGETABLE, KM_SERIES_PAGETABLE2
+ * @differs at the wrap of a series all CPUs flush at once: who opens a table holds a lock that spins
  * @differs the reverse map has a third series; 2.4 had no reverse map
  * @differs the wait comes before an operation takes its page_table_lock, and is for a slot of every series, which the
  *   operation then keeps until it gives the lock back: there is none under the lock, where nobody may sleep
@@ -27,7 +28,7 @@ export class BlockingAccess implements TableAccess {
 
   constructor(parts: KmapParts) {
     const { costs } = this;
-    const flush = () => parts.flushes.kernel();
+    const flush = () => parts.flushes.kernelAtOnce();
     this.series = Array.from({ length: TABLE_USES }, (_, use) => {
       const table = KernelTable.create(parts, parts.slots);
       return new SlotPool({ name: `page-table series ${use}`, table, costs, flush });
