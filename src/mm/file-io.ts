@@ -12,7 +12,6 @@ import type { Task } from "../sync/task.ts";
 import { FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO_RANGE } from "./fallocate-modes.ts";
 import type { FileObject, OpenFile } from "./file.ts";
 import { addPage, dropPage, makeUptodate, readPages, setDirty } from "./file-pages.ts";
-import { writeBytes } from "./frame-bytes.ts";
 import { PG_LOCKED, PG_UPTODATE, PG_WRITEBACK } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { NOT_CACHED } from "./page-cache.ts";
@@ -228,7 +227,7 @@ function* fill(kernel: Kernel, file: FileObject, at: number, frame: Pfn, part: U
   const wait = contents.hold(frame);
   if (wait !== undefined) yield* wait;
   const isThere = file.pages.find(index) === frame;
-  if (isThere) writeBytes(kernel.memory, frame, at - index * PAGE_SIZE, part);
+  if (isThere) contents.write(frame, at - index * PAGE_SIZE, part);
   contents.release(frame);
   allocator.release(frame);
   return isThere;

@@ -5,7 +5,6 @@ import type { Path } from "../sync/path.ts";
 import type { OpenFile } from "./file.ts";
 import { lengthOf } from "./file-io.ts";
 import { pageLock, readPages } from "./file-pages.ts";
-import { readBytes } from "./frame-bytes.ts";
 import { PG_LOCKED, PG_UPTODATE } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { NOT_CACHED } from "./page-cache.ts";
@@ -51,7 +50,7 @@ function* readOut(kernel: Kernel, frame: Pfn, inPage: number, into: Uint8Array):
   frames.addReference(frame);
   const wait = contents.hold(frame);
   if (wait !== undefined) yield* wait;
-  readBytes(kernel.memory, frame, inPage, into);
+  contents.read(frame, inPage, into);
   contents.release(frame);
   allocator.release(frame);
 }

@@ -36,7 +36,7 @@ export function* readRemote(kernel: Kernel, reader: Thread, target: Process, add
 
 /** A page that is not there after a successful touch is one that the kernel spared: it reads as zero. */
 function* byteAt(kernel: Kernel, target: Process, address: Vaddr): Path<number> {
-  const { memory, contents, allocator } = kernel;
+  const { contents, allocator } = kernel;
   const page = pageOf(address);
   const { mm } = target;
   if (!tryLockTables(kernel, mm)) yield* lockTables(kernel, mm);
@@ -45,7 +45,7 @@ function* byteAt(kernel: Kernel, target: Process, address: Vaddr): Path<number> 
   if (frame === kernel.zeroFrame) return 0;
   const wait = contents.hold(frame);
   if (wait !== undefined) yield* wait;
-  const byte = memory.readByte(frame, address - addressOf(page));
+  const byte = contents.readByte(frame, address - addressOf(page));
   contents.release(frame);
   allocator.release(frame);
   return byte;

@@ -48,6 +48,10 @@ export class GlobalPool implements Kmap {
     this.pool.unmap(frame);
   }
 
+  shows(frame: Pfn): boolean {
+    return this.pool.isUsed(frame);
+  }
+
   forget(): void {}
 
   pools(): Iterable<SlotPool> {

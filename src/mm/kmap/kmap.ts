@@ -18,6 +18,8 @@ export interface Kmap {
   /** The same, waiting for one if need be. */
   map(frame: Pfn): Path<void>;
   unmap(frame: Pfn): void;
+  /** Whether somebody holds a window on the highmem frame, where the running task would find it. */
+  shows(frame: Pfn): boolean;
   /** What `tryMap` has left to do, if it came round its pool: other CPUs are yet to flush. `map` sees to that itself. */
   unsettled(): Path<void> | undefined;
   /** An address space dies: what it had is given back. */

@@ -11,6 +11,7 @@ export const noHighmem = (): Kmap => ({
     bug(`frame ${frame} is not in highmem`);
   },
   unmap: (frame) => bug(`frame ${frame} is not in highmem`),
+  shows: (frame) => bug(`frame ${frame} is not in highmem`),
   unsettled: () => undefined,
   forget: () => {},
   pools: () => [],

@@ -1,15 +1,17 @@
 /**
- * What the kernel does with the contents of pages that it does not own: zeroing, copying, reading and writing. A frame
+ * What the kernel does with the contents of pages that it does not own: zeroing, copying, reading and writing. Kernel code
+ * has no other door to them. A frame
  * of lowmem is always at hand; a frame of highmem is reached through a window. Short work uses a slot of this CPU's,
  * and cannot wait; what goes on while holding locks that sleep takes a window of the pool (`hold`).
  *
  * @models linux-2.6.11 include/linux/highmem.h clear_user_highpage, copy_user_highpage
  * @differs the disk moves data by itself: no bounce buffers, and no window for a transfer
  */
+import { bug } from "../../base/errors.ts";
 import type { Pfn } from "../../base/units.ts";
 import type { PhysicalMemory } from "../../hw/physical-memory.ts";
 import type { Path } from "../../sync/path.ts";
-import { zeroBytes } from "../frame-bytes.ts";
+import { readBytes, writeBytes, zeroBytes } from "../frame-bytes.ts";
 import type { AtomicMaps } from "./atomic.ts";
 import { KM_USER0, KM_USER1 } from "./atomic-types.ts";
 import type { Kmap } from "./kmap.ts";
@@ -57,6 +59,29 @@ export class PageContents {
   hold(frame: Pfn): Path<void> | undefined {
     if (frame < this.highmemFrom) return undefined;
     return this.kmap.tryMap(frame) ? this.kmap.unsettled() : this.kmap.map(frame);
+  }
+
+  /** A byte of the frame. Requires, as do `read` and `write`: it is held. */
+  readByte(frame: Pfn, offset: number): number {
+    this.requireWindow(frame);
+    return this.memory.readByte(frame, offset);
+  }
+
+  /** Fills `into` with the bytes of the frame from `offset` on. */
+  read(frame: Pfn, offset: number, into: Uint8Array): void {
+    this.requireWindow(frame);
+    readBytes(this.memory, frame, offset, into);
+  }
+
+  /** Writes `bytes` to the frame from `offset` on. */
+  write(frame: Pfn, offset: number, bytes: Uint8Array): void {
+    this.requireWindow(frame);
+    writeBytes(this.memory, frame, offset, bytes);
+  }
+
+  private requireWindow(frame: Pfn): void {
+    if (frame >= this.highmemFrom && !this.kmap.shows(frame))
+      bug(`the contents of frame ${frame}, which is in highmem, are used without a window on it`);
   }
 
   /** Gives back what `hold` gave. */

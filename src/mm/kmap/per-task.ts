@@ -63,6 +63,12 @@ export class PerTaskPools implements Kmap {
     else this.shared.unmap(frame);
   }
 
+  shows(frame: Pfn): boolean {
+    const mm = this.parts.flushes.current;
+    const own = mm === null ? undefined : this.own.get(mm)?.pool;
+    return own?.isUsed(frame) === true || this.shared.shows(frame);
+  }
+
   forget(mm: AddressSpace): void {
     const own = this.own.get(mm);
     if (own === undefined) return;

@@ -139,6 +139,12 @@ export class SlotPool {
     return slot === NOT_INDEXED ? NO_WINDOW : slot;
   }
 
+  /** Whether a slot shows `frame` to somebody; asking costs the kernel nothing. */
+  isUsed(frame: Pfn): boolean {
+    const slot = this.index.find(frame);
+    return slot !== NOT_INDEXED && this.counts[slot]! > 1;
+  }
+
   /** Slots with users: another frame can be mapped while there are others. */
   get busySlots(): number {
     return this.busy;
