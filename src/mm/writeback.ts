@@ -64,8 +64,9 @@ function* cleanEntries(kernel: Kernel, file: FileObject, index: FileIndex, frame
   for (const vma of file.mappings.overlapping(index, index + 1)) {
     if (!kernel.personality.pages.noticesWrites(vma)) continue;
     if (!tryLockTables(kernel, vma.mm)) yield* lockTables(kernel, vma.mm);
-    // An area leaves the file before its tables are freed, which takes this lock.
-    if (file.mappings.has(vma)) cleanEntry(kernel, vma, index, frame);
+    // Until the lock was had the area could shrink, move, or leave the file.
+    const stillMaps = file.mappings.has(vma) && index >= vma.fileIndex && index < vma.fileIndex + vma.pages;
+    if (stillMaps) cleanEntry(kernel, vma, index, frame);
     if (kernel.tlbFlush.owes) yield* kernel.tlbFlush.settle();
     unlockTables(kernel, vma.mm);
   }

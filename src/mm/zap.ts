@@ -74,17 +74,45 @@ export function* unmapFileRange(
   evenCows: Cows,
 ): Path<void> {
   for (const vma of file.mappings.overlapping(firstIndex, endIndex)) {
-    const first = vma.start + Math.max(firstIndex - vma.fileIndex, 0);
-    const end = Math.min(vma.start + (endIndex - vma.fileIndex), vma.end);
     const gather = new Gather(kernel, vma.mm);
     vma.mm.notePeaks();
-    yield* zapPages(kernel, gather, vma, first, end, evenCows);
+    let next = firstIndex;
+    while (next < endIndex) {
+      if (!tryLockTables(kernel, vma.mm)) yield* lockTables(kernel, vma.mm);
+      next = zapSomeOfFile(kernel, gather, vma, file, { first: next, end: endIndex, cows: evenCows });
+      unlockTables(kernel, vma.mm);
+      if (gather.isFull) yield* gather.flush();
+    }
     yield* gather.flush();
   }
 }
 
+/**
+ * Clears entries of the area's next leaf table that has pages of a range of the file; returns the index after them, or the
+ * range's end. What the area is must be asked each time: until the lock was had it could shrink, move, or leave the file
+ * (which it does before others can be mapped in its place, and before its address space's tables are gone).
+ */
+function zapSomeOfFile(kernel: Kernel, gather: Gather, vma: Vma, file: FileObject, range: FileRange): FileIndex {
+  if (!file.mappings.has(vma)) return range.end;
+  const { tables } = kernel;
+  const toPage = vma.start - vma.fileIndex;
+  const end = Math.min(range.end + toPage, vma.end);
+  const from = Math.max(range.first + toPage, vma.start);
+  const first = from < end ? tables.nextLeaf(vma.mm, from, end) : end;
+  if (first >= end) return range.end;
+  const done = zapTable(kernel, gather, vma, { first, end: tables.endOf(first, LEAF, end), cows: range.cows });
+  return done < end ? done - toPage : range.end;
+}
+
+/** Pages of a file. */
+interface FileRange {
+  readonly first: FileIndex;
+  readonly end: FileIndex;
+  readonly cows: Cows;
+}
+
 /** Clears the entries of `[first, end)`, leaf table by leaf table, into `gather`. */
-export function* zapPages(kernel: Kernel, gather: Gather, vma: Vma, first: Vpn, end: Vpn, cows: Cows): Path<void> {
+function* zapPages(kernel: Kernel, gather: Gather, vma: Vma, first: Vpn, end: Vpn, cows: Cows): Path<void> {
   const { tables } = kernel;
   const { mm } = vma;
   let page = tables.nextLeaf(mm, first, end);

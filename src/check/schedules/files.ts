@@ -4,7 +4,7 @@ import { STORE } from "../../hw/access.ts";
 import { PTE_DIRTY, PTE_WRITE } from "../../hw/pte.ts";
 import { MEMORY } from "../../mm/address-space.ts";
 import { WANT_USER } from "../../mm/allocator.ts";
-import { type FileKind, OpenFile } from "../../mm/file.ts";
+import { type FileKind, type FileObject, OpenFile } from "../../mm/file.ts";
 import { filePage } from "../../mm/file-pages.ts";
 import type { Kernel } from "../../mm/kernel.ts";
 import { entryFlags, mapShared } from "../../mm/mapped-frame.ts";
@@ -17,7 +17,7 @@ import type { World } from "../../sync/search.ts";
 import type { LockGraph } from "../../sync/validator.ts";
 import { freesBeforeFlush } from "./doubles.ts";
 import type { Scenario } from "./scenario.ts";
-import { PAGE, PRIVATE_FIXED, READ_WRITE, SHARED_FIXED, Stage } from "./stage.ts";
+import { PAGE, PRIVATE_FIXED, PRIVATE_FIXED_ANONYMOUS, READ_WRITE, SHARED_FIXED, Stage } from "./stage.ts";
 
 /** How a program writes to a page of a mapped file. */
 type Write = (stage: Stage, thread: Thread, opened: OpenFile) => Path<unknown>;
@@ -54,6 +54,27 @@ function truncateAgainstFault(write: Write, flags: number, cached: boolean, lock
   stage.scheduler.add(threads[0], stage.call(threads[0], "ftruncate", [opened, 0]));
   stage.scheduler.add(threads[1], write(stage, threads[1], opened));
   return stage.starts();
+}
+
+/**
+ * CPU 1 cuts a file to nothing while CPU 0 unmaps it, and maps memory of its own in its place: nobody may take that away.
+ */
+function truncateAgainstUnmap(change: (file: FileObject) => void, lockGraph: LockGraph): World {
+  const { stage, threads, opened } = mappedFile("linux-2.6.11", "shmem", SHARED_FIXED, false, lockGraph);
+  const [mapper, cutter] = threads;
+  stage.store(mapper, PAGE, 1);
+  change(opened.file);
+  let seen = -1;
+  stage.scheduler.add(mapper, replace());
+  stage.scheduler.add(cutter, stage.call(cutter, "ftruncate", [opened, 0]));
+  return stage.starts(() => (seen === 7 ? undefined : `the program wrote 7 to its own memory, and reads ${seen}`));
+
+  function* replace(): Path<void> {
+    yield* stage.munmap(mapper, PAGE, 1);
+    yield* stage.call(mapper, "mmap", [addressOf(PAGE), PAGE_SIZE, READ_WRITE, PRIVATE_FIXED_ANONYMOUS]);
+    yield* stage.storeByte(mapper, PAGE, 7);
+    seen = yield* stage.loadByte(mapper, PAGE);
+  }
 }
 
 /** A fault written out: find the file's page, lock the tables, map it. */
@@ -113,6 +134,11 @@ function writebackAgainstWriter(change: (kernel: Kernel) => void, lockGraph: Loc
 
 const MS_SYNC = 4;
 
+/** An area that mapped the file once maps it for ever. */
+const areasNeverGo = ({ mappings }: FileObject): void => {
+  mappings.has = () => true;
+};
+
 /** Entries become clean, and no TLB is told. */
 const writebackForgetsToFlush = ({ tlbFlush }: Kernel): void => {
   tlbFlush.page = () => {};
@@ -153,6 +179,25 @@ export const files: readonly Scenario[] = [
         says: "the same without looking again",
         expects: "breaks",
         build: (graph) => truncateAgainstFault(findThenMap("trusts-what-it-found"), SHARED_FIXED, true, graph),
+      },
+    ],
+  },
+  {
+    name: "truncate-against-unmap",
+    claim:
+      "Truncation looks at an area again each time it has waited for its tables: the area may be gone, and others in its place.",
+    variants: [
+      {
+        name: "as-it-is",
+        says: "one thread cuts the file, another unmaps it and maps its own memory there",
+        expects: "holds",
+        build: (graph) => truncateAgainstUnmap(() => {}, graph),
+      },
+      {
+        name: "trusts-the-area",
+        says: "truncation takes the area that it found for one that still maps the file",
+        expects: "breaks",
+        build: (graph) => truncateAgainstUnmap(areasNeverGo, graph),
       },
     ],
   },
