@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { KernelBug } from "../base/errors.ts";
+import { Rng } from "../base/rng.ts";
 import { FETCH, LOAD, STORE } from "./access.ts";
 import { HandBuiltTables } from "./hand-built-tables.ts";
 import { FAULT_FETCH, FAULT_PROTECTION, FAULT_RESERVED, FAULT_USER, FAULT_WRITE, Mmu } from "./mmu.ts";
@@ -45,6 +46,49 @@ describe.each(Object.values(pagingFormats))("$name", (format) => {
     expect(mmu.lastFrame).toBe(40);
     expect(mmu.translate(PAGE + 1, STORE)).toBe(true);
     expect(mmu.lastFrame).toBe(41);
+  });
+
+  test("a walk after any change of memory is what an MMU that has just been made does", () => {
+    const rng = new Rng(3);
+    const memory = new PhysicalMemory(2 ** 14);
+    const tables = new HandBuiltTables(memory, format, 100);
+    const mmu = new Mmu(memory, format, withoutWalkCache);
+    mmu.loadRoot(tables.root);
+    const span = format.entriesPerTable(1);
+    const pages = [0, 1, span, span + 3, 5 * span, 1024 * span, PAGE].filter((page) => page < format.maxPages);
+    for (const page of pages) tables.map(page, 30 + rng.below(30), USER_RW);
+    const inner = format.cachesTopLevel ? format.levels - 1 : format.levels;
+    const flags = [USER_RW, USER_R, KERNEL_RW, USER_RW | PTE_ACCESSED, PTE_PROT_NONE];
+    const seen = new Set<string>();
+    for (let step = 0; step < 3000; step++) {
+      const page = rng.pick(pages);
+      const level = 1 + rng.below(inner);
+      const table = tables.table(page, level);
+      const index = format.indexAt(page, level);
+      if (rng.chance(0.2)) {
+        const kept = tables.entries.frame(table, index);
+        const before = tables.entries.flags(table, index);
+        if (rng.chance(0.5)) tables.entries.setFlags(table, index, rng.pick(flags));
+        else tables.entries.clear(table, index);
+        if (rng.chance(0.6)) tables.entries.set(table, index, kept, before | PTE_PRESENT);
+      }
+      const fresh = new Mmu(memory, format, withoutWalkCache);
+      fresh.loadRoot(tables.root);
+      mmu.flushAll();
+      if (format.cachesTopLevel || rng.chance(0.1)) mmu.loadRoot(tables.root);
+      const kind = rng.pick([LOAD, STORE, FETCH]);
+      const steps = mmu.walkSteps;
+      const outcome = (each: Mmu, from: number) =>
+        each.translate(page, kind)
+          ? `frame ${each.lastFrame}, ${each.walkSteps - from} steps`
+          : `error ${each.faultError}, ${each.walkSteps - from} steps`;
+      const found = outcome(mmu, steps);
+      const marked = tables.entries.flags(table, index);
+      expect(found).toBe(outcome(fresh, 0));
+      expect(tables.entries.flags(table, index)).toBe(marked);
+      seen.add(found);
+    }
+    expect(seen.size).toBeGreaterThan(8);
   });
 
   test("a walk reads one entry a level; but pae's root entries are in the CPU", () => {

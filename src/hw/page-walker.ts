@@ -47,6 +47,14 @@ const SPANS = 2 ** 36;
 /** What is forgotten this often has to be forgotten in earnest, lest tags are no longer exact. */
 const MOST_ERAS = 2 ** 16;
 
+// A descent that is remembered: its span and stamp as doubles, then words.
+const DESCENTS = 1024;
+const DESCENT_WORDS = 8;
+const TABLE = 4; // the leaf table
+const PLACE = 5; // where its words are
+const OUTER_LIMITS = 6; // what the levels above allow
+const COMMON = 7; // the AND of their low words
+
 /** Limits, and what one more entry says: W and U must be in all of them, NX in one. */
 const narrowed = (limits: number, low: number, high: number): number =>
   (limits & (low | LIMIT_NO_EXECUTE)) | (forbidsFetch(high) ? LIMIT_NO_EXECUTE : 0);
@@ -87,6 +95,13 @@ export class PageWalker {
    */
   private readonly leafTables: TlbArray | undefined;
   private era = 0;
+  /**
+   * What a walk from the root to the leaf table of a span has read, by the span's low bits: no silicon, but what the host
+   * need not read again while its stamp is that of now. So nothing can tell it from a walk.
+   */
+  private readonly descents = new Int32Array(DESCENTS * DESCENT_WORDS);
+  private readonly stamps = new Float64Array(this.descents.buffer).fill(-1);
+  private rootLoads = 0;
 
   constructor(memory: PhysicalMemory, format: PagingFormat, cache: Associativity | undefined) {
     this.memory = memory;
@@ -108,6 +123,7 @@ export class PageWalker {
 
   loadRoot(root: Pfn): void {
     this.root = root;
+    this.rootLoads++;
     this.forgetTables();
     for (let index = 0; index < this.topTables.length; index++) this.topTables[index] = this.loadTopEntry(index);
   }
@@ -130,14 +146,67 @@ export class PageWalker {
 
   /** Goes down to the entry that maps `page`: FOUND, ABSENT or RESERVED. */
   find(page: Vpn): number {
-    const { format, memory, entryWords, reserved } = this;
     this.begin(page);
+    if (this.start === 1)
+      return this.findIn(this.startTable, this.memory.placeOf(this.startTable), page, this.startLimits, -1);
+    const { descents, stamps } = this;
+    const span = Math.floor(page / this.leafSpan);
+    const at = (span & (DESCENTS - 1)) * DESCENT_WORDS;
+    if (stamps[at >>> 1] !== span || stamps[(at >>> 1) + 1] !== this.stamp) return this.descend(page, span, at);
+    this.steps += this.start - 1;
+    return this.findIn(
+      descents[at + TABLE]!,
+      descents[at + PLACE]!,
+      page,
+      descents[at + OUTER_LIMITS]!,
+      descents[at + COMMON]!,
+    );
+  }
+
+  /** Changes when memory or the root does: neither number ever falls. */
+  private get stamp(): number {
+    return this.memory.changes + this.rootLoads;
+  }
+
+  private remember(at: number, span: number, table: Pfn, place: number, limits: number, common: number): void {
+    const { descents, stamps } = this;
+    stamps[at >>> 1] = span;
+    stamps[(at >>> 1) + 1] = this.stamp;
+    descents[at + TABLE] = table;
+    descents[at + PLACE] = place;
+    descents[at + OUTER_LIMITS] = limits;
+    descents[at + COMMON] = common;
+  }
+
+  /** The last step of a walk: the entry of `page` in a leaf table whose words are at `place`. */
+  private findIn(table: Pfn, place: number, page: Vpn, limits: number, common: number): number {
+    const { memory } = this;
+    this.steps++;
+    if (place < 0) return ABSENT;
+    const word = place + (page % this.leafSpan) * this.entryWords;
+    const low = memory.wordAt(word);
+    const high = this.entryWords === 2 ? memory.wordAt(word + 1) : 0;
+    if ((low & PTE_PRESENT) === 0) return ABSENT;
+    if ((high & this.reserved.high) !== 0) return RESERVED;
+    this.level = 1;
+    this.table = table;
+    this.low = low;
+    this.common = common & low;
+    this.outerLimits = limits;
+    this.limits = narrowed(limits, low, high);
+    this.frame = presentFrame(low, high);
+    return FOUND;
+  }
+
+  /** Goes down from the root, and remembers the way to a leaf table in `at`. */
+  private descend(page: Vpn, span: number, at: number): number {
+    const { format, memory, entryWords, reserved } = this;
     const lowPage = lowPart(page);
     const highPage = highPart(page);
     let table = this.startTable;
     let limits = this.startLimits;
     let common = -1;
-    for (let level = this.start; ; level--) {
+    for (let level = this.start; level > 1; level--) {
       if (table === NO_TABLE) return ABSENT;
       this.steps++;
       const place = memory.placeOf(table);
@@ -146,10 +215,10 @@ export class PageWalker {
       const low = memory.wordAt(word);
       const high = entryWords === 2 ? memory.wordAt(word + 1) : 0;
       if ((low & PTE_PRESENT) === 0) return ABSENT;
-      const large = level > 1 && (low & PTE_LARGE) !== 0;
+      const large = (low & PTE_LARGE) !== 0;
       if ((high & reserved.high) !== 0 || (large && (low & reserved.lowIfLarge[level]!) !== 0)) return RESERVED;
       common &= low;
-      if (level === 1 || large) {
+      if (large) {
         this.level = level;
         this.table = table;
         this.low = low;
@@ -162,6 +231,9 @@ export class PageWalker {
       limits = narrowed(limits, low, high);
       table = presentFrame(low, high);
     }
+    const place = memory.placeOf(table);
+    this.remember(at, span, table, place, limits, common);
+    return this.findIn(table, place, page, limits, common);
   }
 
   /** The access that the walk was for is allowed. */
@@ -217,7 +289,7 @@ export class PageWalker {
   /** As a locked OR: bits that are there stay. */
   private setBits(table: Pfn, page: Vpn, level: number, bits: number): void {
     const word = this.format.indexAt(page, level) * this.entryWords;
-    this.memory.write(table, word, this.memory.read(table, word) | bits);
+    this.memory.markAt(this.memory.placeOf(table) + word, bits);
   }
 
   private loadTopEntry(index: number): number {

@@ -40,6 +40,8 @@ const DEFAULT_LIMIT_BYTES = 8 * 2 ** 30;
 export class PhysicalMemory {
   readonly frames: number;
   readonly limitBytes: number;
+  /** Times that anything was written, but for bits that a walk set: what was read stays true while it stands. */
+  changes = 0;
   /** By number of a section of frames: where its states start. Section 0 of `states` is that of untouched frames. */
   private readonly sections: Int32Array;
   /** By section, by frame in it: NONE, ZERO or FIRST_LITERAL + slot. */
@@ -78,7 +80,13 @@ export class PhysicalMemory {
 
   /** Writes a word where `placeOf` has found the frame's words. */
   writeAt(place: number, value: number): void {
+    this.changes++;
     this.words[place] = value;
+  }
+
+  /** Sets bits of a word there, which nobody counts as a change: those that a page walk sets. */
+  markAt(place: number, bits: number): void {
+    this.words[place]! |= bits;
   }
 
   write(frame: Pfn, word: number, value: number): void {
@@ -91,6 +99,7 @@ export class PhysicalMemory {
       state = this.takeSlot() + FIRST_LITERAL;
       this.setState(frame, state);
     }
+    this.changes++;
     this.words[((state - FIRST_LITERAL) << WORD_SHIFT) + word] = value;
   }
 
@@ -120,6 +129,7 @@ export class PhysicalMemory {
   /** The same for all of `[first, end)`. */
   forgetRun(first: Pfn, end: Pfn): void {
     const { sections, states } = this;
+    this.changes++;
     if (!(first >= 0 && end <= this.frames)) bug(`frames ${first} to ${end} are outside physical memory`);
     for (let frame = first; frame < end; frame++) {
       const section = sections[frame >>> SECTION_SHIFT]!;
@@ -146,6 +156,7 @@ export class PhysicalMemory {
       this.setState(to, target);
     }
     const first = (source - FIRST_LITERAL) << WORD_SHIFT;
+    this.changes++;
     this.words.copyWithin((target - FIRST_LITERAL) << WORD_SHIFT, first, first + WORDS_PER_FRAME);
   }
 
@@ -171,6 +182,7 @@ export class PhysicalMemory {
   }
 
   private setState(frame: Pfn, state: number): void {
+    this.changes++;
     let section = this.sections[frame >>> SECTION_SHIFT]!;
     if (section === 0) {
       if (state === NONE) return;
