@@ -54,6 +54,8 @@ const TABLE = 4; // the leaf table
 const PLACE = 5; // where its words are
 const OUTER_LIMITS = 6; // what the levels above allow
 const COMMON = 7; // the AND of their low words
+/** In the place of a descent: it is not remembered. */
+const FORGOTTEN = -1;
 
 /** Limits, and what one more entry says: W and U must be in all of them, NX in one. */
 const narrowed = (limits: number, low: number, high: number): number =>
@@ -102,6 +104,8 @@ export class PageWalker {
   private readonly descents = new Int32Array(DESCENTS * DESCENT_WORDS);
   private readonly stamps = new Float64Array(this.descents.buffer).fill(-1);
   private rootLoads = 0;
+  /** The stamp at the last walk from the root. */
+  private lastStamp = -1;
 
   constructor(memory: PhysicalMemory, format: PagingFormat, cache: Associativity | undefined) {
     this.memory = memory;
@@ -149,10 +153,16 @@ export class PageWalker {
     this.begin(page);
     if (this.start === 1)
       return this.findIn(this.startTable, this.memory.placeOf(this.startTable), page, this.startLimits, -1);
+    const { stamp } = this;
+    if (stamp !== this.lastStamp) {
+      // While every walk follows a change, as where each access faults, there is nothing to gain.
+      this.lastStamp = stamp;
+      return this.descend(page, 0, FORGOTTEN);
+    }
     const { descents, stamps } = this;
     const span = Math.floor(page / this.leafSpan);
     const at = (span & (DESCENTS - 1)) * DESCENT_WORDS;
-    if (stamps[at >>> 1] !== span || stamps[(at >>> 1) + 1] !== this.stamp) return this.descend(page, span, at);
+    if (stamps[at >>> 1] !== span || stamps[(at >>> 1) + 1] !== stamp) return this.descend(page, span, at);
     this.steps += this.start - 1;
     return this.findIn(
       descents[at + TABLE]!,
@@ -183,7 +193,7 @@ export class PageWalker {
     const { memory } = this;
     this.steps++;
     if (place < 0) return ABSENT;
-    const word = place + (page % this.leafSpan) * this.entryWords;
+    const word = place + (page & (this.leafSpan - 1)) * this.entryWords;
     const low = memory.wordAt(word);
     const high = this.entryWords === 2 ? memory.wordAt(word + 1) : 0;
     if ((low & PTE_PRESENT) === 0) return ABSENT;
@@ -198,7 +208,7 @@ export class PageWalker {
     return FOUND;
   }
 
-  /** Goes down from the root, and remembers the way to a leaf table in `at`. */
+  /** Goes down from the root, and remembers the way to a leaf table in `at`, unless that is FORGOTTEN. */
   private descend(page: Vpn, span: number, at: number): number {
     const { format, memory, entryWords, reserved } = this;
     const lowPage = lowPart(page);
@@ -232,8 +242,9 @@ export class PageWalker {
       table = presentFrame(low, high);
     }
     const place = memory.placeOf(table);
-    this.remember(at, span, table, place, limits, common);
-    return this.findIn(table, place, page, limits, common);
+    const outcome = this.findIn(table, place, page, limits, common);
+    if (outcome === FOUND && at !== FORGOTTEN) this.remember(at, span, table, place, limits, common);
+    return outcome;
   }
 
   /** The access that the walk was for is allowed. */

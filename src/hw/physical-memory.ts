@@ -40,7 +40,7 @@ const DEFAULT_LIMIT_BYTES = 8 * 2 ** 30;
 export class PhysicalMemory {
   readonly frames: number;
   readonly limitBytes: number;
-  /** Times that anything was written, but for bits that a walk set: what was read stays true while it stands. */
+  /** Changes of literal frames' words, but for bits that a walk set: what was read of them is true while it stands. */
   changes = 0;
   /** By number of a section of frames: where its states start. Section 0 of `states` is that of untouched frames. */
   private readonly sections: Int32Array;
@@ -129,14 +129,13 @@ export class PhysicalMemory {
   /** The same for all of `[first, end)`. */
   forgetRun(first: Pfn, end: Pfn): void {
     const { sections, states } = this;
-    this.changes++;
     if (!(first >= 0 && end <= this.frames)) bug(`frames ${first} to ${end} are outside physical memory`);
     for (let frame = first; frame < end; frame++) {
       const section = sections[frame >>> SECTION_SHIFT]!;
       if (section === 0) continue;
       const at = section + (frame & SECTION_MASK);
       const state = states[at]!;
-      if (state >= FIRST_LITERAL) this.freeSlots.push(state - FIRST_LITERAL);
+      if (state >= FIRST_LITERAL) this.giveSlot(state - FIRST_LITERAL);
       states[at] = NONE;
     }
   }
@@ -182,7 +181,6 @@ export class PhysicalMemory {
   }
 
   private setState(frame: Pfn, state: number): void {
-    this.changes++;
     let section = this.sections[frame >>> SECTION_SHIFT]!;
     if (section === 0) {
       if (state === NONE) return;
@@ -194,7 +192,12 @@ export class PhysicalMemory {
 
   private drop(frame: Pfn): void {
     const state = this.stateOf(frame);
-    if (state >= FIRST_LITERAL) this.freeSlots.push(state - FIRST_LITERAL);
+    if (state >= FIRST_LITERAL) this.giveSlot(state - FIRST_LITERAL);
+  }
+
+  private giveSlot(slot: number): void {
+    this.changes++;
+    this.freeSlots.push(slot);
   }
 
   private takeSection(): number {
