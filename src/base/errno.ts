@@ -44,6 +44,3 @@ export function errnoName(errno: number): string {
   const positive = Math.abs(errno);
   return names.get(positive) ?? `E${positive}`;
 }
-
-/** Whether a system call's result is an error. Addresses are never negative here. */
-export const isError = (result: number): boolean => result < 0;

@@ -11,7 +11,7 @@
  *
  * Areas and entries are by page number. Neighbouring entries that differ only in following frames are one line.
  */
-import { PAGE_SIZE, type Pfn, type Vpn } from "../base/units.ts";
+import type { Pfn, Vpn } from "../base/units.ts";
 import {
   type OpenTable,
   PTE_ACCESSED,
@@ -211,6 +211,3 @@ const frameWords: readonly (readonly [number, string])[] = [
 ];
 
 const hexPage = (page: Vpn): string => `0x${page.toString(16).padStart(5, "0")}`;
-
-/** The page that an address lies on, as the notation writes it. */
-export const pageText = (address: number): string => hexPage(Math.floor(address / PAGE_SIZE));

@@ -1,30 +1,15 @@
 import { expect, test } from "vitest";
-import { Disk, diskPresets } from "./disk.ts";
+import { diskPresets, diskSeconds } from "./disk.ts";
 
-// One cycle a microsecond: 1000 to seek, 100 a page.
+// A millisecond to find the place, a tenth of one for a page.
 const model = { name: "plain", rests: "a test", latencySeconds: 0.001, bytesPerSecond: 40.96e6 };
-const HERTZ = 1e6;
 
-test("a request waits for the seek and for its bytes", () => {
-  const disk = new Disk(model, HERTZ);
-  expect(disk.request(0, 50, 3)).toBe(1300);
+test("each request pays for its place, each page for its bytes", () => {
+  expect(diskSeconds(model, 1, 3)).toBeCloseTo(0.0013);
+  expect(diskSeconds(model, 3, 3)).toBeCloseTo(0.0033);
+  expect(diskSeconds(model, 0, 0)).toBe(0);
 });
 
-test("a request that goes on where the last one stopped does not seek", () => {
-  const disk = new Disk(model, HERTZ);
-  disk.request(0, 50, 3);
-  expect(disk.request(5000, 53, 2)).toBe(5200);
-  expect(disk.request(6000, 53, 2)).toBe(7200);
-  expect([disk.requests, disk.seeks, disk.pagesMoved]).toEqual([3, 2, 7]);
-});
-
-test("requests wait for each other", () => {
-  const disk = new Disk(model, HERTZ);
-  disk.request(0, 0, 1);
-  expect(disk.request(10, 900, 1)).toBe(2200);
-});
-
-test("a page from a disk of 2002 takes millions of cycles of its CPU, and from flash a few hundred thousand", () => {
-  expect(new Disk(diskPresets["scsi-10k"], 700e6).request(0, 9, 1)).toBeGreaterThan(5e6);
-  expect(new Disk(diskPresets.nvme, 3e9).request(0, 9, 1)).toBeLessThan(3e5);
+test("a page from a disk of 2002 takes a hundred times as long as one from flash", () => {
+  expect(diskSeconds(diskPresets["scsi-10k"], 1, 1)).toBeGreaterThan(50 * diskSeconds(diskPresets.nvme, 1, 1));
 });

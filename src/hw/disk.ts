@@ -1,48 +1,21 @@
 /**
- * A disk that serves one request at a time: each waits until the one before it is done, then for the seek unless it
- * goes on where that one stopped, then for its bytes. All times are estimated cycles of the CPU that waits.
+ * What waiting for a disk would cost: each request finds its place, then moves its bytes, one request after the other.
+ * An estimate from counted requests and pages; the replay itself never waits.
  */
-import { type Cycles, PAGE_SIZE } from "../base/units.ts";
+import { PAGE_SIZE } from "../base/units.ts";
 
 export interface DiskModel {
   readonly name: string;
   /** What the figures rest on. */
   readonly rests: string;
-  /** Finding a place that the last request did not end at. */
+  /** Finding the place of a request. */
   readonly latencySeconds: number;
   readonly bytesPerSecond: number;
 }
 
-export class Disk {
-  readonly model: DiskModel;
-  /** Counted: requests, those that had to seek, and pages moved. */
-  requests = 0;
-  seeks = 0;
-  pagesMoved = 0;
-  /** When the last request is done. */
-  busyUntil: Cycles = 0;
-  private readonly seekCycles: Cycles;
-  private readonly pageCycles: Cycles;
-  /** The block after the last request's. */
-  private nextBlock = -1;
-
-  constructor(model: DiskModel, hertz: number) {
-    this.model = model;
-    this.seekCycles = Math.round(model.latencySeconds * hertz);
-    this.pageCycles = Math.round((PAGE_SIZE / model.bytesPerSecond) * hertz);
-  }
-
-  /** A request at `now` for `pages` pages from `block` (in pages). The result: when it is done. */
-  request(now: Cycles, block: number, pages: number): Cycles {
-    const seeks = block !== this.nextBlock;
-    this.requests++;
-    if (seeks) this.seeks++;
-    this.pagesMoved += pages;
-    this.nextBlock = block + pages;
-    this.busyUntil = Math.max(now, this.busyUntil) + (seeks ? this.seekCycles : 0) + pages * this.pageCycles;
-    return this.busyUntil;
-  }
-}
+/** Estimated seconds for so many requests that move so many pages. */
+export const diskSeconds = (model: DiskModel, requests: number, pages: number): number =>
+  requests * model.latencySeconds + (pages * PAGE_SIZE) / model.bytesPerSecond;
 
 /** By name. */
 export const diskPresets = {

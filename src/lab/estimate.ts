@@ -1,5 +1,6 @@
 /** What a run's events would cost by a cost table, in estimated cycles: from exact counts, and nothing else. */
 import { type CostEvent, type CostTable, estimateCycles } from "../hw/cost.ts";
+import { type DiskModel, diskSeconds } from "../hw/disk.ts";
 
 /** How often each priced event happened, from a run's counters. */
 function eventsOf(counters: Readonly<Record<string, number>>): Record<CostEvent, number> {
@@ -34,14 +35,25 @@ export interface Estimate {
   /** By event: its share of the cycles. */
   byEvent: Record<string, number>;
   restsOn: string;
+  /** What the disk would have taken, one request after the other; in no other number. */
+  diskSeconds: number;
 }
 
-export function estimate(counters: Readonly<Record<string, number>>, table: CostTable): Estimate {
+export function estimate(counters: Readonly<Record<string, number>>, table: CostTable, disk: DiskModel): Estimate {
   const events = eventsOf(counters);
   const byEvent = Object.fromEntries(
     (Object.keys(events) as CostEvent[])
       .map((event) => [event, estimateCycles(table, { [event]: events[event] })] as const)
       .filter(([, cycles]) => cycles > 0),
   );
-  return { cycles: estimateCycles(table, events), byEvent, restsOn: `cost table ${table.name}, ${table.rests}` };
+  return {
+    cycles: estimateCycles(table, events),
+    byEvent,
+    restsOn: `cost table ${table.name}, ${table.rests}`,
+    diskSeconds: diskSeconds(
+      disk,
+      (counters.diskReads ?? 0) + (counters.diskWrites ?? 0),
+      (counters.diskPagesRead ?? 0) + (counters.diskPagesWritten ?? 0),
+    ),
+  };
 }

@@ -5,7 +5,7 @@
 import { formatSize } from "../base/size-text.ts";
 import type { CompletedRun } from "./report.ts";
 
-export type MeasureUnit = "bytes" | "count" | "per 1000" | "cycles";
+export type MeasureUnit = "bytes" | "count" | "per 1000" | "cycles" | "seconds";
 
 export interface Measure {
   /** Its key, for options and CSV columns. */
@@ -383,6 +383,14 @@ export const measures: readonly Measure[] = [
     how: "events times the cost table; not measured, and no other sources of time",
     of: (run) => run.estimated.cycles,
   },
+  {
+    key: "estimatedDiskSeconds",
+    name: "disk time (estimated)",
+    unit: "seconds",
+    group: "estimates",
+    how: "reads and writes times the latency of geometry.disk, pages by its bandwidth, one after the other",
+    of: (run) => run.estimated.diskSeconds,
+  },
 ];
 
 /** A measure's value for people: three significant digits and an explicit unit; with `exact`, the whole number. */
@@ -391,6 +399,7 @@ export function formatMeasure(value: number | undefined, unit: MeasureUnit, styl
   if (style === "exact") return Number.isInteger(value) ? String(value) : value.toFixed(6);
   if (unit === "bytes") return formatSize(value);
   if (unit === "per 1000") return value >= 1000 ? formatCount(value) : value.toPrecision(3);
+  if (unit === "seconds") return value === 0 ? "0" : `${value.toPrecision(3)} s`;
   return formatCount(value);
 }
 

@@ -86,6 +86,7 @@ export const completedRunSchema = z.strictObject({
     cycles: z.number(),
     byEvent: z.record(z.string(), z.number()),
     restsOn: z.string(),
+    diskSeconds: z.number(),
   }),
   /** What the run took on the host: of no meaning for the simulated machine. Absent where nobody measured. */
   host: z

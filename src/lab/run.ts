@@ -1,5 +1,5 @@
 /** One run: a trace on one machine, from its record to its place in a report. */
-import { costTableOf, type Geometry, tlbShapeOf } from "../geometry.ts";
+import { costTableOf, diskModelOf, type Geometry, tlbShapeOf } from "../geometry.ts";
 import { Machine } from "../machine.ts";
 import type { MachineSpec } from "../presets.ts";
 import { estimate } from "./estimate.ts";
@@ -133,7 +133,11 @@ async function runSource(
     counters,
     memory: result.peak,
     end: result.end,
-    estimated: estimate({ ...counters, ...entryCosts(spec.geometry, counters) }, costTableOf(spec.geometry)),
+    estimated: estimate(
+      { ...counters, ...entryCosts(spec.geometry, counters) },
+      costTableOf(spec.geometry),
+      diskModelOf(spec.geometry),
+    ),
     ...(options.host === undefined
       ? {}
       : {

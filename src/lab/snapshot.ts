@@ -112,6 +112,10 @@ export function countersOf(kernel: Kernel, cpus: readonly Cpu[]): Record<string,
     reverseMapLinksFollowed: costs.linksFollowed,
     reverseMapAreasVisited: costs.areasVisited,
     reverseMapEntriesRead: costs.entriesRead,
+    diskReads: kernel.files.costs.diskReads,
+    diskPagesRead: kernel.files.costs.pagesRead,
+    diskWrites: kernel.files.costs.diskWrites,
+    diskPagesWritten: kernel.files.costs.pagesWritten,
     allocationFailures: kernel.allocator.failures,
     kmaps: kmap.maps,
     kmapsFound: kmap.found,
@@ -124,7 +128,3 @@ export function countersOf(kernel: Kernel, cpus: readonly Cpu[]): Record<string,
     windowEntriesWritten: kernel.counters.atomicMaps + kmap.entriesWritten + series.entriesWritten,
   };
 }
-
-/** Changes of translations so far: what could make a stripped trace's replay differ from the whole trace's. */
-export const translationChanges = (cpus: readonly Cpu[]): number =>
-  cpus.reduce((total, { mmu }) => total + mmu.pageFlushes + mmu.userFlushes + mmu.fullFlushes + mmu.rootLoads, 0);

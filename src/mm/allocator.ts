@@ -17,13 +17,12 @@ import { NO_FRAME } from "./frames.ts";
 import { PerCpuPages } from "./per-cpu-pages.ts";
 import type { Mark, WatermarkPolicy } from "./watermarks.ts";
 import type { Owner, Zone } from "./zone.ts";
-import { ZONE_DMA, ZONE_DMA32, ZONE_HIGHMEM, ZONE_KINDS, ZONE_NORMAL } from "./zone.ts";
+import { ZONE_DMA, ZONE_HIGHMEM, ZONE_KINDS, ZONE_NORMAL } from "./zone.ts";
 
 /** The highest kind of zone that a request can use: ZONE_*. Lower ones serve it when that one is short. */
 export type Want = number;
 export const WANT_USER = ZONE_HIGHMEM; // anything will do
 export const WANT_KERNEL = ZONE_NORMAL; // the kernel must always reach it
-export const WANT_DMA32 = ZONE_DMA32;
 export const WANT_DMA = ZONE_DMA;
 
 /** What the allocator tells the frames' contents: these are nobody's from now on. */

@@ -87,7 +87,7 @@ function addBreak(kernel: Kernel, mm: AddressSpace, start: Vpn, end: Vpn): numbe
       kernel.commitment.uncharge(pages);
       return -ENOMEM;
     }
-    insertVma(kernel, vma);
+    insertVma(vma);
   }
   account(mm, flags, pages);
   if ((flags & VM_LOCKED) !== 0) mm.lockedPages += pages;

@@ -73,6 +73,6 @@ function* copyArea(kernel: Kernel, mm: AddressSpace, parent: Vma): Path<number> 
     return -ENOMEM;
   }
   child.flags &= ~(VM_LOCKED | VM_LOCKONFAULT);
-  insertVma(kernel, child);
+  insertVma(child);
   return isWiped ? 0 : yield* copyPages(kernel, child, parent);
 }

@@ -109,7 +109,7 @@ function createArea(kernel: Kernel, mm: AddressSpace, region: Region, flags: num
   if (isNew && opened === null) return null;
   const file = opened === null ? null : opened.file;
   const vma = createVma(kernel, mm, start, start + pages, flags, { file, opened, fileIndex });
-  if (vma !== null) insertVma(kernel, vma);
+  if (vma !== null) insertVma(vma);
   else if (isNew && file !== null) {
     // The file has no name and nobody: it goes at once.
     holdFile(file);

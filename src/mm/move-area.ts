@@ -106,7 +106,7 @@ function makeTarget(kernel: Kernel, vma: Vma, remap: Remap, keepsOld: boolean): 
     forgetVma(kernel, copy);
     return null;
   }
-  insertVma(kernel, copy);
+  insertVma(copy);
   return { source: vma, target: copy };
 }
 

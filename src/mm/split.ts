@@ -27,6 +27,6 @@ export function splitBeyondLimit(kernel: Kernel, vma: Vma, page: Vpn, newPart: "
   }
   if (newPart === "below") resizeVma(vma, page, vma.end, vma.indexAt(page));
   else resizeVma(vma, vma.start, page, vma.fileIndex);
-  insertVma(kernel, part);
+  insertVma(part);
   return 0;
 }

@@ -35,7 +35,7 @@ export function copyVmaRange(kernel: Kernel, mm: AddressSpace, vma: Vma, start: 
 }
 
 /** Puts `vma` into its address space and on its file's list. */
-export function insertVma(_kernel: Kernel, vma: Vma): void {
+export function insertVma(vma: Vma): void {
   vma.mm.vmas.insert(vma);
   linkMapping(vma);
 }

@@ -6,38 +6,11 @@
  * @models linux-2.4.22 mm/vmscan.c swap_out
  */
 import type { Pfn, PteSlot } from "../../base/units.ts";
-import { type MappedWorld, noCosts, type ReverseMap } from "./reverse-map.ts";
+import { CountedMap } from "./counted-map.ts";
 import { scanRange } from "./search.ts";
 
-export class NoReverseMap implements ReverseMap {
-  readonly costs = noCosts();
-  readonly bytes = 0;
-  private readonly world: MappedWorld;
-
-  constructor(world: MappedWorld) {
-    this.world = world;
-  }
-
-  reserve(): number {
-    return 0;
-  }
-
-  add(frame: Pfn): number {
-    this.costs.adds++;
-    this.world.frames.mapCount.add(frame, 1);
-    return 0;
-  }
-
-  remove(frame: Pfn): void {
-    this.costs.removes++;
-    this.world.frames.mapCount.add(frame, -1);
-  }
-
-  move(): void {
-    this.costs.moves++;
-  }
-
-  forEach(frame: Pfn, visit: (slot: PteSlot) => boolean): void {
+export class NoReverseMap extends CountedMap {
+  override forEach(frame: Pfn, visit: (slot: PteSlot) => boolean): void {
     const { world, costs } = this;
     let left = world.frames.mapCount.read(frame);
     const counted = (slot: PteSlot): boolean => {

@@ -14,38 +14,11 @@
 import type { Pfn, PteSlot } from "../../base/units.ts";
 import { PG_ANON } from "../frames.ts";
 import type { Vma } from "../vma.ts";
-import { type MappedWorld, noCosts, type ReverseMap } from "./reverse-map.ts";
+import { CountedMap } from "./counted-map.ts";
 import { NO_SLOT, slotIfMapped } from "./search.ts";
 
-export class ObjectAnon implements ReverseMap {
-  readonly costs = noCosts();
-  readonly bytes = 0;
-  private readonly world: MappedWorld;
-
-  constructor(world: MappedWorld) {
-    this.world = world;
-  }
-
-  reserve(): number {
-    return 0;
-  }
-
-  add(frame: Pfn): number {
-    this.costs.adds++;
-    this.world.frames.mapCount.add(frame, 1);
-    return 0;
-  }
-
-  remove(frame: Pfn): void {
-    this.costs.removes++;
-    this.world.frames.mapCount.add(frame, -1);
-  }
-
-  move(): void {
-    this.costs.moves++;
-  }
-
-  forEach(frame: Pfn, visit: (slot: PteSlot) => boolean): void {
+export class ObjectAnon extends CountedMap {
+  override forEach(frame: Pfn, visit: (slot: PteSlot) => boolean): void {
     const { world, costs } = this;
     const { frames } = world;
     const mapping = frames.mapping.read(frame);
