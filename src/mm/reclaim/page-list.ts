@@ -1,0 +1,68 @@
+/**
+ * A list of frames through the frames' own `next` and `previous` (page->lru). A frame is on one list at most; its flags
+ * say which. The head is where pages arrive, the tail is where the scan takes them.
+ *
+ *     head -> newest <-> ... <-> oldest <- tail
+ */
+import { bug } from "../../base/errors.ts";
+import type { Pfn } from "../../base/units.ts";
+import { type Frames, NO_FRAME } from "../frames.ts";
+
+export class PageList {
+  /** As reports and audits call it: "active", "inactive". */
+  readonly name: string;
+  head: Pfn = NO_FRAME;
+  tail: Pfn = NO_FRAME;
+  count = 0;
+  private readonly frames: Frames;
+
+  constructor(name: string, frames: Frames) {
+    this.name = name;
+    this.frames = frames;
+  }
+
+  addHead(frame: Pfn): void {
+    const { next, previous } = this.frames;
+    const { head } = this;
+    next.write(frame, head);
+    previous.write(frame, NO_FRAME);
+    if (head === NO_FRAME) this.tail = frame;
+    else previous.write(head, frame);
+    this.head = frame;
+    this.count++;
+  }
+
+  addTail(frame: Pfn): void {
+    const { next, previous } = this.frames;
+    const { tail } = this;
+    previous.write(frame, tail);
+    next.write(frame, NO_FRAME);
+    if (tail === NO_FRAME) this.head = frame;
+    else next.write(tail, frame);
+    this.tail = frame;
+    this.count++;
+  }
+
+  /** Requires: the frame is on this list. */
+  remove(frame: Pfn): void {
+    const { next, previous } = this.frames;
+    const after = next.read(frame);
+    const before = previous.read(frame);
+    if (before === NO_FRAME) this.head = after;
+    else next.write(before, after);
+    if (after === NO_FRAME) this.tail = before;
+    else previous.write(after, before);
+    next.write(frame, NO_FRAME);
+    previous.write(frame, NO_FRAME);
+    if (--this.count < 0) bug(`the ${this.name} list has lost a frame`);
+  }
+
+  /** From the tail on, oldest first. The frame shown may be removed meanwhile, no other. */
+  *[Symbol.iterator](): IterableIterator<Pfn> {
+    for (let frame = this.tail; frame !== NO_FRAME; ) {
+      const before = this.frames.previous.read(frame);
+      yield frame;
+      frame = before;
+    }
+  }
+}
