@@ -108,6 +108,7 @@ export function* addPage(kernel: Kernel, file: FileObject, index: FileIndex, sta
   frames.mapping.write(frame, file.id);
   frames.index.write(frame, index);
   frames.setFlag(frame, file.kind === "shmem" ? PG_SWAPBACKED | state : state);
+  kernel.reclaim.adopt(frame);
   contents.zero(frame);
   return 0;
 }
@@ -117,6 +118,7 @@ export function setDirty(kernel: Kernel, file: FileObject, index: FileIndex, fra
   if (kernel.frames.has(frame, PG_DIRTY)) return;
   kernel.frames.setFlag(frame, PG_DIRTY);
   file.pages.markDirty(index);
+  if (file.kind === "regular") kernel.files.dirty.note(file);
 }
 
 /** The same, for a frame of `file`, or of nobody any more, that a page-table entry says was written. */
