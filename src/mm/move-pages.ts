@@ -113,6 +113,7 @@ function moveTable(kernel: Kernel, gather: Gather, mm: AddressSpace, step: Step,
   const source = tables.tableAt(mm, step.from, level);
   const table = tables.unhang(mm, source, level, tables.indexAt(step.from, level));
   tables.hang(mm, target, level, toIndex, table);
+  tables.moved(table, level - 1, step.to);
   gather.cover(step.from, step.from + step.pages);
   kernel.counters.tablesMoved++;
   kernel.events.record(EVENT_MOVE, mm.id, step.from, step.pages, table, 0, level);
