@@ -21,7 +21,7 @@ import { SparseFloat64 } from "../../base/sparse-array.ts";
 import type { Pfn, PteSlot } from "../../base/units.ts";
 import type { Frames } from "../frames.ts";
 import type { Slab } from "../slab.ts";
-import { noCosts, type ReverseMap } from "./reverse-map.ts";
+import { type ChainingMap, noCosts } from "./reverse-map.ts";
 
 /** How blocks are cut: by the CPU's cache line, and by what names an entry. */
 export interface ChainShape {
@@ -49,7 +49,10 @@ const FIRST_CAPACITY = 256;
 /** What the entries of all chains may take of the host. */
 const MOST_HOST_BYTES = 4 * 2 ** 30;
 
-export class PteChainE implements ReverseMap {
+/** Not on the chain. */
+const NOWHERE = -1;
+
+export class PteChainE implements ChainingMap {
   readonly costs = noCosts();
   private readonly frames: Frames;
   private readonly slab: Slab;
@@ -110,7 +113,7 @@ export class PteChainE implements ReverseMap {
     const head = this.heads.read(frame);
     if (head === slot + 1) this.heads.write(frame, UNMAPPED);
     else {
-      this.slots[this.find(frame, slot)] = this.slots[-head * this.width + this.firstUsed(-head)];
+      this.slots[this.mustFind(frame, slot)] = this.slots[-head * this.width + this.firstUsed(-head)];
       this.dropFirst(frame, -head);
     }
     this.costs.removes++;
@@ -119,7 +122,7 @@ export class PteChainE implements ReverseMap {
 
   move(frame: Pfn, from: PteSlot, to: PteSlot): void {
     if (this.heads.read(frame) === from + 1) this.heads.write(frame, to + 1);
-    else this.slots[this.find(frame, from)] = to;
+    else this.slots[this.mustFind(frame, from)] = to;
     this.costs.moves++;
   }
 
@@ -138,7 +141,21 @@ export class PteChainE implements ReverseMap {
     }
   }
 
-  /** Where in `slots` the chain of `frame` holds `slot`. */
+  wouldChain(): boolean {
+    return true;
+  }
+
+  isChained(frame: Pfn, slot: PteSlot): boolean {
+    const head = this.heads.read(frame);
+    return head === slot + 1 || (head < 0 && this.find(frame, slot) !== NOWHERE);
+  }
+
+  private mustFind(frame: Pfn, slot: PteSlot): number {
+    const at = this.find(frame, slot);
+    return at === NOWHERE ? bug(`entry ${slot} is not on the chain of frame ${frame}`) : at;
+  }
+
+  /** Where in `slots` the chain of `frame` holds `slot`, or NOWHERE. */
   private find(frame: Pfn, slot: PteSlot): number {
     const { slots, width } = this;
     for (let block = -this.heads.read(frame); block > NO_BLOCK; block = this.nextOf(block)) {
@@ -148,7 +165,7 @@ export class PteChainE implements ReverseMap {
         if (slots[at] === slot) return at;
       }
     }
-    return bug(`entry ${slot} is not on the chain of frame ${frame}`);
+    return NOWHERE;
   }
 
   /** `block` has a free slot before its first used one. */

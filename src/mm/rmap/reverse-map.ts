@@ -40,6 +40,14 @@ export interface ReverseMap {
   forEach(frame: Pfn, visit: (slot: PteSlot) => boolean): void;
 }
 
+/** A reverse map that chains entries: all of them, or those that cannot be found otherwise. */
+export interface ChainingMap extends ReverseMap {
+  /** Whether `add` would chain the entry at `slot`, inside `vma`; it finds the others by searching. */
+  wouldChain(frame: Pfn, slot: PteSlot, vma: Vma): boolean;
+  /** Whether the entry is on the frame's chain now: costs a walk of it. */
+  isChained(frame: Pfn, slot: PteSlot): boolean;
+}
+
 export interface ReverseMapCosts {
   adds: number;
   removes: number;
