@@ -9,7 +9,7 @@ import { bug, UsageError } from "./base/errors.ts";
 import { PAGE_SIZE, type Pfn, pageOf, type Vaddr } from "./base/units.ts";
 import { layOutMemory, startAllocator } from "./boot.ts";
 import { footprintOf } from "./footprint.ts";
-import { formatOf, tlbShapeOf, userBytes } from "./geometry.ts";
+import { formatOf, swapAreasOf, tlbShapeOf, userBytes } from "./geometry.ts";
 import { type Access, LOAD, STORE } from "./hw/access.ts";
 import { Cpu } from "./hw/cpu.ts";
 import { PhysicalMemory } from "./hw/physical-memory.ts";
@@ -41,6 +41,7 @@ import { readRemote } from "./mm/remote.ts";
 import { reverseMaps } from "./mm/rmap/reverse-maps.ts";
 import { Slabs, slabPacking, slubPacking } from "./mm/slab.ts";
 import { createSpace, switchSpace } from "./mm/space.ts";
+import { Swap } from "./mm/swap/swap.ts";
 import type { Argument } from "./mm/syscalls.ts";
 import { allocateTask, freeTask, releaseTask, type TaskKind, type TaskMemory } from "./mm/task-memory.ts";
 import { tlbFlushes } from "./mm/tlb/tlb-flushes.ts";
@@ -251,6 +252,7 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
   const spaces = new Set<AddressSpace>();
   const files = new Files(slabs.treeNodes);
   const anonVmas = anonVmaRules[personality.anonVmas](slabs);
+  const swap = new Swap(swapAreasOf(geometry), memory, slabs.treeNodes);
   const layout = addressLayout(format, userBytes(geometry), tunables.stackLimitBytes ?? 0);
 
   const tlbFlush = tlbFlushes[design.tlbFlush]({ cpus, counters, events, current }, tunables);
@@ -305,11 +307,12 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     nonlinear: nonlinears[design.nonlinear],
     anonVmas,
     files,
+    swap,
     commitment: new Commitment({
       mode: tunables.overcommitMode,
       ratio: tunables.overcommitRatio,
       totalPages: allocator.managedPages,
-      swapPages: 0,
+      swapPages: swap.totalPages,
       adminReservePages: tunables.adminReserveBytes / PAGE_SIZE,
       userReservePages: tunables.userReserveBytes / PAGE_SIZE,
       obviousOvercommit: overcommitGuesses[personality.overcommitGuess](allocator, tunables.privilege),

@@ -20,7 +20,7 @@
  *            i386                        pae                            x86-64
  *   none     0                           0                              0
  *   prot     bit 7, frame in place       bit 7, frame in place          bit 8, bits 51..12 inverted (L1TF)
- *   swap     type 5..1, offset 31..8     type 36..32, offset 63..37     type 63..59, inverted offset 58..9
+ *   swap     type 5..1, offset 31..8     type 36..32, offset 63..37     type 63..59, inverted offset 58..9, exclusive bit 3
  *   file     bit 6, index[4:0] 5..1,     bit 6, index 63..32            -
  *            index[28:5] 31..8
  *
@@ -72,6 +72,8 @@ const HIGH_NO_EXECUTE = 1 << 31;
 const NARROW_PROT_NONE = 1 << 7;
 const WIDE_PROT_NONE = 1 << 8;
 const ABSENT_FILE = 1 << 6;
+/** Of a swap entry of x86-64. */
+const SWAP_EXCLUSIVE = 1 << 3;
 
 /** What an entry that points to the next table says: everything is decided further down. */
 export function linkFlags(format: PagingFormat, level: number): number {
@@ -189,6 +191,24 @@ export class Entries {
     if (absentEncoding === "i386") return this.low(table, index) >>> 8;
     if (absentEncoding === "pae") return this.high(table, index) >>> 5;
     return (~this.low(table, index) >>> 9) + (~this.high(table, index) & 0x7ffffff) * 2 ** 23;
+  }
+
+  /** Whether a swap entry can say that nobody else names its slot (_PAGE_SWP_EXCLUSIVE). */
+  get marksExclusive(): boolean {
+    return this.inverted;
+  }
+
+  /** The swap entry says so from now on. Requires: `marksExclusive`. */
+  setSwapExclusive(table: OpenTable, index: number): void {
+    this.store(table, index, this.low(table, index) | SWAP_EXCLUSIVE, this.high(table, index));
+  }
+
+  clearSwapExclusive(table: OpenTable, index: number): void {
+    this.store(table, index, this.low(table, index) & ~SWAP_EXCLUSIVE, this.high(table, index));
+  }
+
+  isSwapExclusive(table: OpenTable, index: number): boolean {
+    return this.inverted && (this.low(table, index) & SWAP_EXCLUSIVE) !== 0;
   }
 
   /** Whether an entry can name that page of a file. */

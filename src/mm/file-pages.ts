@@ -14,6 +14,7 @@ import type { FileObject } from "./file.ts";
 import { NO_FRAME, PG_DIRTY, PG_LOCKED, PG_SWAPBACKED, PG_UPTODATE } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { NOT_CACHED, type PageVisitor } from "./page-cache.ts";
+import { pageLock } from "./page-lock.ts";
 import { faultWindow } from "./readahead.ts";
 import { VM_RAND_READ, VM_SEQ_READ } from "./vma.ts";
 import { OWNER_PAGE_CACHE } from "./zone.ts";
@@ -189,12 +190,6 @@ export function dropPage(kernel: Kernel, file: FileObject, index: FileIndex, fra
   files.costs.pagesDropped++;
   kernel.allocator.release(frame);
 }
-
-/** Waits until whoever reads or writes the frame is done. */
-export const pageLock = (kernel: Kernel, frame: Pfn): Wait => ({
-  on: `PG_locked of frame ${frame}`,
-  ready: () => !kernel.frames.has(frame, PG_LOCKED),
-});
 
 /** The model disk answers at once: what it costs is counted, not waited for. */
 export const diskDone = (file: FileObject): Wait => ({ on: `the disk, for ${file.name}`, ready: () => true });

@@ -4,10 +4,11 @@ import { type FileIndex, PAGE_SIZE, type Pfn } from "../base/units.ts";
 import type { Path } from "../sync/path.ts";
 import type { OpenFile } from "./file.ts";
 import { lengthOf } from "./file-io.ts";
-import { pageLock, readPages } from "./file-pages.ts";
+import { readPages } from "./file-pages.ts";
 import { PG_LOCKED, PG_UPTODATE } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { NOT_CACHED } from "./page-cache.ts";
+import { pageLock } from "./page-lock.ts";
 import { readWindow } from "./readahead.ts";
 
 /**

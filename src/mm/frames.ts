@@ -27,6 +27,7 @@ export const PG_EXCLUSIVE = 1 << 10; // anonymous, and one PTE only has ever map
 export const PG_TABLE = 1 << 11; // a page table
 export const PG_WRITEBACK = 1 << 12; // being written to its file
 export const PG_SLAB = 1 << 13; // holds small kernel objects
+export const PG_SWAPCACHE = 1 << 14; // `swapSlot` says where in swap its contents are, or will be
 
 export class Frames {
   /** How many frames there are; frame numbers are below it. */
@@ -44,6 +45,8 @@ export class Frames {
   /** By frame: its neighbours on the one list that it is on (a free list, or a page list). */
   readonly next: SparseInt32;
   readonly previous: SparseInt32;
+  /** By frame in the swap cache: its slot. */
+  readonly swapSlot: SparseFloat64;
   /** By frame: who took it out of the allocator (an OWNER_* of zone.ts). */
   readonly owner: SparseInt8;
 
@@ -56,6 +59,7 @@ export class Frames {
     this.index = new SparseFloat64(count);
     this.next = new SparseInt32(count, NO_FRAME);
     this.previous = new SparseInt32(count, NO_FRAME);
+    this.swapSlot = new SparseFloat64(count);
     this.owner = new SparseInt8(count);
   }
 
@@ -85,8 +89,8 @@ export class Frames {
 
   /** What the arrays cost their host. */
   get hostBytes(): number {
-    const { refs, mapCount, flags, mapping, index, next, previous, owner } = this;
-    return [refs, mapCount, flags, mapping, index, next, previous, owner].reduce(
+    const { refs, mapCount, flags, mapping, index, next, previous, swapSlot, owner } = this;
+    return [refs, mapCount, flags, mapping, index, next, previous, swapSlot, owner].reduce(
       (sum, array) => sum + array.hostBytes,
       0,
     );

@@ -27,6 +27,7 @@ import type { PageTables } from "./page-table.ts";
 import type { Personality } from "./personality.ts";
 import type { ReverseMap } from "./rmap/reverse-map.ts";
 import type { Slabs } from "./slab.ts";
+import type { Swap } from "./swap/swap.ts";
 import type { TlbFlush } from "./tlb-flush.ts";
 
 export interface Kernel {
@@ -59,6 +60,8 @@ export interface Kernel {
 
   readonly anonVmas: AnonVmas;
   readonly files: Files;
+  /** Where pages go for which there is no memory. */
+  readonly swap: Swap;
   readonly commitment: Commitment;
   /** Every live address space. */
   readonly spaces: Set<AddressSpace>;

@@ -36,6 +36,7 @@ import { Process, Thread } from "./process.ts";
 import { type ReverseMapName, reverseMaps } from "./rmap/reverse-maps.ts";
 import { Slabs, slubPacking } from "./slab.ts";
 import { createSpace, switchSpace } from "./space.ts";
+import { Swap } from "./swap/swap.ts";
 import type { Argument } from "./syscalls.ts";
 import { tlbFlushes } from "./tlb/tlb-flushes.ts";
 import { watermarkPolicies } from "./watermarks.ts";
@@ -52,6 +53,8 @@ export interface TestMachine {
   /** The first frame of highmem; the machine has none unless it is said. */
   readonly highmemFrom?: number;
   readonly highmem?: Partial<HighmemChoice>;
+  /** Pages of each swap area, its header included; none unless it is said. */
+  readonly swap?: readonly number[];
 }
 
 export const PROT_NONE = 0;
@@ -154,6 +157,7 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
     tlbFlush,
     anonVmas,
     files,
+    swap: new Swap(machine.swap ?? [], memory, slabs.treeNodes),
     spaces,
     personality,
     tunables,
