@@ -28,6 +28,18 @@ export const tunablesSchema = z.strictObject({
     .default(65_536)
     .describe("fault_around_bytes: the window of cached pages that a read fault maps"),
   readaheadPages: z.int().min(0).default(32).describe("read_ahead_kb, in pages: what a file read brings in at once"),
+  dirtyRatio: z
+    .int()
+    .min(0)
+    .max(100)
+    .default(20)
+    .describe("vm.dirty_ratio, per cent of memory: above it whoever makes pages of files dirty is held up"),
+  dirtyBackgroundRatio: z
+    .int()
+    .min(0)
+    .max(100)
+    .default(10)
+    .describe("vm.dirty_background_ratio: above it the kernel's own thread writes dirty pages"),
   minFreeKiB: z.int().min(0).nullable().default(null).describe("vm.min_free_kbytes; null: from the formula"),
   watermarks: z
     .enum(["linux-2.4", "linux-2.6", "linux-6.1"])

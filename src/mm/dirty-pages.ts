@@ -37,7 +37,7 @@ export class DirtyPages {
   wanted: number = NOT_WOKEN;
   readonly costs: WritebackCosts = { writersHeld: 0, pagesByWriters: 0, backgroundTurns: 0, pagesInBackground: 0 };
   /** Pages that may become dirty between two looks (ratelimit_pages). */
-  private ratelimit = 32;
+  ratelimit = 32;
   private unseen = 0;
 
   /** @models linux-2.6.11 mm/page-writeback.c set_ratelimit */

@@ -9,6 +9,7 @@ import { EBADF, EFBIG, EINVAL, EOPNOTSUPP } from "../base/errno.ts";
 import { type FileIndex, PAGE_SIZE, type Pfn } from "../base/units.ts";
 import type { Path } from "../sync/path.ts";
 import type { Task } from "../sync/task.ts";
+import { balanceDirty } from "./dirty-limits.ts";
 import { FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO_RANGE } from "./fallocate-modes.ts";
 import type { FileObject, OpenFile } from "./file.ts";
 import { addPage, dropPage, makeUptodate, readPages, setDirty } from "./file-pages.ts";
@@ -62,6 +63,7 @@ export function* writeFile(
     result = yield* writePage(kernel, file, at, count, part);
     if (result < 0) break;
     done += count;
+    if (kernel.files.dirty.due) yield* balanceDirty(kernel);
   }
   lock.release(task);
   return done > 0 ? done : result;

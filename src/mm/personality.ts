@@ -2,6 +2,7 @@
  * How system calls and faults behave where kernels differ: the order of errors, where areas are placed, which of them
  * merge. A personality is a record beside the design: every design runs under every personality.
  */
+import type { DirtyPolicyName } from "./dirty-limits.ts";
 import type { Kernel } from "./kernel.ts";
 import type { MeminfoName } from "./meminfo.ts";
 import type { MergeRange } from "./merge.ts";
@@ -51,6 +52,8 @@ export interface Personality {
   readonly pages: PagePolicy;
   /** How smaps spells VM_LOCKONFAULT. */
   readonly lockOnFaultLetters: "??" | "lf";
+  /** How much memory may be dirty, and who writes when it is more. */
+  readonly dirtyLimits: DirtyPolicyName;
   /** What /proc/meminfo shows. */
   readonly meminfo: MeminfoName;
   /** The calls, by name. */

@@ -36,6 +36,7 @@ export const linux2611: Personality = {
     return mm === undefined ? null : mergeVma(kernel, mm, below, range);
   },
   pages: pages2611,
+  dirtyLimits: "linux-2.6.11",
   meminfo: "linux-2.6.11",
   calls: withoutFallocate(
     systemCalls({

@@ -51,6 +51,7 @@ export const linux61: Personality = {
   refusedMode: mixedModes,
   joinNew: expandInto,
   pages: pages61,
+  dirtyLimits: "linux-6.1",
   meminfo: "linux-6.1",
   calls: systemCalls(calls61),
 };
