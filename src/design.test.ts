@@ -21,6 +21,7 @@ const base: Design = {
   reverseMap: "object-anon",
   tlbFlush: "per-range",
   nonlinear: "emulated",
+  reclaim: "linux-2.6",
 };
 
 test("every question is one, and every option is a sentence", () => {

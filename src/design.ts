@@ -69,6 +69,13 @@ export const designSpace = {
       emulated: "It makes an area of each piece, as in 4.0 and ever since.",
     },
   },
+  reclaim: {
+    question: "Which pages leave memory when it is short, and how is it known that a page is in use?",
+    options: {
+      "linux-2.6":
+        "Two lists a zone; the entries of a page say whether it was used, and pressure when mapped pages must go, as 2.6.",
+    },
+  },
 } as const satisfies Readonly<Record<string, Axis>>;
 
 type Space = typeof designSpace;

@@ -37,6 +37,7 @@ import { overcommitGuesses } from "./mm/overcommit-guess.ts";
 import { PageTables } from "./mm/page-table.ts";
 import { personalities } from "./mm/personality.ts";
 import { Process, type ProcessState, Thread } from "./mm/process.ts";
+import { reclaims } from "./mm/reclaim/reclaims.ts";
 import { readRemote } from "./mm/remote.ts";
 import { reverseMaps } from "./mm/rmap/reverse-maps.ts";
 import { Slabs, slabPacking, slubPacking } from "./mm/slab.ts";
@@ -288,7 +289,7 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
   const chains = { lineBytes: geometry.cacheLineBytes, pointerBytes: wordBytes, slotBytes: wordBytes };
   const world = { frames, entries, tables, files, anonVmas, spaces };
 
-  return {
+  const wired: Kernel = {
     memory,
     format,
     entries,
@@ -305,6 +306,7 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     reverseMap: reverseMaps[design.reverseMap]({ ...world, slabs, chains }),
     tlbFlush,
     nonlinear: nonlinears[design.nonlinear],
+    reclaim: reclaims[design.reclaim]({ frames, allocator }),
     anonVmas,
     files,
     swap,
@@ -325,6 +327,8 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     counters,
     events,
   };
+  allocator.reclaimFor(wired);
+  return wired;
 }
 
 /** The frame that anonymous reads map: nobody counts its users, and it is never freed. */

@@ -4,14 +4,13 @@
  * pages of files, and pages that MADV_FREE marked and nobody has written since.
  *
  * @models linux-6.1 mm/madvise.c madvise_free_pte_range, madvise_cold_or_pageout_pte_range; mm/vmscan.c reclaim_pages
- * @differs there are no page lists yet: every mapped page counts as being on one
  */
 import type { FileIndex, Pfn, Vpn } from "../base/units.ts";
 import { type OpenTable, PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_PROT_NONE } from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
 import type { FileObject } from "./file.ts";
 import { dropPage, setFrameDirty } from "./file-pages.ts";
-import { PG_ACTIVE, PG_ANON, PG_DIRTY, PG_LOCKED, PG_REFERENCED, PG_SWAPBACKED, PG_WRITEBACK } from "./frames.ts";
+import { PG_ANON, PG_DIRTY, PG_LOCKED, PG_SWAPBACKED, PG_WRITEBACK } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { unmapFrame } from "./mapped-frame.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
@@ -89,7 +88,8 @@ function freeLazily(kernel: Kernel, gather: Gather, _vma: Vma, mapped: Mapped): 
   }
   makeOld(kernel, gather, mapped, PTE_ACCESSED | PTE_DIRTY);
   if (!frames.has(mapped.frame, PG_ANON | PG_SWAPBACKED)) return;
-  frames.clearFlag(mapped.frame, PG_ACTIVE | PG_REFERENCED | PG_SWAPBACKED);
+  kernel.reclaim.deactivate(mapped.frame);
+  frames.clearFlag(mapped.frame, PG_SWAPBACKED);
   counters.pagesLazilyFreed++;
 }
 
@@ -97,7 +97,7 @@ function cool(kernel: Kernel, gather: Gather, _vma: Vma, mapped: Mapped): void {
   const { frames, counters } = kernel;
   if (frames.mapCount.read(mapped.frame) !== 1) return;
   makeOld(kernel, gather, mapped, PTE_ACCESSED);
-  frames.clearFlag(mapped.frame, PG_REFERENCED | PG_ACTIVE);
+  kernel.reclaim.deactivate(mapped.frame);
   counters.pagesCooled++;
 }
 

@@ -25,6 +25,7 @@ import type { Nonlinear } from "./nonlinear/nonlinear.ts";
 import type { Commitment } from "./overcommit.ts";
 import type { PageTables } from "./page-table.ts";
 import type { Personality } from "./personality.ts";
+import type { Reclaim } from "./reclaim/reclaim.ts";
 import type { ReverseMap } from "./rmap/reverse-map.ts";
 import type { Slabs } from "./slab.ts";
 import type { Swap } from "./swap/swap.ts";
@@ -57,6 +58,7 @@ export interface Kernel {
   readonly reverseMap: ReverseMap;
   readonly tlbFlush: TlbFlush;
   readonly nonlinear: Nonlinear;
+  readonly reclaim: Reclaim;
 
   readonly anonVmas: AnonVmas;
   readonly files: Files;

@@ -33,6 +33,7 @@ import { Commitment } from "./overcommit.ts";
 import { LEAF, NO_TABLE, PageTables } from "./page-table.ts";
 import { type PersonalityName, personalities } from "./personality.ts";
 import { Process, Thread } from "./process.ts";
+import { type ReclaimName, reclaims } from "./reclaim/reclaims.ts";
 import { type ReverseMapName, reverseMaps } from "./rmap/reverse-maps.ts";
 import { Slabs, slubPacking } from "./slab.ts";
 import { createSpace, switchSpace } from "./space.ts";
@@ -47,6 +48,7 @@ export interface TestMachine {
   readonly kernel?: PersonalityName;
   readonly reverseMap?: ReverseMapName;
   readonly tlbFlush?: keyof typeof tlbFlushes;
+  readonly reclaim?: ReclaimName;
   readonly frames?: number;
   readonly cpus?: number;
   readonly tunables?: Partial<Tunables>;
@@ -140,7 +142,7 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
   const chains = { lineBytes: 32, pointerBytes: 4, slotBytes: 4 } as const;
   const world = { frames, entries, tables, files, anonVmas, spaces, slabs, chains };
   const userBytes = format.levels > 3 ? 2 ** 47 : 3 * 2 ** 30;
-  return {
+  const kernel: Kernel = {
     memory,
     format,
     entries,
@@ -166,6 +168,7 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
     events,
     reverseMap: reverseMaps[machine.reverseMap ?? "object-anon"](world),
     nonlinear: nonlinears.emulated,
+    reclaim: reclaims[machine.reclaim ?? "linux-2.6"]({ frames, allocator }),
     commitment: new Commitment({
       mode: 0,
       ratio: 50,
@@ -177,6 +180,8 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
     }),
     layout: addressLayout(format, userBytes, tunables.stackLimitBytes ?? Number.POSITIVE_INFINITY),
   };
+  allocator.reclaimFor(kernel);
+  return kernel;
 }
 
 /** A kernel and its first process, which runs on CPU 0. */
