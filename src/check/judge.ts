@@ -89,6 +89,7 @@ class Judgement {
 const rulesOf = ({ machine }: ProgramRun): FlatRules => ({
   noExecute: machine.kernel.format.hasNoExecute,
   personality: machine.kernel.personality.name as FlatRules["personality"],
+  nonlinear: machine.spec.design.nonlinear,
 });
 
 function requireLaws(operation: Operation, line: string, run: ProgramRun): void {
