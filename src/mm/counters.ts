@@ -70,6 +70,11 @@ export class Counters {
   /** Entries rewritten by mprotect. */
   ptesProtected = 0;
 
+  // Nonlinear areas.
+
+  /** Entries that were made to remember a page of the file that is not at its place. */
+  fileEntriesWritten = 0;
+
   // Translation lookaside buffers.
 
   /** Flushes asked for one page. */

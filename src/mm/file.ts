@@ -56,6 +56,9 @@ export class FileObject {
   /** How many of these are VM_SHARED (i_mmap_writable). */
   writableMappings = 0;
 
+  /** How often pages have been taken from it, by truncation or for holes (truncate_count). */
+  truncations = 0;
+
   /** Who keeps it: areas and opens. */
   references = 0;
   /** Whether it has a name, which keeps it too. */
