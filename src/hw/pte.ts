@@ -21,7 +21,7 @@
  *   none     0                           0                              0
  *   prot     bit 7, frame in place       bit 7, frame in place          bit 8, bits 51..12 inverted (L1TF)
  *   swap     type 5..1, offset 31..8     type 36..32, offset 63..37     type 63..59, inverted offset 58..9, exclusive bit 3
- *   file     bit 6, index[4:0] 5..1,     bit 6, index 63..32            -
+ *   file     bit 6, index[4:0] 5..1,     bit 6, index 63..32            bit 6, index 43..12
  *            index[28:5] 31..8
  *
  * In the rest of the program an entry is a frame and a word of flags, the PTE_ bits below: hardware's own bits where a
@@ -29,8 +29,9 @@
  *
  * Intel SDM vol. 3A, tables 4-4 to 4-20.
  *
- * @models linux-2.6.11 include/asm-i386/pgtable.h, pgtable-2level.h, pgtable-3level.h
+ * @models linux-2.6.11 include/asm-i386/pgtable.h, pgtable-2level.h, pgtable-3level.h; include/asm-x86_64/pgtable.h pgoff_to_pte
  * @models linux-6.1 arch/x86/include/asm/pgtable_64.h, pgtable-invert.h
+ * @differs file entries of x86-64 are 2.6's beside swap entries and PROT_NONE of today: no kernel had both
  */
 import { bug } from "../base/errors.ts";
 import type { FileIndex, Pfn, PteSlot, SwapSlot } from "../base/units.ts";
@@ -135,7 +136,7 @@ export class Entries {
     const noExecute = this.format.hasNoExecute && high < 0 ? PTE_NO_EXECUTE : 0;
     if ((low & PTE_PRESENT) !== 0) return (low & HARDWARE) | noExecute;
     if ((low & this.protNone) !== 0) return (low & HARDWARE & ~this.protNone) | noExecute | PTE_PROT_NONE;
-    return !this.inverted && (low & ABSENT_FILE) !== 0 ? PTE_FILE : PTE_SWAP;
+    return (low & ABSENT_FILE) !== 0 ? PTE_FILE : PTE_SWAP;
   }
 
   /** The frame of a present or PROT_NONE entry. */
@@ -213,18 +214,20 @@ export class Entries {
 
   /** Whether an entry can name that page of a file. */
   holdsFileIndex(fileIndex: FileIndex): boolean {
-    return this.format.fileIndexBits > 0 && fileIndex < 2 ** this.format.fileIndexBits;
+    return fileIndex < 2 ** this.format.fileIndexBits;
   }
 
   setFile(table: OpenTable, index: number, fileIndex: FileIndex): void {
     if (!this.holdsFileIndex(fileIndex)) bug(`no entry of ${this.format.name} holds file index ${fileIndex}`);
-    if (this.wide) this.store(table, index, ABSENT_FILE, fileIndex | 0);
+    if (this.inverted) this.store(table, index, (fileIndex << FRAME_SHIFT) | ABSENT_FILE, fileIndex >>> LOW_FRAME_BITS);
+    else if (this.wide) this.store(table, index, ABSENT_FILE, fileIndex | 0);
     else this.store(table, index, ((fileIndex >>> 5) << 8) | ((fileIndex & 0x1f) << 1) | ABSENT_FILE, 0);
   }
 
   fileIndex(table: OpenTable, index: number): FileIndex {
-    if (this.wide) return this.high(table, index) >>> 0;
+    if (this.wide && !this.inverted) return this.high(table, index) >>> 0;
     const low = this.low(table, index);
+    if (this.inverted) return (low >>> FRAME_SHIFT) + this.high(table, index) * 2 ** LOW_FRAME_BITS;
     return ((low >>> 1) & 0x1f) + (low >>> 8) * 0x20;
   }
 
