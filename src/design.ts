@@ -69,6 +69,14 @@ export const designSpace = {
       emulated: "It makes an area of each piece, as in 4.0 and ever since.",
     },
   },
+  mlock: {
+    question: "What is kept of the entries of locked areas, whose pages nobody will reclaim?",
+    options: {
+      chained: "What is kept of all others, as every kernel.",
+      counted:
+        "Their number, in the list links that a locked page does not need, and no chains: as proposed in July 2003.",
+    },
+  },
   reclaim: {
     question: "Which pages leave memory when it is short, and how is it known that a page is in use?",
     options: {
@@ -94,6 +102,8 @@ export interface Rule {
   readonly reason: string;
   /** Options to move to, of axes that nobody has asked for by name, to make it legal again. */
   readonly instead?: Partial<Design>;
+  /** Where to move if somebody has asked for one of those by name. */
+  readonly otherwise?: Partial<Design>;
 }
 
 /** Every illegal combination. */
@@ -118,7 +128,18 @@ export const designRules: readonly Rule[] = [
     reason: "quicklists are linked through the first word of the tables, which nobody can read in highmem",
     instead: { pageTableCache: "none" },
   },
+  ...(["none", "object-anon"] as const).map(withoutChains),
 ];
+
+/** A reverse map without chains has none to leave out. */
+function withoutChains(reverseMap: Design["reverseMap"]): Rule {
+  return {
+    when: { reverseMap, mlock: "counted" },
+    reason: "this reverse map keeps no chains, so locks can spare none",
+    instead: { mlock: "chained" },
+    otherwise: { reverseMap: "pte-chain-e" },
+  };
+}
 
 const allMapped = "a 64-bit kernel has all memory mapped: there is no highmem";
 
@@ -159,11 +180,14 @@ export function settleDesign(design: Design, asked: ReadonlySet<AxisName>, rules
   for (;;) {
     const broken = rules.find((rule) => holds(rule.when, settled));
     if (broken === undefined) return { design: settled, moves };
-    const coupled = entriesOf(broken.instead ?? {}).filter(([axis, to]) => settled[axis] !== to);
-    const movable = coupled.every(([axis]) => !asked.has(axis) && moves.every((move) => move.axis !== axis));
-    if (coupled.length === 0 || !movable) return { illegal: `${describeCell(broken.when)}: ${broken.reason}` };
+    const isFree = ([axis]: [AxisName, string]) => !asked.has(axis) && moves.every((move) => move.axis !== axis);
+    const ways = [broken.instead ?? {}, broken.otherwise ?? {}].map((way) =>
+      entriesOf(way).filter(([axis, to]) => settled[axis] !== to),
+    );
+    const coupled = ways.find((way) => way.length > 0 && way.every(isFree));
+    if (coupled === undefined) return { illegal: `${describeCell(broken.when)}: ${broken.reason}` };
     for (const [axis, to] of coupled) moves.push({ axis, from: settled[axis], to, reason: broken.reason });
-    settled = { ...settled, ...broken.instead };
+    settled = { ...settled, ...Object.fromEntries(coupled) };
   }
 }
 

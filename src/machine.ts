@@ -31,6 +31,7 @@ import type { Kernel } from "./mm/kernel.ts";
 import { KernelStacks } from "./mm/kernel-stacks.ts";
 import { addressLayout } from "./mm/layout.ts";
 import { Limits } from "./mm/limits.ts";
+import { mlocks } from "./mm/mlock/mlocks.ts";
 import { nonlinears } from "./mm/nonlinear/nonlinears.ts";
 import { Commitment } from "./mm/overcommit.ts";
 import { overcommitGuesses } from "./mm/overcommit-guess.ts";
@@ -289,6 +290,13 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
   const chains = { lineBytes: geometry.cacheLineBytes, pointerBytes: wordBytes, slotBytes: wordBytes };
   const world = { frames, entries, tables, files, anonVmas, spaces };
 
+  const reclaim = reclaims[design.reclaim]({ frames, allocator });
+  const locked = mlocks[design.mlock]({
+    reverseMap: reverseMaps[design.reverseMap]({ ...world, slabs, chains }),
+    world,
+    lists: reclaim,
+  });
+
   const wired: Kernel = {
     memory,
     format,
@@ -303,10 +311,11 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     stacks,
     zeroFrame: zeroFrameOf(allocator, memory),
     tables,
-    reverseMap: reverseMaps[design.reverseMap]({ ...world, slabs, chains }),
+    reverseMap: locked.reverseMap,
+    mlock: locked.mlock,
     tlbFlush,
     nonlinear: nonlinears[design.nonlinear],
-    reclaim: reclaims[design.reclaim]({ frames, allocator }),
+    reclaim,
     anonVmas,
     files,
     swap,

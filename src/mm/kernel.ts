@@ -21,6 +21,7 @@ import type { AtomicMaps } from "./kmap/atomic.ts";
 import type { Kmap } from "./kmap/kmap.ts";
 import type { PageContents } from "./kmap/page-contents.ts";
 import type { AddressLayout } from "./layout.ts";
+import type { Mlock } from "./mlock/mlock.ts";
 import type { Nonlinear } from "./nonlinear/nonlinear.ts";
 import type { Commitment } from "./overcommit.ts";
 import type { PageTables } from "./page-table.ts";
@@ -56,6 +57,7 @@ export interface Kernel {
   // The mechanisms, one choice each.
   readonly tables: PageTables;
   readonly reverseMap: ReverseMap;
+  readonly mlock: Mlock;
   readonly tlbFlush: TlbFlush;
   readonly nonlinear: Nonlinear;
   readonly reclaim: Reclaim;

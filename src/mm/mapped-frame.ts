@@ -59,12 +59,13 @@ export function mapNewAnonymous(kernel: Kernel, vma: Vma, page: Vpn, frame: Pfn,
   frames.index.write(frame, vma.indexAt(page));
   const backed = (vma.flags & VM_DROPPABLE) !== 0 ? 0 : PG_SWAPBACKED;
   frames.flags.write(frame, PG_ANON | backed | PG_UPTODATE | kernel.personality.pages.newAnonymousFlags);
+  kernel.reclaim.adopt(frame);
   if (kernel.reverseMap.add(frame, slot, vma) < 0) {
+    kernel.reclaim.forget(frame);
     frames.mapping.write(frame, 0);
     frames.flags.write(frame, 0);
     return -ENOMEM;
   }
-  kernel.reclaim.adopt(frame);
   vma.mm.resident.anon++;
   return 0;
 }

@@ -28,6 +28,7 @@ import type { Kernel } from "./kernel.ts";
 import { KernelStacks } from "./kernel-stacks.ts";
 import { addressLayout } from "./layout.ts";
 import { Limits } from "./limits.ts";
+import { type MlockName, mlocks } from "./mlock/mlocks.ts";
 import { nonlinears } from "./nonlinear/nonlinears.ts";
 import { Commitment } from "./overcommit.ts";
 import { LEAF, NO_TABLE, PageTables } from "./page-table.ts";
@@ -47,6 +48,7 @@ export interface TestMachine {
   readonly format?: PagingFormatName;
   readonly kernel?: PersonalityName;
   readonly reverseMap?: ReverseMapName;
+  readonly mlock?: MlockName;
   readonly tlbFlush?: keyof typeof tlbFlushes;
   readonly reclaim?: ReclaimName;
   readonly frames?: number;
@@ -142,6 +144,12 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
   const chains = { lineBytes: 32, pointerBytes: 4, slotBytes: 4 } as const;
   const world = { frames, entries, tables, files, anonVmas, spaces, slabs, chains };
   const userBytes = format.levels > 3 ? 2 ** 47 : 3 * 2 ** 30;
+  const reclaim = reclaims[machine.reclaim ?? "linux-2.6"]({ frames, allocator });
+  const locked = mlocks[machine.mlock ?? "chained"]({
+    reverseMap: reverseMaps[machine.reverseMap ?? "object-anon"](world),
+    world,
+    lists: reclaim,
+  });
   const kernel: Kernel = {
     memory,
     format,
@@ -166,9 +174,10 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
     current,
     counters,
     events,
-    reverseMap: reverseMaps[machine.reverseMap ?? "object-anon"](world),
+    reverseMap: locked.reverseMap,
+    mlock: locked.mlock,
     nonlinear: nonlinears.emulated,
-    reclaim: reclaims[machine.reclaim ?? "linux-2.6"]({ frames, allocator }),
+    reclaim,
     commitment: new Commitment({
       mode: 0,
       ratio: 50,
