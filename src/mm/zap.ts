@@ -6,15 +6,24 @@
  * @models linux-6.1 mm/memory.c unmap_vmas, zap_pte_range, zap_page_range_single, unmap_mapping_pages
  */
 import type { FileIndex, Vpn } from "../base/units.ts";
-import { type OpenTable, PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_PROT_NONE, presentFrame } from "../hw/pte.ts";
+import {
+  type OpenTable,
+  PTE_ACCESSED,
+  PTE_DIRTY,
+  PTE_PRESENT,
+  PTE_PROT_NONE,
+  PTE_SWAP,
+  presentFrame,
+} from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
 import type { AddressSpace } from "./address-space.ts";
 import { EVENT_ZAP } from "./events.ts";
 import type { FileObject } from "./file.ts";
 import { setFrameDirty } from "./file-pages.ts";
-import { PG_ANON, PG_REFERENCED, PG_SWAPBACKED } from "./frames.ts";
+import { PG_ANON, PG_SWAPBACKED } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
+import { freeSwapEntry, slotOfEntry } from "./swap/swap-cache.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
 import { freeWholeLeaves } from "./tables/whole-leaves.ts";
 import { Gather } from "./tlb/gather.ts";
@@ -162,7 +171,8 @@ function zapLeaf(kernel: Kernel, gather: Gather, vma: Vma, table: OpenTable, ran
     const isPresent = (low & PTE_PRESENT) !== 0;
     const flags = isPresent ? low : entries.flags(table, index);
     if ((flags & (PTE_PRESENT | PTE_PROT_NONE)) === 0) {
-      if (!sparesCows) entries.clear(table, index);
+      if (sparesCows) continue;
+      clearAbsent(kernel, vma, table, index, flags);
       continue;
     }
     const frame = isPresent ? presentFrame(low, high) : entries.frame(table, index);
@@ -190,10 +200,23 @@ function zapLeaf(kernel: Kernel, gather: Gather, vma: Vma, table: OpenTable, ran
   return page;
 }
 
+/** An entry that names a place in swap or in the area's file goes, and with it its use of the swap slot. */
+function clearAbsent(kernel: Kernel, vma: Vma, table: OpenTable, index: number, flags: number): void {
+  const { entries } = kernel;
+  kernel.counters.ptesZapped++;
+  if ((flags & PTE_SWAP) === 0) {
+    entries.clear(table, index);
+    return;
+  }
+  const slot = slotOfEntry(kernel, table, index);
+  entries.clear(table, index);
+  vma.mm.resident.swap--;
+  freeSwapEntry(kernel, slot);
+}
+
 /** A page of a file keeps what its entry knew of it. */
 function passOn(kernel: Kernel, vma: Vma, frame: number, flags: number): void {
   if ((flags & PTE_DIRTY) !== 0) setFrameDirty(kernel, vma.file, frame);
   if ((flags & PTE_ACCESSED) === 0 || (vma.flags & VM_SEQ_READ) !== 0) return;
-  const { frames } = kernel;
-  if (!frames.has(frame, PG_REFERENCED)) frames.setFlag(frame, PG_REFERENCED);
+  kernel.reclaim.touched(frame);
 }
