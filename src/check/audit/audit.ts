@@ -7,12 +7,22 @@ import { cpuLaws } from "./cpu-laws.ts";
 import { highmemLaws } from "./highmem-laws.ts";
 import type { Law, Violation } from "./law.ts";
 import { linkLaws } from "./link-laws.ts";
+import { listLaws } from "./list-laws.ts";
 import { memoryLaws } from "./memory-laws.ts";
+import { swapLaws } from "./swap-laws.ts";
 
 export type { Law, Violation } from "./law.ts";
 
 /** Every law, in the order in which they are checked. */
-export const laws: readonly Law[] = [...memoryLaws, ...highmemLaws, ...areaLaws, ...linkLaws, ...cpuLaws];
+export const laws: readonly Law[] = [
+  ...memoryLaws,
+  ...listLaws,
+  ...swapLaws,
+  ...highmemLaws,
+  ...areaLaws,
+  ...linkLaws,
+  ...cpuLaws,
+];
 
 /** The most violations of one law that are listed. */
 const MOST_OF_ONE_LAW = 10;

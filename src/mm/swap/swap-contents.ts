@@ -38,6 +38,11 @@ export class SwapContents {
     }
   }
 
+  /** One word of what the slot holds. */
+  word(slot: SwapSlot, word: number): number {
+    return this.written.get(slot)?.[word] ?? 0;
+  }
+
   /** The slot is free. */
   forget(slot: SwapSlot): void {
     this.written.delete(slot);
