@@ -52,5 +52,7 @@ export interface PagePolicy {
   readonly moves: "entries" | "tables" | "realigned-tables";
   /** What MADV_DONTNEED frees: pages, or also the leaf tables that it leaves empty. */
   readonly dontNeedFrees: "pages" | "empty-tables";
+  /** Whether taking the A bit off an entry takes its translation out of TLBs, so that the next use is seen. */
+  readonly flushesYoung: boolean;
   readonly freeTables: TableFreeing;
 }

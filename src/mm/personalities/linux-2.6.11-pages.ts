@@ -22,5 +22,6 @@ export const pages2611: PagePolicy = {
   sparesZeroPages: true,
   moves: "entries",
   dontNeedFrees: "pages",
+  flushesYoung: true,
   freeTables: freePmdRanges,
 };

@@ -28,6 +28,7 @@ export const pages61: PagePolicy = {
   sparesZeroPages: false,
   moves: "tables",
   dontNeedFrees: "pages",
+  flushesYoung: false,
   freeTables: freeTablesPerArea,
 };
 
