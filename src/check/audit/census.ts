@@ -64,6 +64,8 @@ export class Census {
   readonly spaces: SpaceCount[] = [];
   /** How many entries, or roots, lead to each frame that is a table. */
   readonly tableFrames = new Map<Pfn, number>();
+  /** Every leaf table, and the first page that it covers. */
+  readonly leafTables: { readonly mm: AddressSpace; readonly frame: Pfn; readonly page: Vpn }[] = [];
   /** Free ranges, `[first, end)`, by address. */
   readonly freeRanges: { readonly first: Pfn; readonly end: Pfn }[] = [];
   private takenFrames: Pfn[] | undefined;
@@ -87,8 +89,9 @@ export class Census {
     const areas = [...mm.vmas];
     let at = 0;
     walkTables(kernel, mm.root, 0, kernel.layout.taskEnd, {
-      table: (frame, level) => {
+      table: (frame, level, page) => {
         count.tables[level]!++;
+        if (level === 1) this.leafTables.push({ mm, frame, page });
         this.tableFrames.set(frame, (this.tableFrames.get(frame) ?? 0) + 1);
       },
       leaf: (page, table, index, level) => {
