@@ -47,6 +47,14 @@ export const designSpace = {
       "per-cpu-pages": "Each CPU keeps a list of single frames for all purposes, as 2.5.45 and ever since.",
     },
   },
+  pageTableFreeing: {
+    question: "When is a page table given back that maps nothing any more?",
+    options: {
+      spans: "When no area is left in the whole span of a top-level entry, 4 MiB or (PAE) 1 GiB: as 2.4.",
+      "pmd-ranges": "When areas are unmapped and none is left in the span of the table, as 2.6 and ever since.",
+      "when-empty": "When its last entry is cleared, which takes a count for each table, as proposed in 2002.",
+    },
+  },
   kmap: {
     question: "Whose are the windows through which highmem is read and written while sleeping?",
     options: {

@@ -13,7 +13,6 @@ import { formatOf, swapAreasOf, tlbShapeOf, userBytes } from "./geometry.ts";
 import { type Access, LOAD, STORE } from "./hw/access.ts";
 import { Cpu } from "./hw/cpu.ts";
 import { PhysicalMemory } from "./hw/physical-memory.ts";
-import { Entries } from "./hw/pte.ts";
 import type { AddressSpace } from "./mm/address-space.ts";
 import { type Allocator, WANT_KERNEL } from "./mm/allocator.ts";
 import { anonVmaRules } from "./mm/anon-vma-rules.ts";
@@ -46,6 +45,7 @@ import { createSpace, switchSpace } from "./mm/space.ts";
 import { Swap } from "./mm/swap/swap.ts";
 import type { Argument } from "./mm/syscalls.ts";
 import { allocateTask, freeTask, releaseTask, type TaskKind, type TaskMemory } from "./mm/task-memory.ts";
+import { tableFreeings } from "./mm/tables/freeing.ts";
 import { tlbFlushes } from "./mm/tlb/tlb-flushes.ts";
 import { isRepaired, type Verdict } from "./mm/verdict.ts";
 import { OWNER_BOOT } from "./mm/zone.ts";
@@ -237,11 +237,12 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
   const boot = layOutMemory(geometry, footprint);
 
   const memory = new PhysicalMemory(boot.frames);
-  const entries = new Entries(memory, format);
+  const tableFreeing = tableFreeings[design.pageTableFreeing];
   const shape = tlbShapeOf(geometry);
   const cpus = Array.from({ length: geometry.cpus }, (_, id) => new Cpu(id, memory, format, shape));
 
   const frames = new Frames(boot.frames);
+  const entries = tableFreeing.entries(memory, format, frames);
   const allocator = startAllocator(boot, frames, tunables, memory);
   const { wordBytes } = footprint;
   const packing = footprint.slabs === "slub" ? slubPacking(geometry.cpus, wordBytes) : slabPacking(wordBytes);
@@ -311,6 +312,7 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     stacks,
     zeroFrame: zeroFrameOf(allocator, memory),
     tables,
+    tableFreeing: tableFreeing.freeing,
     reverseMap: locked.reverseMap,
     mlock: locked.mlock,
     tlbFlush,

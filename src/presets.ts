@@ -33,6 +33,7 @@ const lowTables = {
   pageTablePlacement: "lowmem",
   pageTableAccess: "direct",
   pageTableCache: "none",
+  pageTableFreeing: "pmd-ranges",
   kmap: "global",
 } as const;
 

@@ -245,7 +245,7 @@ export class Entries {
   }
 
   /** High word first, so that an entry never names half a frame while it is present. */
-  private store(table: OpenTable, index: number, low: number, high: number): void {
+  protected store(table: OpenTable, index: number, low: number, high: number): void {
     const { memory, wide } = this;
     const place = memory.placeOf(table);
     const word = wide ? index * 2 : index;

@@ -15,6 +15,7 @@ import type { Kernel } from "./kernel.ts";
 import { unmapFrame } from "./mapped-frame.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
+import { gatherEmptied } from "./tables/emptied.ts";
 import { Gather } from "./tlb/gather.ts";
 import { VM_DROPPABLE, type Vma } from "./vma.ts";
 
@@ -56,6 +57,7 @@ function* eachLeaf(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn, treat: Treatm
     if (table !== NO_TABLE) {
       treatLeaf(kernel, gather, vma, table, { first: page, end: stop, treat });
       tables.close(table);
+      gatherEmptied(kernel, gather, page);
     }
     unlockTables(kernel, vma.mm);
     yield* gather.flush();

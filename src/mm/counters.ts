@@ -57,6 +57,8 @@ export class Counters {
   tablesReused = 0;
   /** Page tables freed, all levels. */
   tablesFreed = 0;
+  /** Those among them that went because their last entry was cleared. */
+  tablesFreedEmpty = 0;
   /** Whole tables re-hung by mremap instead of their entries being moved. */
   tablesMoved = 0;
   /** Entries that fork copied into a child. */

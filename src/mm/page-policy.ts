@@ -2,23 +2,12 @@
  * How kernels differ below the system calls: what a fault makes ready beforehand, who may write a private page in
  * place, what fork copies, how mremap moves entries and when page tables are freed. Part of a personality.
  */
-import type { Pfn, Vpn } from "../base/units.ts";
+import type { Pfn } from "../base/units.ts";
 import type { Tunables } from "../tunables.ts";
-import type { AddressSpace } from "./address-space.ts";
 import type { Frames } from "./frames.ts";
-import type { Kernel } from "./kernel.ts";
-import type { Gather } from "./tlb/gather.ts";
+import type { FreeTables } from "./tables/freeing.ts";
 import type { Intent } from "./verdict.ts";
 import type { Vma } from "./vma.ts";
-
-/** Frees the tables that covered `vmas` and no neighbour: those lie outside `[floor, ceiling)`. */
-export type TableFreeing = (
-  kernel: Kernel,
-  gather: Gather,
-  mm: AddressSpace,
-  vmas: readonly Vma[],
-  span: { readonly floor: Vpn; readonly ceiling: Vpn },
-) => void;
 
 export interface PagePolicy {
   /** The lowest level of tables that a fault of a file makes before it looks for the page. */
@@ -54,5 +43,6 @@ export interface PagePolicy {
   readonly dontNeedFrees: "pages" | "empty-tables";
   /** Whether taking the A bit off an entry takes its translation out of TLBs, so that the next use is seen. */
   readonly flushesYoung: boolean;
-  readonly freeTables: TableFreeing;
+  /** How tables are freed leaf by leaf when areas are unmapped. */
+  readonly freeTables: FreeTables;
 }

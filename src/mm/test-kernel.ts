@@ -8,7 +8,7 @@ import { FETCH, LOAD, STORE } from "../hw/access.ts";
 import { Cpu } from "../hw/cpu.ts";
 import { type PagingFormatName, pagingFormats } from "../hw/paging-format.ts";
 import { PhysicalMemory } from "../hw/physical-memory.ts";
-import { Entries, type OpenTable, PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_PROT_NONE, PTE_WRITE } from "../hw/pte.ts";
+import { type OpenTable, PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_PROT_NONE, PTE_WRITE } from "../hw/pte.ts";
 import { tlbPresets } from "../hw/tlb-presets.ts";
 import { type Path, runToCompletion } from "../sync/path.ts";
 import { Current } from "../sync/task.ts";
@@ -40,6 +40,7 @@ import { Slabs, slubPacking } from "./slab.ts";
 import { createSpace, switchSpace } from "./space.ts";
 import { Swap } from "./swap/swap.ts";
 import type { Argument } from "./syscalls.ts";
+import { type TableFreeingName, tableFreeings } from "./tables/freeing.ts";
 import { tlbFlushes } from "./tlb/tlb-flushes.ts";
 import { watermarkPolicies } from "./watermarks.ts";
 import { OWNER_BOOT, ZONE_HIGHMEM, ZONE_NORMAL, Zone } from "./zone.ts";
@@ -49,6 +50,7 @@ export interface TestMachine {
   readonly kernel?: PersonalityName;
   readonly reverseMap?: ReverseMapName;
   readonly mlock?: MlockName;
+  readonly tableFreeing?: TableFreeingName;
   readonly tlbFlush?: keyof typeof tlbFlushes;
   readonly reclaim?: ReclaimName;
   readonly frames?: number;
@@ -96,7 +98,8 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
     zones.push(high);
   }
   const allocator = new Allocator(frames, zones, watermarkPolicies["linux-6.1"], memory);
-  const entries = new Entries(memory, format);
+  const tableFreeing = tableFreeings[machine.tableFreeing ?? "pmd-ranges"];
+  const entries = tableFreeing.entries(memory, format, frames);
   const counters = new Counters();
   const events = new Events();
   const current = new Current();
@@ -164,6 +167,7 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
     stacks: new KernelStacks(allocator, { order: 1, placement: "one block" }),
     zeroFrame,
     tables,
+    tableFreeing: tableFreeing.freeing,
     tlbFlush,
     anonVmas,
     files,

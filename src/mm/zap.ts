@@ -25,6 +25,7 @@ import type { Kernel } from "./kernel.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
 import { freeSwapEntry, slotOfEntry } from "./swap/swap-cache.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
+import { gatherEmptied } from "./tables/emptied.ts";
 import { freeWholeLeaves } from "./tables/whole-leaves.ts";
 import { Gather } from "./tlb/gather.ts";
 import { VM_SEQ_READ, type Vma } from "./vma.ts";
@@ -48,7 +49,7 @@ export function* unmapRegion(
   for (const vma of vmas) yield* zapPages(kernel, gather, vma, vma.start, vma.end, "all");
   const top = ceiling === 0 || ceiling >= kernel.layout.taskEnd ? Number.POSITIVE_INFINITY : ceiling;
   if (!tryLockTables(kernel, mm)) yield* lockTables(kernel, mm);
-  kernel.personality.pages.freeTables(kernel, gather, mm, vmas, { floor, ceiling: top });
+  kernel.tableFreeing.afterUnmap(kernel, gather, mm, vmas, { floor, ceiling: top });
   unlockTables(kernel, mm);
   yield* gather.flush();
 }
@@ -149,6 +150,7 @@ function zapTable(kernel: Kernel, gather: Gather, vma: Vma, range: LeafRange): V
   if (table === NO_TABLE) return range.end;
   const done = zapLeaf(kernel, gather, vma, table, range);
   tables.close(table);
+  gatherEmptied(kernel, gather, range.first);
   return done;
 }
 
