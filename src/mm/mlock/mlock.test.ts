@@ -58,7 +58,8 @@ function found({ kernel }: TestKernel, frame: Pfn): PteSlot[] {
 /** What must hold at any time, whatever was locked and unlocked. */
 function check(test: TestKernel): void {
   const { frames, reverseMap } = test.kernel;
-  const byFrame = Map.groupBy(entriesOf(test), ({ frame }) => frame);
+  const byFrame = new Map<Pfn, Entry[]>();
+  for (const entry of entriesOf(test)) byFrame.set(entry.frame, [...(byFrame.get(entry.frame) ?? []), entry]);
   for (const [frame, entries] of byFrame) {
     const slots = entries.map(({ slot }) => slot).sort((one, other) => one - other);
     expect(found(test, frame), `frame ${frame}`).toEqual(slots);
