@@ -136,7 +136,9 @@ export const designRules: readonly Rule[] = [
     reason: "quicklists are linked through the first word of the tables, which nobody can read in highmem",
     instead: { pageTableCache: "none" },
   },
-  ...(["none", "object-anon"] as const).map(withoutChains),
+  ...(Object.keys(designSpace.reverseMap.options) as Design["reverseMap"][])
+    .filter((name) => !name.includes("-chain-"))
+    .map(withoutChains),
 ];
 
 /** A reverse map without chains has none to leave out. */
