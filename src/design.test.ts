@@ -17,6 +17,7 @@ const base: Design = {
   pageTablePlacement: "lowmem",
   pageTableAccess: "direct",
   pageTableCache: "none",
+  pageTableFreeing: "pmd-ranges",
   kmap: "global",
   reverseMap: "object-anon",
   tlbFlush: "per-range",

@@ -13,6 +13,7 @@ import { formatOf, swapAreasOf, tlbShapeOf, userBytes } from "./geometry.ts";
 import { type Access, LOAD, STORE } from "./hw/access.ts";
 import { Cpu } from "./hw/cpu.ts";
 import { PhysicalMemory } from "./hw/physical-memory.ts";
+import { Entries } from "./hw/pte.ts";
 import type { AddressSpace } from "./mm/address-space.ts";
 import { type Allocator, WANT_KERNEL } from "./mm/allocator.ts";
 import { anonVmaRules } from "./mm/anon-vma-rules.ts";
@@ -44,8 +45,8 @@ import { Slabs, slabPacking, slubPacking } from "./mm/slab.ts";
 import { createSpace, switchSpace } from "./mm/space.ts";
 import { Swap } from "./mm/swap/swap.ts";
 import type { Argument } from "./mm/syscalls.ts";
-import { allocateTask, freeTask, releaseTask, type TaskKind, type TaskMemory } from "./mm/task-memory.ts";
 import { tableFreeings } from "./mm/tables/freeing.ts";
+import { allocateTask, freeTask, releaseTask, type TaskKind, type TaskMemory } from "./mm/task-memory.ts";
 import { tlbFlushes } from "./mm/tlb/tlb-flushes.ts";
 import { isRepaired, type Verdict } from "./mm/verdict.ts";
 import { OWNER_BOOT } from "./mm/zone.ts";
@@ -262,7 +263,8 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
   const highmem = wireHighmem(
     {
       memory,
-      entries,
+      // The kernel's own tables, whose entries nobody counts.
+      entries: new Entries(memory, format),
       allocator,
       counters,
       tlbFlush,

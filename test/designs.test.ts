@@ -30,11 +30,15 @@ describe.each(Object.keys(kernelPresets))("%s", (kernel) => {
     for (const design of designs(kernel)) {
       // What remap_file_pages does is the one axis that a program may notice.
       const alike = design.nonlinear === base.nonlinear ? programs : programs.filter((program) => !callsRemap(program));
-      const found = outcomes(design, alike);
-      expect(found, JSON.stringify(design)).toEqual(alike.map(({ name }) => expected.get(name)));
+      // And when page tables go shows in VmPTE alone.
+      const seen = design.pageTableFreeing === base.pageTableFreeing ? (text: string) => text : withoutTables;
+      const found = outcomes(design, alike).map(seen);
+      expect(found, JSON.stringify(design)).toEqual(alike.map(({ name }) => seen(expected.get(name)!)));
     }
   });
 });
 
 const callsRemap = ({ operations }: (typeof programs)[number]): boolean =>
   operations.some(({ name }) => name === "rfp");
+
+const withoutTables = (outcome: string): string => outcome.replaceAll(/ pte=\d+/g, "");

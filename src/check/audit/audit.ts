@@ -10,6 +10,7 @@ import { linkLaws } from "./link-laws.ts";
 import { listLaws } from "./list-laws.ts";
 import { memoryLaws } from "./memory-laws.ts";
 import { swapLaws } from "./swap-laws.ts";
+import { tableLaws } from "./table-laws.ts";
 
 export type { Law, Violation } from "./law.ts";
 
@@ -18,6 +19,7 @@ export const laws: readonly Law[] = [
   ...memoryLaws,
   ...listLaws,
   ...swapLaws,
+  ...tableLaws,
   ...highmemLaws,
   ...areaLaws,
   ...linkLaws,

@@ -21,7 +21,11 @@ class Program {
   readonly machine: Machine;
   readonly thread: Thread;
 
-  constructor(freeing: TableFreeingName, machine = "piii-4g", settings: readonly string[] = ["geometry.memory=64M", "tunables.overcommitMode=1"]) {
+  constructor(
+    freeing: TableFreeingName,
+    machine = "piii-4g",
+    settings: readonly string[] = ["geometry.memory=64M", "tunables.overcommitMode=1"],
+  ) {
     this.machine = new Machine(applySettings(specOf(machine), [...settings, `pageTableFreeing=${freeing}`]));
     this.thread = this.machine.spawn("test").threads[0]!;
   }

@@ -11,9 +11,9 @@
  * A table that is taken off its tree may still be in the caches of some CPU: the caller flushes, and only then frees it.
  */
 import type { Pfn, Vpn } from "../../base/units.ts";
+import type { PagingFormat } from "../../hw/paging-format.ts";
 import type { PhysicalMemory } from "../../hw/physical-memory.ts";
 import { Entries } from "../../hw/pte.ts";
-import type { PagingFormat } from "../../hw/paging-format.ts";
 import type { AddressSpace } from "../address-space.ts";
 import type { Frames } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";

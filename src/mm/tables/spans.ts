@@ -32,7 +32,8 @@ export function freeSpans(
   const start = vmas[0]!.start;
   const end = vmas[vmas.length - 1]!.end;
   // Whole spans that start no earlier than the neighbour below ends, and end no later than the one above starts.
-  const first = floor > Math.floor(start / span) * span ? Math.ceil(floor / span) * span : Math.floor(start / span) * span;
+  const first =
+    floor > Math.floor(start / span) * span ? Math.ceil(floor / span) * span : Math.floor(start / span) * span;
   const last = Math.min(Math.ceil(end / span) * span, Math.floor(ceiling / span) * span);
   for (let page = first; page < last; page += span) {
     const index = tables.indexAt(page, levels);
