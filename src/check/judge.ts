@@ -10,6 +10,7 @@ import { FlatModel, type FlatRules } from "./model/flat-model.ts";
 import { formatOperation, type Operation, type Program } from "./program.ts";
 import type { ProgramRunner } from "./program-runner.ts";
 import type { ProgramRun } from "./run-program.ts";
+import { shortagesOf } from "./shortage.ts";
 
 export interface Failure {
   readonly what: string;
@@ -61,22 +62,36 @@ class Judgement {
 
   observe(operation: Operation, line: string, run: ProgramRun): void {
     if (this.operations++ === 0) this.model = new FlatModel(this.program, rulesOf(run), run.executor.breakStart);
-    if (operation.name !== "fail") this.follow(operation, line, run);
+    const { times, complaint } = shortagesOf(run.machine).take();
+    if (complaint !== undefined) throw wrong(operation, line, run, complaint);
+    if (operation.name !== "fail") this.follow(operation, line, run, times > 0 || this.failing);
     this.failing = operation.name === "fail";
     if (this.auditEvery > 0 && this.operations % this.auditEvery === 0) requireLaws(operation, line, run);
   }
 
-  private follow(operation: Operation, line: string, run: ProgramRun): void {
-    const printed = line.split(" ").slice(3).join(" ");
-    if (this.failing && /^(E[A-Z]+|OOM)/.test(printed)) {
+  /** `short`: memory lacked, or was made to. */
+  private follow(operation: Operation, line: string, run: ProgramRun, short: boolean): void {
+    const [, result, , killed] = /^(.*?)( mf=\d+,\d+)?( killed=[\d,]+)?$/.exec(line.split(" ").slice(3).join(" "))!;
+    const printed = result!;
+    if (!short && (/\bOOM\b/.test(printed) || killed !== undefined)) {
+      throw wrong(operation, line, run, "out of memory, and reclaim has not given up");
+    }
+    if (!short && operation.name === "fork" && printed === "ENOMEM")
+      throw wrong(operation, line, run, "ENOMEM, and reclaim has not given up");
+    const told = this.tell(operation, printed, short);
+    if (told !== undefined) throw wrong(operation, line, run, told);
+    for (const process of killed?.replace(" killed=", "").split(",") ?? []) this.model?.kill(Number(process));
+  }
+
+  /** What the model says of what was printed. */
+  private tell(operation: Operation, printed: string, short: boolean): string | undefined {
+    if (short && /^(E[A-Z]+|OOM)/.test(printed)) {
       // What a call leaves half done is its own business; the auditor goes on alone.
       if (!changesAllOrNothing(operation)) this.model = undefined;
-      return;
+      return undefined;
     }
-    if (this.failing && mayHaveDoneLess(operation, this.model)) this.model = undefined;
-    const wrong = this.model?.step(operation, printed);
-    if (wrong === undefined) return;
-    throw new Wrong({ what: `${formatOperation(operation)} | ${line}: ${wrong}`, state: describe(run.machine) });
+    if (short && mayHaveDoneLess(operation, this.model)) this.model = undefined;
+    return this.model?.step(operation, printed);
   }
 
   end(dump: readonly string[]): Failure | undefined {
@@ -94,12 +109,11 @@ const rulesOf = ({ machine }: ProgramRun): FlatRules => ({
 
 function requireLaws(operation: Operation, line: string, run: ProgramRun): void {
   const [first] = audit(run.machine);
-  if (first === undefined) return;
-  throw new Wrong({
-    what: `${formatOperation(operation)} | ${line}: ${first.law}: ${first.what}`,
-    state: describe(run.machine),
-  });
+  if (first !== undefined) throw wrong(operation, line, run, `${first.law}: ${first.what}`);
 }
+
+const wrong = (operation: Operation, line: string, { machine }: ProgramRun, what: string): Wrong =>
+  new Wrong({ what: `${formatOperation(operation)} | ${line}: ${what}`, state: describe(machine) });
 
 /** These change nothing that a program sees when they fail. */
 const failWhole: ReadonlySet<string> = new Set([
