@@ -36,6 +36,8 @@ export class Frames {
   readonly refs: SparseInt32;
   /** By frame: page-table entries that map it; 0 = unmapped. */
   readonly mapCount: SparseInt32;
+  /** Frames that some entry maps (nr_mapped). */
+  mapped = 0;
   /** By frame: PG_* bits. */
   readonly flags: SparseInt32;
   /** By frame: id of the FileObject or AnonVma whose page it is; 0 = none. */
@@ -72,6 +74,18 @@ export class Frames {
     const left = this.refs.add(frame, -1);
     if (left < 0) bug(`frame ${frame} is dropped once too often`);
     return left === 0;
+  }
+
+  /** One entry more maps it. */
+  addMapping(frame: Pfn): void {
+    if (this.mapCount.add(frame, 1) === 1) this.mapped++;
+  }
+
+  /** One entry less maps it; how many are left. */
+  dropMapping(frame: Pfn): number {
+    const left = this.mapCount.add(frame, -1);
+    if (left === 0) this.mapped--;
+    return left;
   }
 
   /** Whether all of `bits` are set. */
