@@ -80,6 +80,9 @@ export const designSpace = {
   reclaim: {
     question: "Which pages leave memory when it is short, and how is it known that a page is in use?",
     options: {
+      "linux-2.4":
+        "Two lists for the machine; address spaces are walked for entries that were not used, as 2.4.10 and up to 2.4.31.",
+      rmap15: "Ageing lists in each zone; pages that nobody needs wait on a clean list, as rmap15 and RHEL3.",
       "linux-2.6":
         "Two lists a zone; the entries of a page say whether it was used, and pressure when mapped pages must go, as 2.6.",
     },
@@ -128,6 +131,14 @@ export const designRules: readonly Rule[] = [
     reason: "quicklists are linked through the first word of the tables, which nobody can read in highmem",
     instead: { pageTableCache: "none" },
   },
+  ...(["rmap15", "linux-2.6"] as const).map(
+    (reclaim): Rule => ({
+      when: { reverseMap: "none", reclaim },
+      reason: "it asks the reverse map who maps a page, and every question would be a search through all page tables",
+      instead: { reclaim: "linux-2.4" },
+      otherwise: { reverseMap: "object-anon" },
+    }),
+  ),
   ...(Object.keys(designSpace.reverseMap.options) as Design["reverseMap"][])
     .filter((name) => !name.includes("-chain-"))
     .map(withoutChains),
