@@ -3,6 +3,7 @@
  * What is wrong first is returned as one sentence, with the state of the machine at that time.
  */
 import { KernelBug } from "../base/errors.ts";
+import type { Machine } from "../machine.ts";
 import { audit } from "./audit/audit.ts";
 import { describe } from "./describe.ts";
 import { compareContents } from "./model/contents.ts";
@@ -38,7 +39,7 @@ export function judge(runner: ProgramRunner, program: Program, { auditEvery }: J
   const judgement = new Judgement(program, auditEvery);
   try {
     const outcome = runner.run(program, (operation, line, run) => judgement.observe(operation, line, run));
-    return judgement.end(outcome.lines.slice(program.operations.length));
+    return judgement.end(outcome.lines.slice(program.operations.length), runner.machine);
   } catch (error) {
     if (error instanceof Wrong) return error.failure;
     if (error instanceof KernelBug)
@@ -94,10 +95,15 @@ class Judgement {
     return this.model?.step(operation, printed);
   }
 
-  end(dump: readonly string[]): Failure | undefined {
+  end(dump: readonly string[], machine: Machine): Failure | undefined {
+    const state = dump.join("\n");
+    const { times, complaint } = shortagesOf(machine).take();
+    if (complaint !== undefined) return { what: `at the end, ${complaint}`, state };
     if (this.model === undefined) return undefined;
-    const [wrong] = compareContents(this.model, dump);
-    return wrong === undefined ? undefined : { what: `at the end, ${wrong}`, state: dump.join("\n") };
+    const found = compareContents(this.model, dump);
+    // What nobody has memory for cannot be shown.
+    const first = times > 0 ? found.find((wrong) => !wrong.includes(": --, ")) : found[0];
+    return first === undefined ? undefined : { what: `at the end, ${first}`, state };
   }
 }
 
