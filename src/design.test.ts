@@ -19,6 +19,7 @@ const base: Design = {
   pageTableCache: "none",
   kmap: "global",
   reverseMap: "object-anon",
+  reverseMapPlacement: "lowmem",
   tlbFlush: "per-range",
   nonlinear: "emulated",
   mlock: "chained",

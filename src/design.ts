@@ -18,9 +18,24 @@ export const designSpace = {
     question: "Given a frame, how are the page-table entries that map it found?",
     options: {
       none: "They are not: every address space is scanned, as in 2.4.",
-      "pte-chain-e": "A chain of entries for each frame, packed by cache lines, as in 2.6.0.",
+      "pte-chain-a": "A chain of links for each frame, one entry a link, as in 2.5.27.",
+      "pte-chain-b": "A chain of cache lines full of entries, whose free slots are searched for, as in 2.5.34.",
+      "pte-chain-e": "A chain of cache lines that say which slot is their first used one, as in 2.6.0.",
+      "object-chain-convert":
+        "Through the file's areas; anonymous pages are chained, and a file's page once it is mapped out of order, as in 2.5.66-mm.",
+      "object-chain-incremental":
+        "Through the file's areas; anonymous pages are chained, and single entries out of order, as proposed in July 2003.",
       "object-anon":
         "Through the areas that may map it: the file's, or those of an anon_vma, as in 2.6.7 and ever since.",
+      anonmm:
+        "Through the file's areas; an anonymous page by its address, in all relatives by fork, as proposed in March 2004.",
+    },
+  },
+  reverseMapPlacement: {
+    question: "Which zone do the chains of reverse maps come from?",
+    options: {
+      lowmem: "Always addressable, and soon exhausted: as every kernel that had chains.",
+      highmem: "Plentiful, but each block must be opened to be read: as proposed in July 2003.",
     },
   },
   pageTablePlacement: {
@@ -131,6 +146,12 @@ export const designRules: readonly Rule[] = [
     reason: "quicklists are linked through the first word of the tables, which nobody can read in highmem",
     instead: { pageTableCache: "none" },
   },
+  {
+    when: { reverseMap: "pte-chain-a", pageTablePlacement: "highmem" },
+    reason: "a link is a pointer to an entry, and an entry in highmem has no address",
+    instead: { pageTablePlacement: "lowmem", pageTableAccess: "direct" },
+    otherwise: { reverseMap: "pte-chain-b" },
+  },
   ...(["rmap15", "linux-2.6"] as const).map(
     (reclaim): Rule => ({
       when: { reverseMap: "none", reclaim },
@@ -141,17 +162,25 @@ export const designRules: readonly Rule[] = [
   ),
   ...(Object.keys(designSpace.reverseMap.options) as Design["reverseMap"][])
     .filter((name) => !name.includes("-chain-"))
-    .map(withoutChains),
+    .flatMap(withoutChains),
 ];
 
 /** A reverse map without chains has none to leave out. */
-function withoutChains(reverseMap: Design["reverseMap"]): Rule {
-  return {
-    when: { reverseMap, mlock: "counted" },
-    reason: "this reverse map keeps no chains, so locks can spare none",
-    instead: { mlock: "chained" },
-    otherwise: { reverseMap: "pte-chain-e" },
-  };
+function withoutChains(reverseMap: Design["reverseMap"]): Rule[] {
+  return [
+    {
+      when: { reverseMap, mlock: "counted" },
+      reason: "this reverse map keeps no chains, so locks can spare none",
+      instead: { mlock: "chained" },
+      otherwise: { reverseMap: "pte-chain-e" },
+    },
+    {
+      when: { reverseMap, reverseMapPlacement: "highmem" },
+      reason: "this reverse map keeps no chains that could lie anywhere",
+      instead: { reverseMapPlacement: "lowmem" },
+      otherwise: { reverseMap: "pte-chain-e" },
+    },
+  ];
 }
 
 const allMapped = "a 64-bit kernel has all memory mapped: there is no highmem";
@@ -164,6 +193,7 @@ export const rulesWithoutHighmem: readonly Rule[] = [
     instead: { pageTablePlacement: "lowmem", pageTableAccess: "direct" },
   },
   { when: { kmap: "per-task" }, reason: allMapped, instead: { kmap: "global" } },
+  { when: { reverseMapPlacement: "highmem" }, reason: allMapped, instead: { reverseMapPlacement: "lowmem" } },
 ];
 
 /** The rules that hold with a paging format. */

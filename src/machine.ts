@@ -61,12 +61,13 @@ export class Machine {
   readonly spec: MachineSpec;
   readonly kernel: Kernel;
   /** Every process that ever ran, in the order of their birth. */
-  readonly processes: Process[] = [];
+  readonly processes: Process[];
   private lastTaskId = 0;
 
   constructor(spec: MachineSpec) {
     this.spec = spec;
     this.kernel = wire(spec);
+    this.processes = this.kernel.processes;
   }
 
   get cpus(): readonly Cpu[] {
@@ -287,12 +288,21 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     access: highmem.access,
     cache: highmem.cache,
   });
-  const chains = { lineBytes: geometry.cacheLineBytes, pointerBytes: wordBytes, slotBytes: wordBytes };
   const world = { frames, entries, tables, files, anonVmas, spaces };
 
   const reclaim = reclaims[design.reclaim]({ frames, allocator });
   const locked = mlocks[design.mlock]({
-    reverseMap: reverseMaps[design.reverseMap]({ ...world, slabs, chains }),
+    reverseMap: reverseMaps[design.reverseMap]({
+      ...world,
+      slabs,
+      lineBytes: geometry.cacheLineBytes,
+      wordBytes,
+      tablePlacement: design.pageTablePlacement,
+      placement: design.reverseMapPlacement,
+      windows: highmem.atomicMaps,
+      cpus: cpus.length,
+      where: tlbFlush,
+    }),
     world,
     lists: reclaim,
   });
@@ -329,6 +339,8 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
       obviousOvercommit: overcommitGuesses[personality.overcommitGuess](allocator, tunables.privilege),
     }),
     spaces,
+    processes: [],
+    oomVictims: [],
     personality,
     tunables,
     layout,

@@ -34,6 +34,7 @@ const lowTables = {
   pageTableAccess: "direct",
   pageTableCache: "none",
   kmap: "global",
+  reverseMapPlacement: "lowmem",
 } as const;
 
 /** CONFIG_HIGHPTE. */
