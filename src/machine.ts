@@ -61,13 +61,12 @@ export class Machine {
   readonly spec: MachineSpec;
   readonly kernel: Kernel;
   /** Every process that ever ran, in the order of their birth. */
-  readonly processes: Process[];
+  readonly processes: Process[] = [];
   private lastTaskId = 0;
 
   constructor(spec: MachineSpec) {
     this.spec = spec;
     this.kernel = wire(spec);
-    this.processes = this.kernel.processes;
   }
 
   get cpus(): readonly Cpu[] {
@@ -339,8 +338,6 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
       obviousOvercommit: overcommitGuesses[personality.overcommitGuess](allocator, tunables.privilege),
     }),
     spaces,
-    processes: [],
-    oomVictims: [],
     personality,
     tunables,
     layout,

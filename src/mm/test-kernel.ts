@@ -179,8 +179,6 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
     files,
     swap: new Swap(machine.swap ?? [], memory, slabs.treeNodes),
     spaces,
-    processes: [],
-    oomVictims: [],
     personality,
     tunables,
     current,
@@ -214,7 +212,7 @@ export class TestKernel {
   constructor(machine: TestMachine = {}) {
     this.kernel = wireTestKernel(machine);
     const mm = createSpace(this.kernel, new Limits()) ?? bug("no memory for the first process");
-    this.thread = this.start(new Process(1, "first", mm, null));
+    this.thread = new Thread(1, new Process(1, "first", mm, null));
     this.runs(this.thread);
   }
 
@@ -279,12 +277,8 @@ export class TestKernel {
   fork(thread: Thread = this.thread): Thread | null {
     const mm = this.run(forkSpace(this.kernel, thread));
     if (mm === null) return null;
-    return this.start(new Process(++this.lastPid, "child", mm, thread.process));
-  }
-
-  private start(process: Process): Thread {
-    this.kernel.processes.push(process);
-    return new Thread(process.pid, process);
+    const pid = ++this.lastPid;
+    return new Thread(pid, new Process(pid, "child", mm, thread.process));
   }
 
   exit(thread: Thread): void {
