@@ -20,6 +20,9 @@ export type TableFreeing = (
   span: { readonly floor: Vpn; readonly ceiling: Vpn },
 ) => void;
 
+/** What a swap entry says of its slot beside its place: that nobody else names it, or nothing. */
+export type SwapMark = "exclusive" | "none";
+
 export interface PagePolicy {
   /** The lowest level of tables that a fault of a file makes before it looks for the page. */
   readonly firstTables: 1 | 2;
@@ -34,7 +37,14 @@ export interface PagePolicy {
   /** Whether the one who maps this anonymous page is the only one who ever will without a fork. */
   isOwn(frames: Frames, frame: Pfn): boolean;
   /** Whether the one who writes to this anonymous page, mapped read-only, may keep it. */
-  mayReuse(frames: Frames, frame: Pfn): boolean;
+  mayReuse(kernel: Kernel, frame: Pfn): boolean;
+  /** Whether a page that a fault has brought in from swap returns its slot, if nobody else uses that. */
+  returnsSlot(kernel: Kernel, vma: Vma, frame: Pfn, intent: Intent): boolean;
+  /**
+   * Whether a page that a fault has brought in from swap is that area's alone, in memory and in swap; one entry has been
+   * given to it already, which named its slot before, and said `mark` of it. Requires: it is locked.
+   */
+  isAlone(kernel: Kernel, frame: Pfn, mark: SwapMark): boolean;
   /** Whether entries of a shared writable area stay read-only until written, so that the file learns of it. */
   noticesWrites(vma: Vma): boolean;
   /** Whether mprotect may make this entry of a writable area writable at once. */

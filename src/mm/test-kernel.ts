@@ -38,7 +38,7 @@ import { type ReclaimName, reclaims } from "./reclaim/reclaims.ts";
 import { type ReverseMapName, type ReverseMapPlacement, reverseMaps } from "./rmap/reverse-maps.ts";
 import { Slabs, slubPacking } from "./slab.ts";
 import { createSpace, switchSpace } from "./space.ts";
-import { Swap } from "./swap/swap.ts";
+import { Swap, usualClusterOrder } from "./swap/swap.ts";
 import type { Argument } from "./syscalls.ts";
 import { tlbFlushes } from "./tlb/tlb-flushes.ts";
 import { watermarkPolicies } from "./watermarks.ts";
@@ -177,8 +177,15 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
     tlbFlush,
     anonVmas,
     files,
-    swap: new Swap(machine.swap ?? [], memory, slabs.treeNodes),
+    swap: new Swap({
+      sizes: machine.swap ?? [],
+      clusterOrder: tunables.pageCluster ?? usualClusterOrder(count),
+      memory,
+      nodes: slabs.treeNodes,
+    }),
     spaces,
+    processes: [],
+    oomVictims: [],
     personality,
     tunables,
     current,
@@ -212,7 +219,7 @@ export class TestKernel {
   constructor(machine: TestMachine = {}) {
     this.kernel = wireTestKernel(machine);
     const mm = createSpace(this.kernel, new Limits()) ?? bug("no memory for the first process");
-    this.thread = new Thread(1, new Process(1, "first", mm, null));
+    this.thread = this.start(new Process(1, "first", mm, null));
     this.runs(this.thread);
   }
 
@@ -277,8 +284,12 @@ export class TestKernel {
   fork(thread: Thread = this.thread): Thread | null {
     const mm = this.run(forkSpace(this.kernel, thread));
     if (mm === null) return null;
-    const pid = ++this.lastPid;
-    return new Thread(pid, new Process(pid, "child", mm, thread.process));
+    return this.start(new Process(++this.lastPid, "child", mm, thread.process));
+  }
+
+  private start(process: Process): Thread {
+    this.kernel.processes.push(process);
+    return new Thread(process.pid, process);
   }
 
   exit(thread: Thread): void {

@@ -6,7 +6,7 @@
  * All of this requires the page's lock.
  *
  * @models linux-2.6.11 mm/swap_state.c add_to_swap, __add_to_swap_cache, delete_from_swap_cache
- * @models linux-2.6.11 mm/swapfile.c remove_exclusive_swap_page, free_swap_and_cache, can_share_swap_page
+ * @models linux-2.6.11 mm/swapfile.c remove_exclusive_swap_page, free_swap_and_cache
  * @models linux-2.6.11 mm/page_io.c swap_writepage
  */
 import { ENOMEM } from "../../base/errno.ts";
@@ -59,6 +59,28 @@ export function removeFromSwapCache(kernel: Kernel, frame: Pfn): void {
   frames.swapSlot.write(frame, NO_SWAP_SLOT);
   swap.release(slot);
   allocator.release(frame);
+}
+
+/**
+ * Takes a page out of the swap cache if nobody else uses its slot; whether it did. Requires: it is locked and in the cache.
+ *
+ * @models linux-6.1 mm/swapfile.c folio_free_swap
+ * @differs 2.6.11 keeps the slot of a page that several entries map
+ */
+export function giveSlotBack(kernel: Kernel, frame: Pfn): boolean {
+  const { swap, frames } = kernel;
+  if (frames.has(frame, PG_WRITEBACK) || swap.usersOf(frames.swapSlot.read(frame)) !== 1) return false;
+  removeFromSwapCache(kernel, frame);
+  frames.setFlag(frame, PG_DIRTY);
+  return true;
+}
+
+/** An entry that mapped the page is gone: if it was the last, and nobody else uses its slot, the slot is free. */
+export function giveSlotBackIfUnmapped(kernel: Kernel, frame: Pfn): void {
+  const { frames } = kernel;
+  if (!frames.has(frame, PG_SWAPCACHE) || frames.mapCount.read(frame) !== 0 || !tryLockPage(kernel, frame)) return;
+  giveSlotBack(kernel, frame);
+  unlockPage(kernel, frame);
 }
 
 /** The entry, cleared and flushed already, names the slot of the page that it mapped. Requires: the swap cache has it. */
