@@ -360,7 +360,11 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
       swapPages: swap.totalPages,
       adminReservePages: tunables.adminReserveBytes / PAGE_SIZE,
       userReservePages: tunables.userReserveBytes / PAGE_SIZE,
-      obviousOvercommit: overcommitGuesses[personality.overcommitGuess](allocator, tunables.privilege),
+      obviousOvercommit: overcommitGuesses[personality.overcommitGuess]({
+        allocator,
+        swap,
+        privilege: tunables.privilege,
+      }),
     }),
     spaces,
     processes: [],

@@ -202,7 +202,7 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
       swapPages: 0,
       adminReservePages: 0,
       userReservePages: 0,
-      obviousOvercommit: (pages) => pages > count,
+      obviousOvercommit: (pages) => pages > count + (machine.swap ?? []).reduce((sum, size) => sum + size, 0),
     }),
     layout: addressLayout(format, userBytes, tunables.stackLimitBytes ?? Number.POSITIVE_INFINITY),
   };
