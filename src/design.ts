@@ -81,6 +81,16 @@ export const designSpace = {
     question: "What does remap_file_pages do, which maps a file's pages in any order within one area?",
     options: {
       unsupported: "It fails with ENOSYS, as a kernel without the call, such as 2.4.",
+      "remap-2.5":
+        "It fills the area's entries, and truncation does not find what lies out of order: a bug of 2.5.46 to 2.6.5.",
+      "tagged-search": "It fills the area's entries; truncation searches such areas whole, as from 2.6.6 to 3.19.",
+      "cleanup-pass":
+        "The same; truncation takes each page that is left from those who map it, and searches if it cannot: proposed in July 2003.",
+      "cleanup-tolerant":
+        "The same without a search: a page whose tables somebody holds stays with him, in no file; proposed in July 2003.",
+      "unmap-each":
+        "The same; truncation looks at no area, but takes each page from those who map it: proposed in July 2003.",
+      "locked-only": "It fills the entries of mlocked areas alone, and promises nothing about truncation, as RHEL 3.",
       emulated: "It makes an area of each piece, as in 4.0 and ever since.",
     },
   },
@@ -112,6 +122,32 @@ export const axisNames = Object.keys(designSpace) as readonly AxisName[];
 
 /** The options of an axis, in the table's order. */
 export const optionsOf = (axis: AxisName): readonly string[] => Object.keys(designSpace[axis].options);
+
+/** Options that break a promise which all others keep: how, and what catches them at it. */
+export const unsound: { readonly [A in AxisName]?: { readonly [O in Design[A]]?: Unsound } } = {
+  nonlinear: {
+    "remap-2.5": {
+      breaks: "A page beyond the end of its file stays mapped, and pages that the file keeps are lost.",
+      caughtBy:
+        "src/mm/nonlinear/truncate-oracle.test.ts; the scenarios fault-against-truncate and remap-against-truncate",
+    },
+    "locked-only": {
+      breaks: "The same, of locked areas: nobody was meant to truncate the files that they map.",
+      caughtBy: "src/mm/nonlinear/truncate-oracle.test.ts",
+    },
+  },
+};
+
+export interface Unsound {
+  readonly breaks: string;
+  readonly caughtBy: string;
+}
+
+/** The options of an axis that keep every promise. */
+export const soundOptionsOf = (axis: AxisName): readonly string[] => {
+  const broken: Readonly<Record<string, Unsound>> = unsound[axis] ?? {};
+  return optionsOf(axis).filter((option) => broken[option] === undefined);
+};
 
 /** A combination that cannot be built. */
 export interface Rule {
@@ -158,6 +194,14 @@ export const designRules: readonly Rule[] = [
       reason: "it asks the reverse map who maps a page, and every question would be a search through all page tables",
       instead: { reclaim: "linux-2.4" },
       otherwise: { reverseMap: "object-anon" },
+    }),
+  ),
+  ...(["cleanup-pass", "cleanup-tolerant", "unmap-each"] as const).map(
+    (nonlinear): Rule => ({
+      when: { reverseMap: "none", nonlinear },
+      reason: "it takes each page from those who map it, and there is no way from a page to them",
+      instead: { nonlinear: "tagged-search" },
+      otherwise: { reverseMap: "object-anon", reclaim: "linux-2.6" },
     }),
   ),
   ...(Object.keys(designSpace.reverseMap.options) as Design["reverseMap"][])

@@ -9,9 +9,9 @@
 import type { FileIndex } from "../../base/units.ts";
 import type { Path } from "../../sync/path.ts";
 import type { FileObject } from "../file.ts";
-import { dropPages } from "../file-pages.ts";
 import type { Kernel } from "../kernel.ts";
 import { unmapFileRange } from "../zap.ts";
+import { dropUnmapped } from "./leaving-pages.ts";
 import { isStillThere } from "./linear-truncation.ts";
 import type { FileRange, Truncation } from "./truncation.ts";
 import { searchNonlinear } from "./zap-nonlinear.ts";
@@ -19,7 +19,7 @@ import { searchNonlinear } from "./zap-nonlinear.ts";
 export const searchedTruncation: Truncation = {
   unmap: unmapEverywhere,
   *drop(kernel: Kernel, file: FileObject, first: FileIndex, end: FileIndex): Path<void> {
-    while (dropPages(kernel, file, first, end) > 0) {
+    while ((yield* dropUnmapped(kernel, file, first, end)) > 0) {
       yield* unmapEverywhere(kernel, file, { first, end, cows: "shared" });
     }
   },

@@ -6,7 +6,6 @@
  *
  * @models linux-2.6.11 mm/fremap.c, mm/madvise.c madvise_dontneed
  */
-import type { ReverseMap } from "../rmap/reverse-map.ts";
 import { VM_SHARED } from "../vma.ts";
 import { faultOnFileEntry } from "./install.ts";
 import type { Nonlinear } from "./nonlinear.ts";
@@ -22,5 +21,4 @@ export const taggedSearch: Nonlinear = {
   fault: faultOnFileEntry,
   discard: discardNonlinear,
   truncation: searchedTruncation,
-  reverseMap: (map: ReverseMap) => map,
 };
