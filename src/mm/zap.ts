@@ -24,7 +24,7 @@ import { PG_ANON, PG_SWAPBACKED } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import type { FileRange } from "./nonlinear/truncation.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
-import { freeSwapEntry, slotOfEntry } from "./swap/swap-cache.ts";
+import { clearSwapEntry } from "./swap/swap-cache.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
 import { freeWholeLeaves } from "./tables/whole-leaves.ts";
 import { Gather } from "./tlb/gather.ts";
@@ -213,16 +213,9 @@ function zapLeaf(kernel: Kernel, gather: Gather, vma: Vma, table: OpenTable, ran
 
 /** An entry that names a place in swap or in the area's file goes, and with it its use of the swap slot. */
 function clearAbsent(kernel: Kernel, vma: Vma, table: OpenTable, index: number, flags: number): void {
-  const { entries } = kernel;
   kernel.counters.ptesZapped++;
-  if ((flags & PTE_SWAP) === 0) {
-    entries.clear(table, index);
-    return;
-  }
-  const slot = slotOfEntry(kernel, table, index);
-  entries.clear(table, index);
-  vma.mm.resident.swap--;
-  freeSwapEntry(kernel, slot);
+  if (flags === PTE_SWAP) clearSwapEntry(kernel, vma, table, index);
+  else kernel.entries.clear(table, index);
 }
 
 /** A page of a file keeps what its entry knew of it. */

@@ -19,6 +19,7 @@ import { PG_DIRTY, PG_EXCLUSIVE, PG_LOCKED, PG_SWAPCACHE, PG_UPTODATE, PG_WRITEB
 import type { Kernel } from "../kernel.ts";
 import { NOT_CACHED } from "../page-cache.ts";
 import { tryLockPage, unlockPage } from "../page-lock.ts";
+import type { Vma } from "../vma.ts";
 import { NO_SWAP_SLOT } from "./swap.ts";
 
 /** Gives the page a slot, and puts it in the swap cache: 0; or -ENOMEM if swap or memory is full, with nothing changed. */
@@ -96,6 +97,14 @@ export function setSwapEntry(kernel: Kernel, mm: AddressSpace, table: OpenTable,
     if (entries.marksExclusive) entries.setSwapExclusive(table, index);
   }
   mm.resident.swap++;
+}
+
+/** Clears an entry that names a slot, and gives up its use of that. */
+export function clearSwapEntry(kernel: Kernel, vma: Vma, table: OpenTable, index: number): void {
+  const slot = slotOfEntry(kernel, table, index);
+  kernel.entries.clear(table, index);
+  vma.mm.resident.swap--;
+  freeSwapEntry(kernel, slot);
 }
 
 /** The slot that a swap entry names. */
