@@ -128,10 +128,11 @@ function isolate({ frames, reclaim }: Kernel, list: PageList, most: number): Pfn
 
 /** Puts a page at the head of a list, and drops the reference that `isolate` took: the page may be free then. */
 function putBack({ frames, allocator }: Kernel, list: PageList, frame: Pfn, active: number): void {
-  const state = frames.flags.read(frame) & ~PG_ACTIVE;
-  if ((state & PG_MLOCKED) === 0) {
-    frames.flags.write(frame, state | PG_LRU | active);
+  const state = frames.flags.read(frame);
+  // Who locked it meanwhile has its list links now; who unlocked it again has put it on a list.
+  if ((state & (PG_MLOCKED | PG_LRU)) === 0) {
+    frames.flags.write(frame, (state & ~PG_ACTIVE) | PG_LRU | active);
     list.addHead(frame);
-  } else frames.flags.write(frame, state);
+  }
   allocator.release(frame);
 }
