@@ -20,6 +20,7 @@ const base: Design = {
   pageTableFreeing: "pmd-ranges",
   kmap: "global",
   reverseMap: "object-anon",
+  reverseMapPlacement: "lowmem",
   tlbFlush: "per-range",
   nonlinear: "emulated",
   mlock: "chained",

@@ -38,12 +38,13 @@ import { overcommitGuesses } from "./mm/overcommit-guess.ts";
 import { PageTables } from "./mm/page-table.ts";
 import { personalities } from "./mm/personality.ts";
 import { Process, type ProcessState, Thread } from "./mm/process.ts";
+import { runKswapd } from "./mm/reclaim/make-room.ts";
 import { reclaims } from "./mm/reclaim/reclaims.ts";
 import { readRemote } from "./mm/remote.ts";
 import { reverseMaps } from "./mm/rmap/reverse-maps.ts";
 import { Slabs, slabPacking, slubPacking } from "./mm/slab.ts";
 import { createSpace, switchSpace } from "./mm/space.ts";
-import { Swap } from "./mm/swap/swap.ts";
+import { Swap, usualClusterOrder } from "./mm/swap/swap.ts";
 import type { Argument } from "./mm/syscalls.ts";
 import { tableFreeings } from "./mm/tables/freeing.ts";
 import { allocateTask, freeTask, releaseTask, type TaskKind, type TaskMemory } from "./mm/task-memory.ts";
@@ -58,16 +59,19 @@ import { Current } from "./sync/task.ts";
 /** An access succeeded. Otherwise its outcome is the verdict on its fault: FAULT_OOM, SEGV_MAPERR and so on. */
 export const DONE = 0;
 
+const SIGKILL = 9;
+
 export class Machine {
   readonly spec: MachineSpec;
   readonly kernel: Kernel;
   /** Every process that ever ran, in the order of their birth. */
-  readonly processes: Process[] = [];
+  readonly processes: Process[];
   private lastTaskId = 0;
 
   constructor(spec: MachineSpec) {
     this.spec = spec;
     this.kernel = wire(spec);
+    this.processes = this.kernel.processes;
   }
 
   get cpus(): readonly Cpu[] {
@@ -137,11 +141,21 @@ export class Machine {
     this.switchTo(thread);
     const cpu = this.kernel.cpus[thread.cpu]!;
     const page = pageOf(address);
-    while (!cpu.touch(page, kind)) {
-      const verdict = handleFaultAlone(this.kernel, thread, address, cpu.mmu.faultError);
-      if (!isRepaired(verdict)) return verdict;
-    }
-    return DONE;
+    if (cpu.touch(page, kind)) return DONE;
+    let verdict: Verdict;
+    do verdict = handleFaultAlone(this.kernel, thread, address, cpu.mmu.faultError);
+    while (isRepaired(verdict) && !cpu.touch(page, kind));
+    this.attend(thread);
+    return isRepaired(verdict) ? DONE : verdict;
+  }
+
+  /**
+   * What is due when a thread is back in its program: kswapd's turn, if memory is low; and the end of its process, if that
+   * was chosen to be killed for its memory.
+   */
+  attend(thread: Thread): void {
+    if (this.kernel.reclaim.wake) runToCompletion(runKswapd(this.kernel));
+    if (thread.process.isDoomed) this.kill(thread.process, SIGKILL);
   }
 
   /** A system call by its name; its result, or -ERRNO. An unknown name is a KernelBug. */
@@ -177,7 +191,9 @@ export class Machine {
   /** Runs a kernel path of the thread's, on its CPU. */
   run<T>(thread: Thread, path: Path<T>): T {
     this.switchTo(thread);
-    return runToCompletion(path);
+    const result = runToCompletion(path);
+    this.attend(thread);
+    return result;
   }
 
   /** The thread's CPU runs in its address space from now on. */
@@ -189,7 +205,11 @@ export class Machine {
 
   private frameAt(thread: Thread, address: Vaddr, kind: Access): number {
     const { mmu } = this.kernel.cpus[thread.cpu]!;
-    if (!mmu.translate(pageOf(address), kind)) bug(`${thread.name} may not reach ${address.toString(16)}`);
+    // Reclaim may have taken the page since.
+    while (!mmu.translate(pageOf(address), kind)) {
+      const verdict = handleFaultAlone(this.kernel, thread, address, mmu.faultError);
+      if (!isRepaired(verdict)) bug(`${thread.name} may not reach ${address.toString(16)}`);
+    }
     return mmu.lastFrame;
   }
 
@@ -256,7 +276,12 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
   const spaces = new Set<AddressSpace>();
   const files = new Files(slabs.treeNodes);
   const anonVmas = anonVmaRules[personality.anonVmas](slabs);
-  const swap = new Swap(swapAreasOf(geometry), memory, slabs.treeNodes);
+  const swap = new Swap({
+    sizes: swapAreasOf(geometry),
+    clusterOrder: tunables.pageCluster ?? usualClusterOrder(boot.frames),
+    memory,
+    nodes: slabs.treeNodes,
+  });
   const layout = addressLayout(format, userBytes(geometry), tunables.stackLimitBytes ?? 0);
 
   const tlbFlush = tlbFlushes[design.tlbFlush]({ cpus, counters, events, current }, tunables);
@@ -290,12 +315,21 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     access: highmem.access,
     cache: highmem.cache,
   });
-  const chains = { lineBytes: geometry.cacheLineBytes, pointerBytes: wordBytes, slotBytes: wordBytes };
   const world = { frames, entries, tables, files, anonVmas, spaces };
 
   const reclaim = reclaims[design.reclaim]({ frames, allocator });
   const locked = mlocks[design.mlock]({
-    reverseMap: reverseMaps[design.reverseMap]({ ...world, slabs, chains }),
+    reverseMap: reverseMaps[design.reverseMap]({
+      ...world,
+      slabs,
+      lineBytes: geometry.cacheLineBytes,
+      wordBytes,
+      tablePlacement: design.pageTablePlacement,
+      placement: design.reverseMapPlacement,
+      windows: highmem.atomicMaps,
+      cpus: cpus.length,
+      where: tlbFlush,
+    }),
     world,
     lists: reclaim,
   });
@@ -330,9 +364,15 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
       swapPages: swap.totalPages,
       adminReservePages: tunables.adminReserveBytes / PAGE_SIZE,
       userReservePages: tunables.userReserveBytes / PAGE_SIZE,
-      obviousOvercommit: overcommitGuesses[personality.overcommitGuess](allocator, tunables.privilege),
+      obviousOvercommit: overcommitGuesses[personality.overcommitGuess]({
+        allocator,
+        swap,
+        privilege: tunables.privilege,
+      }),
     }),
     spaces,
+    processes: [],
+    oomVictims: [],
     personality,
     tunables,
     layout,

@@ -35,6 +35,7 @@ const lowTables = {
   pageTableCache: "none",
   pageTableFreeing: "pmd-ranges",
   kmap: "global",
+  reverseMapPlacement: "lowmem",
 } as const;
 
 /** CONFIG_HIGHPTE. */
@@ -62,7 +63,7 @@ export const kernelPresets = {
       tlbFlush: "whole-mm",
       nonlinear: "unsupported",
       mlock: "chained",
-      reclaim: "linux-2.6",
+      reclaim: "linux-2.4",
     },
     tunables: { ...tunables2611, watermarks: "linux-2.4", buddyOrders: 10, maxMapCount: 65_536 },
   },

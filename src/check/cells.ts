@@ -8,7 +8,7 @@
  *
  *     reverseMap=none + mlock=chained missing  ->  none chained lowmem ... i386 linux-2.6.11
  */
-import { axisNames, type Design, designRules, optionsOf, rulesWith } from "../design.ts";
+import { axisNames, type Design, designRules, rulesWith, soundOptionsOf } from "../design.ts";
 import { type PagingFormatName, pagingFormats } from "../hw/paging-format.ts";
 import { kernelPresets } from "../presets.ts";
 
@@ -18,11 +18,11 @@ export type Cell = Readonly<Record<string, string>>;
 /** What may be chosen on each axis. */
 export type Choices = Readonly<Record<string, readonly string[]>>;
 
-/** Everything that there is to choose. The paging format comes first: which rules hold depends on it. */
+/** Everything that there is to choose, but for what is unsound. The paging format comes first: which rules hold depends on it. */
 export const everyChoice: Choices = {
   paging: Object.keys(pagingFormats),
   kernel: Object.keys(kernelPresets),
-  ...Object.fromEntries(axisNames.map((axis) => [axis, optionsOf(axis)])),
+  ...Object.fromEntries(axisNames.map((axis) => [axis, soundOptionsOf(axis)])),
 };
 
 /** The design of a whole cell. */

@@ -74,9 +74,16 @@ export class ProgramRun {
 
   /** What an operation prints after its name. */
   operate(operation: Operation): string {
-    if (this.failing === undefined) return this.operateNormally(operation);
+    const printed = this.failing === undefined ? this.operateNormally(operation) : this.operateFailing(operation);
+    const killed = this.processes.flatMap((process, number) => (process?.state === "killed" ? [number] : []));
+    for (const number of killed) this.processes[number] = null;
+    return killed.length === 0 ? printed : `${printed} killed=${killed.join(",")}`;
+  }
+
+  /** The operation after one that says which of its allocations fail. */
+  private operateFailing(operation: Operation): string {
     const { allocator } = this.machine.kernel;
-    const [page, object] = this.failing.operands;
+    const [page, object] = this.failing!.operands;
     if (page!.value > 0) allocator.failAt(page!.value);
     allocator.failObjectAt(object!.value);
     this.failing = undefined;

@@ -231,6 +231,11 @@ export class Entries {
     return ((low >>> 1) & 0x1f) + (low >>> 8) * 0x20;
   }
 
+  /** Entry `to` of `target` says what entry `from` of `source` says, whatever that is. */
+  copy(source: OpenTable, from: number, target: OpenTable, to: number): void {
+    this.store(target, to, this.low(source, from), this.high(source, from));
+  }
+
   /** The place of an entry, as one number. */
   slotOf(table: OpenTable, index: number): PteSlot {
     return table * this.entriesPerFrame + index;

@@ -240,5 +240,6 @@ function kernelTouch(machine: Machine, thread: Thread, page: Vpn, kind: Access):
     const verdict = handleFaultAlone(machine.kernel, thread, addressOf(page), mmu.faultError);
     if (!isRepaired(verdict)) return false;
   }
+  machine.attend(thread);
   return true;
 }

@@ -206,6 +206,7 @@ export class Replay {
         return false;
       }
     } while (!mmu.touch(page, kind));
+    this.machine.attend(thread);
     if (wasPresent || counters.tlbInvalidations !== flushedPages || counters.tlbReloads !== flushedWhole) {
       const others = counters.tlbReloads !== flushedWhole || counters.tlbInvalidations > flushedPages + 1;
       this.noteChange(page, at, others);

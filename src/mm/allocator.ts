@@ -16,6 +16,7 @@ import type { Frames } from "./frames.ts";
 import { NO_FRAME, PG_LRU } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { PerCpuPages } from "./per-cpu-pages.ts";
+import { makeRoom } from "./reclaim/make-room.ts";
 import type { Mark, WatermarkPolicy } from "./watermarks.ts";
 import type { Owner, Zone } from "./zone.ts";
 import { ZONE_DMA, ZONE_HIGHMEM, ZONE_KINDS, ZONE_NORMAL } from "./zone.ts";
@@ -39,6 +40,8 @@ interface Route {
   readonly lowFloors: Int32Array;
   readonly minFloors: Int32Array;
 }
+
+const noFloors = new Int32Array(ZONE_KINDS);
 
 export class Allocator {
   readonly frames: Frames;
@@ -85,6 +88,10 @@ export class Allocator {
     if (this.kernel !== undefined) this.kernel.reclaim.wake = true;
     frame = this.take(zones, minFloors, "min", order, owner);
     if (frame === NO_FRAME && this.drain() > 0) frame = this.take(zones, minFloors, "min", order, owner);
+    // Who frees memory may have the last of it.
+    if (frame === NO_FRAME && order === 0 && this.kernel?.current.task.freesMemory === true) {
+      frame = this.take(zones, noFloors, "min", order, owner);
+    }
     if (frame === NO_FRAME) this.failures++;
     return frame;
   }
@@ -107,7 +114,7 @@ export class Allocator {
   *waitFor(order: number, want: Want): Path<boolean> {
     const { kernel } = this;
     if (this.failing || kernel === undefined) return false;
-    return (yield* kernel.reclaim.freePages(kernel, { order, want })) > 0;
+    return yield* makeRoom(kernel, { order, want });
   }
 
   /** From now on memory that is short is reclaimed, and the page lists of `kernel` lose what is freed. */
@@ -123,6 +130,7 @@ export class Allocator {
     const zone = this.zoneOf(frame);
     if (order === 0 && zone.perCpu !== null) zone.perCpu.give(frame);
     else zone.buddy.give(frame, order);
+    zone.hopes();
     zone.account(frames.owner.read(frame), -(1 << order));
     frames.refs.write(frame, 0);
     frames.flags.write(frame, 0);
@@ -189,6 +197,7 @@ export class Allocator {
   refusesObject(): boolean {
     if (this.objectsUntilFailure === 0 || --this.objectsUntilFailure > 0) return false;
     this.failures++;
+    this.failing = true;
     return true;
   }
 
@@ -252,6 +261,7 @@ export class Allocator {
     const { frames } = this;
     for (let frame = first; frame < end; frame++) if (frames.has(frame, PG_LRU)) this.kernel!.reclaim.forget(frame);
     zone.buddy.giveRun(first, end);
+    zone.hopes();
     zone.account(frames.owner.read(first), first - end);
     frames.refs.fill(first, end, 0);
     frames.flags.fill(first, end, 0);

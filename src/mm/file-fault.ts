@@ -28,6 +28,7 @@ import {
   type Intent,
   isRepaired,
   NEEDS_FILE,
+  NEEDS_FRAME,
   NEEDS_MEMORY,
   type Verdict,
 } from "./verdict.ts";
@@ -71,9 +72,9 @@ function* sharedWriteFault(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn
 
 function* privateWriteFault(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn): Path<Verdict> {
   const { counters, allocator, contents } = kernel;
-  if (anonVmaPrepare(kernel, vma) < 0) return FAULT_OOM;
+  if (anonVmaPrepare(kernel, vma) < 0) return NEEDS_MEMORY;
   const copy = tryUserFrame(kernel);
-  if (copy === NO_FRAME) return NEEDS_MEMORY;
+  if (copy === NO_FRAME) return NEEDS_FRAME;
   const request: PageRequest = { areaFlags: vma.flags, major: false };
   const frame = yield* findPage(kernel, vma, file, page, request);
   let verdict = frame < 0 ? failure(frame) : FAULT_MINOR;
@@ -130,7 +131,7 @@ function mapIfNone(kernel: Kernel, vma: Vma, page: Vpn, frame: Pfn, flags: numbe
   const table = tables.open(leaf);
   let verdict = request.major ? FAULT_MAJOR : FAULT_MINOR;
   if (entries.flags(table, index) === 0) {
-    if (mapShared(kernel, vma, frame, entries.slotOf(table, index)) < 0) verdict = FAULT_OOM;
+    if (mapShared(kernel, vma, frame, entries.slotOf(table, index)) < 0) verdict = NEEDS_MEMORY;
     else entries.set(table, index, frame, flags);
   }
   tables.close(table);
@@ -146,7 +147,7 @@ function mapCopy(kernel: Kernel, vma: Vma, page: Vpn, copy: Pfn): Verdict {
   const table = tables.open(leaf);
   let verdict = FAULT_MINOR;
   if (entries.flags(table, index) === 0) {
-    if (mapNewAnonymous(kernel, vma, page, copy, entries.slotOf(table, index)) < 0) verdict = FAULT_OOM;
+    if (mapNewAnonymous(kernel, vma, page, copy, entries.slotOf(table, index)) < 0) verdict = NEEDS_MEMORY;
     else entries.set(table, index, copy, writtenEntry(kernel, vma));
   }
   tables.close(table);

@@ -242,7 +242,7 @@ function* reservePages(kernel: Kernel, file: FileObject, from: number, to: numbe
   for (let index = first; index < end; index++) {
     const known = file.pages.find(index);
     if (known !== NOT_CACHED) makeUptodate(kernel, known);
-    else {
+    while (file.pages.find(index) === NOT_CACHED) {
       const result = yield* addPage(kernel, file, index, 0);
       if (result < 0) {
         forgetReserved(kernel, file, first, index);

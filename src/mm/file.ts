@@ -18,6 +18,7 @@ import { FileMappings } from "./file-mappings.ts";
 import { type DirtyTally, PageCache } from "./page-cache.ts";
 import type { ReadaheadState } from "./readahead.ts";
 import type { Slab } from "./slab.ts";
+import { SwappedPages } from "./swap/swapped-pages.ts";
 import { VM_SHARED, type Vma } from "./vma.ts";
 
 export type FileKind = "shmem" | "regular";
@@ -50,6 +51,8 @@ export class FileObject {
   readonly pages: PageCache;
   /** A regular file's contents while they are not cached. */
   readonly disk: DiskContents;
+  /** A shmem file's pages that are in swap. */
+  readonly swapped = new SwappedPages();
 
   /** The areas that map it, by index (i_mmap). */
   readonly mappings = new FileMappings();

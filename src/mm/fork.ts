@@ -19,7 +19,7 @@ import { copyVmaRange, forgetVma, insertVma } from "./vma-memory.ts";
 /** A copy of the thread's address space, with one user; null, and nothing changed that a program could see, without memory. */
 export function* forkSpace(kernel: Kernel, thread: Thread): Path<AddressSpace | null> {
   const parent = thread.mm;
-  const child = createSpace(kernel, parent.limits.copy());
+  const child = createSpace(kernel, parent.limits.copy(), parent);
   if (child === null) return null;
   if (!parent.mmapSem.tryWrite(thread)) yield* parent.mmapSem.write(thread);
   inherit(child, parent);

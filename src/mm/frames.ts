@@ -28,6 +28,7 @@ export const PG_TABLE = 1 << 11; // a page table
 export const PG_WRITEBACK = 1 << 12; // being written to its file
 export const PG_SLAB = 1 << 13; // holds small kernel objects
 export const PG_SWAPCACHE = 1 << 14; // `swapSlot` says where in swap its contents are, or will be
+export const PG_ORPHAN = 1 << 15; // has left its file while it was mapped, and is known to have
 
 export class Frames {
   /** How many frames there are; frame numbers are below it. */
@@ -36,6 +37,8 @@ export class Frames {
   readonly refs: SparseInt32;
   /** By frame: page-table entries that map it; 0 = unmapped. */
   readonly mapCount: SparseInt32;
+  /** Frames that some entry maps (nr_mapped). */
+  mapped = 0;
   /** By frame: PG_* bits. */
   readonly flags: SparseInt32;
   /** By frame: id of the FileObject or AnonVma whose page it is; 0 = none. */
@@ -72,6 +75,18 @@ export class Frames {
     const left = this.refs.add(frame, -1);
     if (left < 0) bug(`frame ${frame} is dropped once too often`);
     return left === 0;
+  }
+
+  /** One entry more maps it. */
+  addMapping(frame: Pfn): void {
+    if (this.mapCount.add(frame, 1) === 1) this.mapped++;
+  }
+
+  /** One entry less maps it; how many are left. */
+  dropMapping(frame: Pfn): number {
+    const left = this.mapCount.add(frame, -1);
+    if (left === 0) this.mapped--;
+    return left;
   }
 
   /** Whether all of `bits` are set. */

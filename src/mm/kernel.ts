@@ -26,6 +26,8 @@ import type { Nonlinear } from "./nonlinear/nonlinear.ts";
 import type { Commitment } from "./overcommit.ts";
 import type { PageTables } from "./page-table.ts";
 import type { Personality } from "./personality.ts";
+import type { Process } from "./process.ts";
+import type { OomVictim } from "./reclaim/oom-kill.ts";
 import type { Reclaim } from "./reclaim/reclaim.ts";
 import type { ReverseMap } from "./rmap/reverse-map.ts";
 import type { Slabs } from "./slab.ts";
@@ -71,6 +73,10 @@ export interface Kernel {
   readonly commitment: Commitment;
   /** Every live address space. */
   readonly spaces: Set<AddressSpace>;
+  /** Every process that ever ran, in the order of their birth. */
+  readonly processes: Process[];
+  /** Those of them that were killed for their memory. */
+  readonly oomVictims: OomVictim[];
 
   /** How calls and faults behave where kernels differ. */
   readonly personality: Personality;

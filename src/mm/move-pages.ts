@@ -164,7 +164,11 @@ function moveEntry(kernel: Kernel, source: OpenTable, from: number, target: Open
   const { entries, reverseMap, zeroFrame } = kernel;
   const flags = entries.flags(source, from);
   if (flags === 0) return false;
-  if ((flags & (PTE_PRESENT | PTE_PROT_NONE)) === 0) bug(`entry ${from} of table ${source} has no page to move`);
+  if ((flags & (PTE_PRESENT | PTE_PROT_NONE)) === 0) {
+    entries.copy(source, from, target, to);
+    entries.clear(source, from);
+    return true;
+  }
   const frame = entries.frame(source, from);
   entries.clear(source, from);
   entries.set(target, to, frame, flags);

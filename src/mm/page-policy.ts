@@ -5,9 +5,13 @@
 import type { Pfn } from "../base/units.ts";
 import type { Tunables } from "../tunables.ts";
 import type { Frames } from "./frames.ts";
+import type { Kernel } from "./kernel.ts";
 import type { FreeTables } from "./tables/freeing.ts";
 import type { Intent } from "./verdict.ts";
 import type { Vma } from "./vma.ts";
+
+/** What a swap entry says of its slot beside its place: that nobody else names it, or nothing. */
+export type SwapMark = "exclusive" | "none";
 
 export interface PagePolicy {
   /** The lowest level of tables that a fault of a file makes before it looks for the page. */
@@ -23,7 +27,14 @@ export interface PagePolicy {
   /** Whether the one who maps this anonymous page is the only one who ever will without a fork. */
   isOwn(frames: Frames, frame: Pfn): boolean;
   /** Whether the one who writes to this anonymous page, mapped read-only, may keep it. */
-  mayReuse(frames: Frames, frame: Pfn): boolean;
+  mayReuse(kernel: Kernel, frame: Pfn): boolean;
+  /** Whether a page that a fault has brought in from swap returns its slot, if nobody else uses that. */
+  returnsSlot(kernel: Kernel, vma: Vma, frame: Pfn, intent: Intent): boolean;
+  /**
+   * Whether a page that a fault has brought in from swap is that area's alone, in memory and in swap; one entry has been
+   * given to it already, which named its slot before, and said `mark` of it. Requires: it is locked.
+   */
+  isAlone(kernel: Kernel, frame: Pfn, mark: SwapMark): boolean;
   /** Whether entries of a shared writable area stay read-only until written, so that the file learns of it. */
   noticesWrites(vma: Vma): boolean;
   /** Whether mprotect may make this entry of a writable area writable at once. */

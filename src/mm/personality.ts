@@ -11,6 +11,7 @@ import type { PagePolicy } from "./page-policy.ts";
 import { linux2611 } from "./personalities/linux-2.6.11.ts";
 import { linux61 } from "./personalities/linux-6.1.ts";
 import { linux618 } from "./personalities/linux-6.18.ts";
+import type { Badness } from "./reclaim/oom-kill.ts";
 import type { SystemCalls } from "./syscalls.ts";
 import type { Vma } from "./vma.ts";
 
@@ -48,6 +49,8 @@ export interface Personality {
   readonly refusedMode: (mode: number) => number;
   /** How a new mapping joins the areas below and above it: the area that it is part of then, or null (merge.ts). */
   readonly joinNew: (kernel: Kernel, below: Vma | null, above: Vma | null, range: MergeRange) => Vma | null;
+  /** Who is killed when there is no memory: the worst, or its first child rather than itself. */
+  readonly oom: { readonly badness: Badness; readonly spares: "parents" | "nobody" };
   /** What happens to pages and page tables. */
   readonly pages: PagePolicy;
   /** How smaps spells VM_LOCKONFAULT. */

@@ -35,10 +35,10 @@ import { LEAF, NO_TABLE, PageTables } from "./page-table.ts";
 import { type PersonalityName, personalities } from "./personality.ts";
 import { Process, Thread } from "./process.ts";
 import { type ReclaimName, reclaims } from "./reclaim/reclaims.ts";
-import { type ReverseMapName, reverseMaps } from "./rmap/reverse-maps.ts";
+import { type ReverseMapName, type ReverseMapPlacement, reverseMaps } from "./rmap/reverse-maps.ts";
 import { Slabs, slubPacking } from "./slab.ts";
 import { createSpace, switchSpace } from "./space.ts";
-import { Swap } from "./swap/swap.ts";
+import { Swap, usualClusterOrder } from "./swap/swap.ts";
 import type { Argument } from "./syscalls.ts";
 import { type TableFreeingName, tableFreeings } from "./tables/freeing.ts";
 import { tlbFlushes } from "./tlb/tlb-flushes.ts";
@@ -49,6 +49,7 @@ export interface TestMachine {
   readonly format?: PagingFormatName;
   readonly kernel?: PersonalityName;
   readonly reverseMap?: ReverseMapName;
+  readonly reverseMapPlacement?: ReverseMapPlacement;
   readonly mlock?: MlockName;
   readonly tableFreeing?: TableFreeingName;
   readonly tlbFlush?: keyof typeof tlbFlushes;
@@ -144,12 +145,21 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
   const zeroFrame: Pfn = 1;
   frames.refs.write(zeroFrame, 1);
   frames.setFlag(zeroFrame, PG_RESERVED);
-  const chains = { lineBytes: 32, pointerBytes: 4, slotBytes: 4 } as const;
-  const world = { frames, entries, tables, files, anonVmas, spaces, slabs, chains };
+  const world = { frames, entries, tables, files, anonVmas, spaces };
   const userBytes = format.levels > 3 ? 2 ** 47 : 3 * 2 ** 30;
   const reclaim = reclaims[machine.reclaim ?? "linux-2.6"]({ frames, allocator });
   const locked = mlocks[machine.mlock ?? "chained"]({
-    reverseMap: reverseMaps[machine.reverseMap ?? "object-anon"](world),
+    reverseMap: reverseMaps[machine.reverseMap ?? "object-anon"]({
+      ...world,
+      slabs,
+      lineBytes: 32,
+      wordBytes: 4,
+      tablePlacement: machine.highmem?.pageTablePlacement ?? "lowmem",
+      placement: machine.reverseMapPlacement ?? "lowmem",
+      windows: highmem.atomicMaps,
+      cpus: cpus.length,
+      where: tlbFlush,
+    }),
     world,
     lists: reclaim,
   });
@@ -171,8 +181,15 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
     tlbFlush,
     anonVmas,
     files,
-    swap: new Swap(machine.swap ?? [], memory, slabs.treeNodes),
+    swap: new Swap({
+      sizes: machine.swap ?? [],
+      clusterOrder: tunables.pageCluster ?? usualClusterOrder(count),
+      memory,
+      nodes: slabs.treeNodes,
+    }),
     spaces,
+    processes: [],
+    oomVictims: [],
     personality,
     tunables,
     current,
@@ -189,7 +206,7 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
       swapPages: 0,
       adminReservePages: 0,
       userReservePages: 0,
-      obviousOvercommit: (pages) => pages > count,
+      obviousOvercommit: (pages) => pages > count + (machine.swap ?? []).reduce((sum, size) => sum + size, 0),
     }),
     layout: addressLayout(format, userBytes, tunables.stackLimitBytes ?? Number.POSITIVE_INFINITY),
   };
@@ -206,7 +223,7 @@ export class TestKernel {
   constructor(machine: TestMachine = {}) {
     this.kernel = wireTestKernel(machine);
     const mm = createSpace(this.kernel, new Limits()) ?? bug("no memory for the first process");
-    this.thread = new Thread(1, new Process(1, "first", mm, null));
+    this.thread = this.start(new Process(1, "first", mm, null));
     this.runs(this.thread);
   }
 
@@ -271,8 +288,12 @@ export class TestKernel {
   fork(thread: Thread = this.thread): Thread | null {
     const mm = this.run(forkSpace(this.kernel, thread));
     if (mm === null) return null;
-    const pid = ++this.lastPid;
-    return new Thread(pid, new Process(pid, "child", mm, thread.process));
+    return this.start(new Process(++this.lastPid, "child", mm, thread.process));
+  }
+
+  private start(process: Process): Thread {
+    this.kernel.processes.push(process);
+    return new Thread(process.pid, process);
   }
 
   exit(thread: Thread): void {

@@ -17,6 +17,8 @@ import { PG_UPTODATE } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import type { FileRange } from "./nonlinear/truncation.ts";
 import { NOT_CACHED } from "./page-cache.ts";
+import { dropSwapped, shmemIn } from "./swap/shmem-swap.ts";
+import { NO_SWAP_SLOT } from "./swap/swap.ts";
 
 const TO_THE_END = Number.POSITIVE_INFINITY;
 
@@ -66,6 +68,7 @@ function* cutPages(kernel: Kernel, file: FileObject, from: number, to: number): 
   const end = Math.floor(to / PAGE_SIZE);
   if (end > first) {
     yield* kernel.nonlinear.truncation.drop(kernel, file, first, end);
+    dropSwapped(kernel, file, first, end);
     file.disk.punch(first, end);
   }
   let result = 0;
@@ -81,6 +84,10 @@ function* cutPages(kernel: Kernel, file: FileObject, from: number, to: number): 
 function* zeroPart(kernel: Kernel, file: FileObject, index: FileIndex, from: number, to: number): Path<number> {
   if (file.pages.find(index) === NOT_CACHED && file.kind === "regular" && file.disk.has(index)) {
     const result = yield* readPages(kernel, file, index, index, index + 1);
+    if (result < 0) return result;
+  }
+  while (file.swapped.find(index) !== NO_SWAP_SLOT) {
+    const result = yield* shmemIn(kernel, file, index, { major: false });
     if (result < 0) return result;
   }
   const frame = file.pages.find(index);

@@ -98,6 +98,11 @@ export class FlatModel {
     }
   }
 
+  /** The process is gone. */
+  kill(process: number): void {
+    this.processes[process] = undefined;
+  }
+
   /** The byte that a dump shows of a page: byte 0x10, read by force; `--` if there is none. */
   contentOf(process: number, page: Vpn): string {
     const flat = this.processes[process]?.pages.get(page);

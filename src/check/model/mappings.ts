@@ -74,7 +74,8 @@ export const map: FlatCall = (model, process, args, result) => {
   process.unmap(start, start + pages);
   place(process, start, pages, page, anonymous ? 0 : offset / PAGE_SIZE);
   const atOnce = (flags & MAP_LOCKED) !== 0 || process.lockFuture === "at-once";
-  const asked = (flags & (MAP_POPULATE | (modern ? MAP_NONBLOCK : 0))) === MAP_POPULATE;
+  // 2.6.11 populates as remap_file_pages does, which takes shared areas only.
+  const asked = modern ? (flags & (MAP_POPULATE | MAP_NONBLOCK)) === MAP_POPULATE : false;
   if ((atOnce && process.lockFuture !== "on-fault") || asked) populateWhatCan(process, start, start + pages);
   return undefined;
 };

@@ -91,6 +91,45 @@ test("quicklists hand out zeroed tables, per-CPU lists frames of all kinds", () 
   expect(Number(pool.buddyBatches)).toBeLessThan(Number(pool.framesFromLists) / 50);
 });
 
+describe("rmap-cost", () => {
+  const { rows } = run("rmap-cost", { processes: "100" });
+  const perPage = (reverseMap: string, lineBytes: number, linkBytes: number, mlock = "chained") =>
+    rows.find(
+      (row) =>
+        row.reverseMap === reverseMap &&
+        row.lineBytes === lineBytes &&
+        row.linkBytes === linkBytes &&
+        row.mlock === mlock,
+    )?.bytesPerPage;
+
+  test.each([
+    { line: 32, link: 4, slots: 7 },
+    { line: 64, link: 4, slots: 15 },
+    { line: 128, link: 4, slots: 31 },
+    { line: 32, link: 8, slots: 3 },
+    { line: 64, link: 8, slots: 7 },
+    { line: 128, link: 8, slots: 15 },
+  ])("lines of $line bytes hold $slots links of $link", ({ line, link, slots }) => {
+    for (const generation of ["pte-chain-b", "pte-chain-e"])
+      expect(perPage(generation, line, link)).toBe(Math.ceil(100 / slots) * line);
+  });
+
+  test("links of one entry cost 8 bytes a mapping, searching and counting nothing", () => {
+    expect(perPage("pte-chain-a", 32, 4)).toBe(800);
+    for (const name of ["object-chain-incremental", "object-anon", "anonmm", "none"])
+      expect(perPage(name, 32, 4)).toBe(0);
+    expect(perPage("pte-chain-e", 32, 4, "counted")).toBe(0);
+  });
+});
+
+test("locks that are counted save all chains if they come first, and pay when they go", () => {
+  const { rows } = run("mlock-chains", { processes: "20", size: "64K" });
+  const [chained, counted, late] = rows as [(typeof rows)[number], (typeof rows)[number], (typeof rows)[number]];
+  expect([counted.chainsBytes, counted.linksBuilt, counted.refused]).toEqual([0, 18 * 16, 18]);
+  expect([late.chainsBytes, late.linksBuilt, late.refused]).toEqual([chained.chainsBytes, 0, 0]);
+  expect(counted.unlockedChainsBytes).toBe(chained.unlockedChainsBytes);
+});
+
 describe.each(experiments.map((experiment) => [experiment.name, experiment] as const))("%s", (name, experiment) => {
   test("says what it claims, who says so, and what can be changed", () => {
     const text = describeExperiment(experiment);

@@ -6,7 +6,9 @@ import { highpteLowmem } from "./highpte-lowmem.ts";
 import { kernelTablesHighmem } from "./kernel-tables-highmem.ts";
 import { kmapFlushRate } from "./kmap-flush-rate.ts";
 import { kmapPools } from "./kmap-pools.ts";
+import { mlockChains } from "./mlock-chains.ts";
 import { quicklists } from "./quicklists.ts";
+import { rmapCost } from "./rmap-cost.ts";
 
 export const experiments: readonly Experiment[] = [
   highpteLowmem,
@@ -14,6 +16,8 @@ export const experiments: readonly Experiment[] = [
   kmapPools,
   kernelTablesHighmem,
   quicklists,
+  rmapCost,
+  mlockChains,
 ];
 
 export function experimentNamed(name: string): Experiment {

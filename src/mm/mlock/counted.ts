@@ -23,6 +23,7 @@ import { bug } from "../../base/errors.ts";
 import type { Pfn, PteSlot, Vpn } from "../../base/units.ts";
 import { type OpenTable, PTE_PRESENT, PTE_PROT_NONE } from "../../hw/pte.ts";
 import type { Path } from "../../sync/path.ts";
+import type { AddressSpace } from "../address-space.ts";
 import { NO_FRAME, PG_ANON, PG_LRU, PG_MLOCKED } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";
 import { waitForMemory } from "../mapped-frame.ts";
@@ -31,7 +32,7 @@ import type { Reclaim } from "../reclaim/reclaim.ts";
 import type { ChainingMap, MappedWorld, ReverseMap } from "../rmap/reverse-map.ts";
 import { NO_SLOT, scanRange, slotIfMapped } from "../rmap/search.ts";
 import { lockTables, tryLockTables, unlockTables } from "../table-lock.ts";
-import { VM_LOCKED, VM_NONLINEAR, type Vma } from "../vma.ts";
+import { VM_LOCKED, type Vma } from "../vma.ts";
 import type { Mlock } from "./mlock.ts";
 
 const MAPS = PTE_PRESENT | PTE_PROT_NONE;
@@ -67,7 +68,7 @@ export class CountedLocks implements ReverseMap, Mlock {
     const { chains, world } = this;
     if ((vma.flags & VM_LOCKED) === 0 || !chains.wouldChain(frame, slot, vma)) return chains.add(frame, slot, vma);
     chains.costs.adds++;
-    world.frames.mapCount.add(frame, 1);
+    world.frames.addMapping(frame);
     this.count(frame);
     return 0;
   }
@@ -76,7 +77,7 @@ export class CountedLocks implements ReverseMap, Mlock {
     const { chains, world } = this;
     if (this.isCounted(frame, slot, vma)) {
       chains.costs.removes++;
-      world.frames.mapCount.add(frame, -1);
+      world.frames.dropMapping(frame);
       this.uncount(frame);
     } else chains.remove(frame, slot, vma);
   }
@@ -93,7 +94,32 @@ export class CountedLocks implements ReverseMap, Mlock {
       goesOn = visit(slot);
       return goesOn;
     });
-    if (goesOn && this.world.frames.has(frame, PG_MLOCKED)) this.forEachCounted(frame, visit);
+    if (goesOn) this.forEachCounted(frame, "everywhere", visit);
+  }
+
+  forEachKnown(frame: Pfn, visit: (slot: PteSlot) => boolean): void {
+    let goesOn = true;
+    this.chains.forEachKnown(frame, (slot) => {
+      goesOn = visit(slot);
+      return goesOn;
+    });
+    if (goesOn) this.forEachCounted(frame, "in order", visit);
+  }
+
+  collapse(frame: Pfn): void {
+    this.chains.collapse(frame);
+  }
+
+  admitNonlinear(kernel: Kernel, frame: Pfn): Path<number> {
+    return this.chains.admitNonlinear(kernel, frame);
+  }
+
+  spaceBorn(mm: AddressSpace, parent: AddressSpace | null): number {
+    return this.chains.spaceBorn(mm, parent);
+  }
+
+  spaceDied(mm: AddressSpace): void {
+    this.chains.spaceDied(mm);
   }
 
   /** Chains every counted entry of the range; those that have been when memory ends stay chained, and locked. */
@@ -165,49 +191,55 @@ export class CountedLocks implements ReverseMap, Mlock {
     const slot = entries.slotOf(table, index);
     if (!this.isCounted(frame, slot, vma)) return true;
     if (chains.add(frame, slot, vma) < 0) return false;
-    frames.mapCount.add(frame, -1);
+    frames.dropMapping(frame);
     this.uncount(frame);
     return true;
   }
 
-  private forEachCounted(frame: Pfn, visit: (slot: PteSlot) => boolean): void {
-    const { world } = this;
-    const { frames } = world;
+  /** Visits the counted entries: where the page's index puts them, or also where only a search of whole areas finds them. */
+  private forEachCounted(frame: Pfn, search: "everywhere" | "in order", visit: (slot: PteSlot) => boolean): void {
+    const { files, frames, anonVmas } = this.world;
     let left = this.countOf(frame);
-    const visitArea = (vma: Vma): boolean => {
-      if ((vma.flags & VM_LOCKED) === 0) return true;
-      return this.searchArea(frame, vma, (slot) => {
-        left--;
-        return visit(slot) && left > 0;
-      });
+    if (left === 0) return;
+    let goesOn = true;
+    const visitCounted = (slot: PteSlot): boolean => {
+      left--;
+      goesOn = visit(slot) && left > 0;
+      return goesOn;
     };
+    const look = (vma: Vma): boolean => this.lookInto(vma, frame, visitCounted);
     const mapping = frames.mapping.read(frame);
     const index = frames.index.read(frame);
-    if (mapping === 0) this.forEachArea(visitArea);
-    else if (frames.has(frame, PG_ANON)) world.anonVmas.byId(mapping).forEachVma(index, visitArea);
-    else world.files.byId(mapping).mappings.forEach(index, index + 1, visitArea);
+    if (mapping !== 0 && frames.has(frame, PG_ANON)) anonVmas.byId(mapping).forEachVma(index, look);
+    else if (mapping !== 0) files.byId(mapping).mappings.forEach(index, index + 1, look);
+    if (search === "in order") return;
+    for (const vma of this.areasOutOfOrder(frame)) if (!goesOn || !this.scan(vma, frame, visitCounted)) return;
   }
 
-  /** The page has left its file while it was mapped: nothing says any more where it may be. */
-  private forEachArea(visit: (vma: Vma) => boolean): void {
-    for (const mm of this.world.spaces) {
-      for (const vma of mm.vmas) {
-        this.costs.areasVisited++;
-        if (!visit(vma)) return;
-      }
-    }
+  /** Areas that may have the frame in any place: nonlinear ones of its file; all, if it has left its file while mapped. */
+  private *areasOutOfOrder(frame: Pfn): IterableIterator<Vma> {
+    const { files, frames, spaces } = this.world;
+    const mapping = frames.mapping.read(frame);
+    if (mapping === 0) for (const mm of spaces) yield* mm.vmas;
+    else if (!frames.has(frame, PG_ANON)) yield* files.byId(mapping).mappings.nonlinear;
   }
 
-  /** Visits the counted entries of a locked area that map `frame`, until `visit` returns false; whether it did not. */
-  private searchArea(frame: Pfn, vma: Vma, visit: (slot: PteSlot) => boolean): boolean {
+  /** Visits the entry of a locked area where the frame's index puts it, if it is counted; false if `visit` returned that. */
+  private lookInto(vma: Vma, frame: Pfn, visit: (slot: PteSlot) => boolean): boolean {
     const { world, costs } = this;
-    const counted = (slot: PteSlot): boolean => !this.isCounted(frame, slot, vma) || visit(slot);
+    if ((vma.flags & VM_LOCKED) === 0) return true;
     costs.areasVisited++;
-    if ((vma.flags & VM_NONLINEAR) !== 0 || world.frames.mapping.read(frame) === 0) {
-      return scanRange(world, costs, vma.mm, { first: vma.start, end: vma.end }, frame, counted);
-    }
     const page = vma.start + (world.frames.index.read(frame) - vma.fileIndex);
     const slot = slotIfMapped(world, costs, vma.mm, page, frame);
-    return slot === NO_SLOT || counted(slot);
+    return slot === NO_SLOT || !this.isCounted(frame, slot, vma) || visit(slot);
+  }
+
+  /** Visits the counted entries of a whole locked area that map the frame; false if `visit` returned that. */
+  private scan(vma: Vma, frame: Pfn, visit: (slot: PteSlot) => boolean): boolean {
+    const { world, costs } = this;
+    if ((vma.flags & VM_LOCKED) === 0) return true;
+    costs.areasVisited++;
+    const range = { first: vma.start, end: vma.end };
+    return scanRange(world, costs, vma.mm, range, frame, (slot) => !this.isCounted(frame, slot, vma) || visit(slot));
   }
 }

@@ -1,7 +1,6 @@
 /** What the options share that know no nonlinear areas: no entry is a file entry, and truncation knows every place. */
 import { bug } from "../../base/errors.ts";
 import type { Path } from "../../sync/path.ts";
-import type { ReverseMap } from "../rmap/reverse-map.ts";
 import type { Verdict } from "../verdict.ts";
 import type { Vma } from "../vma.ts";
 import { linearTruncation } from "./linear-truncation.ts";
@@ -17,5 +16,4 @@ export const linearOnly: Omit<Nonlinear, "remapFilePages"> = {
     bug(`page ${first} of ${mm.id} is in a nonlinear area, of which there are none`);
   },
   truncation: linearTruncation,
-  reverseMap: (map: ReverseMap) => map,
 };

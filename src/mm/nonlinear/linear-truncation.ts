@@ -7,9 +7,9 @@
 import type { FileIndex } from "../../base/units.ts";
 import type { Path } from "../../sync/path.ts";
 import type { FileObject } from "../file.ts";
-import { dropPages } from "../file-pages.ts";
 import type { Kernel } from "../kernel.ts";
 import { unmapFileRange } from "../zap.ts";
+import { dropUnmapped } from "./leaving-pages.ts";
 import type { FoundPage, Truncation } from "./truncation.ts";
 
 export const linearTruncation: Truncation = {
@@ -18,7 +18,8 @@ export const linearTruncation: Truncation = {
   },
   *drop(kernel: Kernel, file: FileObject, first: FileIndex, end: FileIndex): Path<void> {
     // A fault may have mapped a page again since.
-    while (dropPages(kernel, file, first, end) > 0) yield* unmapFileRange(kernel, file, first, end, "shared");
+    while ((yield* dropUnmapped(kernel, file, first, end)) > 0)
+      yield* unmapFileRange(kernel, file, first, end, "shared");
   },
   mayMap: isStillThere,
 };

@@ -12,7 +12,6 @@ import type { FileIndex, Vaddr, Vpn } from "../../base/units.ts";
 import type { Path } from "../../sync/path.ts";
 import type { Kernel } from "../kernel.ts";
 import type { Thread } from "../process.ts";
-import type { MappedWorld, ReverseMap } from "../rmap/reverse-map.ts";
 import type { Gather } from "../tlb/gather.ts";
 import type { Verdict } from "../verdict.ts";
 import type { Vma } from "../vma.ts";
@@ -37,6 +36,4 @@ export interface Nonlinear {
   discard(kernel: Kernel, gather: Gather, vma: Vma, first: Vpn, end: Vpn): Path<void>;
   /** How pages that leave a file are taken from those who map them. */
   readonly truncation: Truncation;
-  /** The reverse map of a kernel with such areas, made of the one that its design names. */
-  reverseMap(map: ReverseMap, world: MappedWorld): ReverseMap;
 }

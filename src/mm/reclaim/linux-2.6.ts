@@ -17,7 +17,11 @@ import type { Zone } from "../zone.ts";
 import type { PageList } from "./page-list.ts";
 import { noReclaimCosts, type Reclaim, type ReclaimRequest } from "./reclaim.ts";
 import type { ReclaimParts } from "./reclaims.ts";
-import { ZonePages } from "./zone-pages.ts";
+import { BATCH, shrinkZone } from "./shrink-zone.ts";
+import { EASY, ZonePages } from "./zone-pages.ts";
+
+/** Sweeps in a row, from the easiest look to the hardest, that free nothing: kswapd gives up (MAX_RECLAIM_RETRIES). */
+const FAILURES = 16;
 
 export class TwoLists implements Reclaim {
   readonly costs = noReclaimCosts();
@@ -76,14 +80,74 @@ export class TwoLists implements Reclaim {
     return [active, inactive];
   }
 
-  // biome-ignore lint/correctness/useYield: nothing to wait for yet
-  *freePages(_kernel: Kernel, _request: ReclaimRequest): Path<number> {
-    return 0;
+  /**
+   * @models linux-2.6.11 mm/vmscan.c try_to_free_pages, shrink_caches
+   * @differs nobody waits for a disk that is busy: there is no clock; any page freed counts as progress, as in 2.6.12
+   */
+  *freePages(kernel: Kernel, { want }: ReclaimRequest): Path<number> {
+    this.costs.directTurns++;
+    const zones = this.zones.filter(({ zone }) => zone.kind <= want).reverse();
+    for (const pages of zones) pages.priority = EASY;
+    let freed = 0;
+    for (let priority = EASY; priority >= 0; priority--) {
+      const round = { priority, scanned: 0, freed: 0 };
+      for (const pages of zones) {
+        notePriority(pages, priority);
+        if (isWorthIt(pages.zone, priority)) yield* shrinkZone(kernel, pages, round);
+      }
+      freed += round.freed;
+      if (round.freed >= BATCH) break;
+    }
+    for (const pages of zones) pages.lastPriority = pages.priority;
+    return freed;
   }
 
-  // biome-ignore lint/correctness/useYield: nothing to wait for yet
-  *balance(_kernel: Kernel): Path<void> {
+  /**
+   * @models linux-2.6.11 mm/vmscan.c kswapd, balance_pgdat
+   * @models linux-6.1 mm/vmscan.c kswapd_shrink_node, balance_pgdat (kswapd_failures)
+   * @differs it balances for single frames, whatever the order that it was woken for; there is one node
+   */
+  *balance(kernel: Kernel): Path<void> {
     this.wake = false;
+    this.costs.kswapdTurns++;
+    let failures = 0;
+    while (failures < FAILURES) {
+      const before = this.costs.pagesFreed;
+      if ((yield* this.balanceOnce(kernel)) === "balanced") return;
+      failures = this.costs.pagesFreed > before ? 0 : failures + 1;
+    }
+  }
+
+  /** From an easy look to the hardest, until enough is freed; whether zones are still short then. */
+  private *balanceOnce(kernel: Kernel): Path<"balanced" | "short"> {
+    const { zones } = this;
+    let freed = 0;
+    let state: "balanced" | "short" = "balanced";
+    for (const pages of zones) pages.priority = EASY;
+    for (let priority = EASY; priority >= 0; priority--) {
+      const last = this.highestShort(priority);
+      state = "balanced";
+      if (last < 0) break;
+      // From the lowest zone up, against the order of allocation: allocators do not fill up what has just been freed.
+      for (const pages of zones.slice(0, last + 1)) {
+        const { zone } = pages;
+        if (!isWorthIt(zone, priority)) continue;
+        notePriority(pages, priority);
+        if (zone.free <= zone.high + zone.reserve[zones[last]!.zone.kind]!) state = "short";
+        const round = { priority, scanned: 0, freed: 0 };
+        yield* shrinkZone(kernel, pages, round);
+        freed += round.freed;
+        if (zone.scannedInVain >= (pages.active.count + pages.inactive.count) * 4) zone.isHopeless = true;
+      }
+      if (state === "balanced" || freed >= BATCH) break;
+    }
+    for (const pages of zones) pages.lastPriority = pages.priority;
+    return state;
+  }
+
+  /** The highest zone below its high mark that there is hope for, or -1. */
+  private highestShort(priority: number): number {
+    return this.zones.findLastIndex(({ zone }) => isWorthIt(zone, priority) && zone.free <= zone.high);
   }
 
   /** An inactive page that is used a second time. */
@@ -100,4 +164,14 @@ export class TwoLists implements Reclaim {
     for (let at = zones.length - 1; at > 0; at--) if (frame >= zones[at]!.zone.first) return zones[at]!;
     return zones[0]!;
   }
+}
+
+/** A zone where there is nothing to be had is only looked at now and then, easily. */
+const isWorthIt = (zone: Zone, priority: number): boolean =>
+  zone.managed > 0 && (!zone.isHopeless || priority === EASY);
+
+/** How hard memory is to find there. */
+function notePriority(pages: ZonePages, priority: number): void {
+  pages.priority = priority;
+  pages.lastPriority = Math.min(pages.lastPriority, priority);
 }

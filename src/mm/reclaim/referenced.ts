@@ -25,7 +25,7 @@ export function referenced(kernel: Kernel, frame: Pfn): number {
     uses++;
   }
   if (frames.mapCount.read(frame) === 0) return uses;
-  reverseMap.forEach(frame, (slot) => {
+  reverseMap.forEachKnown(frame, (slot) => {
     reclaim.costs.entriesVisited++;
     const table = tables.open(entries.tableOf(slot));
     const index = entries.indexOf(slot);
@@ -38,5 +38,6 @@ export function referenced(kernel: Kernel, frame: Pfn): number {
     tables.close(table);
     return true;
   });
+  reverseMap.collapse(frame);
   return uses;
 }

@@ -82,15 +82,18 @@ function unmapEntry(kernel: Kernel, frame: Pfn, slot: PteSlot, rules: UnmapRules
 }
 
 /** An entry that maps the page, and its place. */
-interface Mapping {
+export interface Mapping {
   readonly vma: Vma;
   readonly page: Vpn;
   readonly frame: Pfn;
   readonly slot: PteSlot;
 }
 
-/** Requires: page_table_lock is held. */
-function unmapFrom(kernel: Kernel, mapping: Mapping, { locked }: UnmapRules): Outcome {
+/**
+ * Takes the page from one entry that is known to map it. TLBs may still be owed a flush, and the entry's reference is the
+ * caller's. Requires: page_table_lock is held, and the page locked.
+ */
+export function unmapFrom(kernel: Kernel, mapping: Mapping, { locked }: UnmapRules): Outcome {
   const { tables, entries, personality } = kernel;
   const { vma, page, frame, slot } = mapping;
   const table = tables.open(entries.tableOf(slot));

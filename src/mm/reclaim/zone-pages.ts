@@ -25,10 +25,6 @@ export class ZonePages {
   /** Pages due to be looked at, that do not make a batch yet. */
   activeDue = 0;
   inactiveDue = 0;
-  /** Pages looked at since one was last freed. */
-  scannedInVain = 0;
-  /** So many that there is nothing to be had here: only an easy look is taken, now and then. */
-  isHopeless = false;
   /** The priority that this turn, and the one before, had to come down to: how hard memory is to find. */
   priority = EASY;
   lastPriority = EASY;

@@ -6,7 +6,7 @@
  * All of this requires the page's lock.
  *
  * @models linux-2.6.11 mm/swap_state.c add_to_swap, __add_to_swap_cache, delete_from_swap_cache
- * @models linux-2.6.11 mm/swapfile.c remove_exclusive_swap_page, free_swap_and_cache, can_share_swap_page
+ * @models linux-2.6.11 mm/swapfile.c remove_exclusive_swap_page, free_swap_and_cache
  * @models linux-2.6.11 mm/page_io.c swap_writepage
  */
 import { ENOMEM } from "../../base/errno.ts";
@@ -19,6 +19,7 @@ import { PG_DIRTY, PG_EXCLUSIVE, PG_LOCKED, PG_SWAPCACHE, PG_UPTODATE, PG_WRITEB
 import type { Kernel } from "../kernel.ts";
 import { NOT_CACHED } from "../page-cache.ts";
 import { tryLockPage, unlockPage } from "../page-lock.ts";
+import type { Vma } from "../vma.ts";
 import { NO_SWAP_SLOT } from "./swap.ts";
 
 /** Gives the page a slot, and puts it in the swap cache: 0; or -ENOMEM if swap or memory is full, with nothing changed. */
@@ -61,6 +62,28 @@ export function removeFromSwapCache(kernel: Kernel, frame: Pfn): void {
   allocator.release(frame);
 }
 
+/**
+ * Takes a page out of the swap cache if nobody else uses its slot; whether it did. Requires: it is locked and in the cache.
+ *
+ * @models linux-6.1 mm/swapfile.c folio_free_swap
+ * @differs 2.6.11 keeps the slot of a page that several entries map
+ */
+export function giveSlotBack(kernel: Kernel, frame: Pfn): boolean {
+  const { swap, frames } = kernel;
+  if (frames.has(frame, PG_WRITEBACK) || swap.usersOf(frames.swapSlot.read(frame)) !== 1) return false;
+  removeFromSwapCache(kernel, frame);
+  frames.setFlag(frame, PG_DIRTY);
+  return true;
+}
+
+/** An entry that mapped the page is gone: if it was the last, and nobody else uses its slot, the slot is free. */
+export function giveSlotBackIfUnmapped(kernel: Kernel, frame: Pfn): void {
+  const { frames } = kernel;
+  if (!frames.has(frame, PG_SWAPCACHE) || frames.mapCount.read(frame) !== 0 || !tryLockPage(kernel, frame)) return;
+  giveSlotBack(kernel, frame);
+  unlockPage(kernel, frame);
+}
+
 /** The entry, cleared and flushed already, names the slot of the page that it mapped. Requires: the swap cache has it. */
 export function setSwapEntry(kernel: Kernel, mm: AddressSpace, table: OpenTable, index: number, frame: Pfn): void {
   const { swap, frames, entries } = kernel;
@@ -74,6 +97,14 @@ export function setSwapEntry(kernel: Kernel, mm: AddressSpace, table: OpenTable,
     if (entries.marksExclusive) entries.setSwapExclusive(table, index);
   }
   mm.resident.swap++;
+}
+
+/** Clears an entry that names a slot, and gives up its use of that. */
+export function clearSwapEntry(kernel: Kernel, vma: Vma, table: OpenTable, index: number): void {
+  const slot = slotOfEntry(kernel, table, index);
+  kernel.entries.clear(table, index);
+  vma.mm.resident.swap--;
+  freeSwapEntry(kernel, slot);
 }
 
 /** The slot that a swap entry names. */

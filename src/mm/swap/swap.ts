@@ -9,11 +9,11 @@
  * put there before it is read, so that nobody reads it twice.
  *
  * @models linux-2.6.11 mm/swapfile.c get_swap_page, swap_free, swap_duplicate, vm_swap_full; mm/swap_state.c
- * @models linux-2.6.11 mm/page_io.c swap_writepage, swap_readpage
+ * @models linux-2.6.11 mm/page_io.c swap_writepage, swap_readpage; mm/swap.c swap_setup
  * @differs areas are there from boot on, and filled in their order; the swap cache's tree is one over all areas
  */
 import { bug } from "../../base/errors.ts";
-import type { Pfn, SwapSlot } from "../../base/units.ts";
+import { PAGE_SIZE, type Pfn, type SwapSlot } from "../../base/units.ts";
 import type { PhysicalMemory } from "../../hw/physical-memory.ts";
 import { PageCache } from "../page-cache.ts";
 import type { Slab } from "../slab.ts";
@@ -29,18 +29,33 @@ export interface SwapPlace {
   readonly offset: number;
 }
 
+export interface SwapParts {
+  /** Pages of each area, its header included. */
+  readonly sizes: readonly number[];
+  /** page_cluster: 2^order slots are read at once; 0: no neighbours are read. */
+  readonly clusterOrder: number;
+  readonly memory: PhysicalMemory;
+  /** The slab of the swap cache's tree nodes. */
+  readonly nodes: Slab;
+}
+
+/** What page_cluster is if nobody says it: blocks of 16 KiB on machines of less than 16 MiB, of 32 KiB on others. */
+export const usualClusterOrder = (frames: number): number => (frames * PAGE_SIZE < 16 * 2 ** 20 ? 2 : 3);
+
 export class Swap {
   readonly areas: readonly SwapArea[];
   readonly contents: SwapContents;
   /** The frames that have a slot (swapper_space), by slot. */
   private readonly cache: PageCache;
   /** What swapping has cost so far. A request brings in or out what lies together. */
-  readonly costs = { pagesIn: 0, pagesOut: 0, readRequests: 0, writeRequests: 0, cacheHits: 0, pagesReadAhead: 0 };
+  readonly costs = { pagesIn: 0, pagesOut: 0, readRequests: 0, writeRequests: 0, cacheHits: 0 };
+  /** Slots of a block that is read at once; 0: each page is read alone. */
+  private readonly blockPages: number;
   /** By area: its first slot. */
   private readonly firstSlots: readonly SwapSlot[];
 
-  /** `sizes`: pages of each area, its header included. `nodes`: the slab of the swap cache's tree nodes. */
-  constructor(sizes: readonly number[], memory: PhysicalMemory, nodes: Slab) {
+  constructor({ sizes, clusterOrder, memory, nodes }: SwapParts) {
+    this.blockPages = clusterOrder === 0 ? 0 : 1 << clusterOrder;
     this.areas = sizes.map((slots) => new SwapArea(slots));
     this.contents = new SwapContents(memory);
     this.cache = new PageCache(nodes);
@@ -127,15 +142,12 @@ export class Swap {
     return this.firstSlots[type]! + offset;
   }
 
-  /** Slots of the aligned block of `pages` around `slot` that are in use, in order. */
-  usedAround(slot: SwapSlot, pages: number): SwapSlot[] {
+  /** Slots that are worth a read with `slot`: those of its aligned block, in order, up to the first that is free. */
+  *blockAround(slot: SwapSlot): IterableIterator<SwapSlot> {
     const { type, offset } = this.placeOf(slot);
     const area = this.areas[type]!;
-    const first = offset - (offset % pages);
-    const found: SwapSlot[] = [];
-    for (let at = Math.max(first, 1); at < Math.min(first + pages, area.slots); at++) {
-      if (area.count(at) > 0) found.push(this.slotAt(type, at));
-    }
-    return found;
+    const first = offset - (offset % this.blockPages);
+    const end = Math.min(first + this.blockPages, area.slots);
+    for (let at = Math.max(first, 1); at < end && area.count(at) > 0; at++) yield this.slotAt(type, at);
   }
 }
