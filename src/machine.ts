@@ -18,6 +18,7 @@ import type { AddressSpace } from "./mm/address-space.ts";
 import { type Allocator, WANT_KERNEL } from "./mm/allocator.ts";
 import { anonVmaRules } from "./mm/anon-vma-rules.ts";
 import { Counters } from "./mm/counters.ts";
+import { attendDirty } from "./mm/dirty-limits.ts";
 import { Events } from "./mm/events.ts";
 import { execSpace } from "./mm/exec.ts";
 import { exitProcess } from "./mm/exit.ts";
@@ -150,10 +151,12 @@ export class Machine {
   }
 
   /**
-   * What is due when a thread is back in its program: kswapd's turn, if memory is low; and the end of its process, if that
-   * was chosen to be killed for its memory.
+   * What is due when a thread is back in its program: a turn of the thread that writes dirty pages, if there are too many;
+   * kswapd's turn, if memory is low; and the end of its process, if that was chosen to be killed for its memory.
    */
   attend(thread: Thread): void {
+    const { dirty } = this.kernel.files;
+    if (dirty.due || dirty.isWoken) runToCompletion(attendDirty(this.kernel));
     if (this.kernel.reclaim.wake) runToCompletion(runKswapd(this.kernel));
     if (thread.process.isDoomed) this.kill(thread.process, SIGKILL);
   }
@@ -275,6 +278,7 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
   const current = new Current();
   const spaces = new Set<AddressSpace>();
   const files = new Files(slabs.treeNodes);
+  files.dirty.setRatelimit(allocator.managedPages, geometry.cpus);
   const anonVmas = anonVmaRules[personality.anonVmas](slabs);
   const swap = new Swap({
     sizes: swapAreasOf(geometry),

@@ -43,6 +43,7 @@ const highTables = { pageTablePlacement: "highmem", pageTableAccess: "kmap-atomi
 
 const tunables2611 = {
   watermarks: "linux-2.6",
+  dirtyRatio: 40,
   maxMapCount: 65_536,
   faultAroundBytes: "4K",
   lockedLimitBytes: "32K",

@@ -95,6 +95,13 @@ export function* balanceDirty(kernel: Kernel): Path<void> {
   if (dirty.pages > background) dirty.wake(0);
 }
 
+/** What is due after an operation that made pages dirty: a look at the limits, and the turn of the kernel's own thread. */
+export function* attendDirty(kernel: Kernel): Path<void> {
+  const { dirty } = kernel.files;
+  if (dirty.due) yield* balanceDirty(kernel);
+  if (dirty.isWoken) yield* writeInBackground(kernel);
+}
+
 /** The turn of the kernel's own thread: what was asked of it, and all that is above the background limit. */
 export function* writeInBackground(kernel: Kernel): Path<void> {
   const { dirty } = kernel.files;

@@ -13,6 +13,7 @@ import { WANT_USER } from "./allocator.ts";
 import type { FileObject } from "./file.ts";
 import { NO_FRAME, PG_DIRTY, PG_LOCKED, PG_SWAPBACKED, PG_UPTODATE } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
+import { waitForMemory } from "./mapped-frame.ts";
 import { NOT_CACHED, type PageVisitor } from "./page-cache.ts";
 import { pageLock } from "./page-lock.ts";
 import { faultWindow } from "./readahead.ts";
@@ -104,11 +105,15 @@ export function* addPage(kernel: Kernel, file: FileObject, index: FileIndex, sta
   if (charged > 0 && commitment.charge(charged, null) < 0) return -ENOMEM;
   let frame = allocator.tryAllocate(0, WANT_USER, OWNER_PAGE_CACHE);
   if (frame === NO_FRAME) frame = yield* allocator.allocate(0, WANT_USER, OWNER_PAGE_CACHE);
-  const there = file.pages.find(index) !== NOT_CACHED || file.swapped.find(index) !== NO_SWAP_SLOT;
-  if (frame < 0 || there || file.pages.insert(index, frame) < 0) {
+  const isThere = () => file.pages.find(index) !== NOT_CACHED || file.swapped.find(index) !== NO_SWAP_SLOT;
+  let result = frame < 0 ? -ENOMEM : 0;
+  while (result === 0 && !isThere() && file.pages.insert(index, frame) < 0) {
+    if (!(yield* waitForMemory(allocator))) result = -ENOMEM;
+  }
+  if (result < 0 || file.pages.find(index) !== frame) {
     if (frame >= 0) allocator.free(frame, 0);
     commitment.uncharge(charged);
-    return there ? 0 : -ENOMEM;
+    return isThere() ? 0 : result;
   }
   frames.mapping.write(frame, file.id);
   frames.index.write(frame, index);

@@ -8,7 +8,7 @@ import { FETCH, LOAD, STORE } from "../hw/access.ts";
 import { Cpu } from "../hw/cpu.ts";
 import { type PagingFormatName, pagingFormats } from "../hw/paging-format.ts";
 import { PhysicalMemory } from "../hw/physical-memory.ts";
-import { type OpenTable, PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_PROT_NONE, PTE_WRITE } from "../hw/pte.ts";
+import { type OpenTable, PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_PROT_NONE, PTE_SWAP, PTE_WRITE } from "../hw/pte.ts";
 import { tlbPresets } from "../hw/tlb-presets.ts";
 import { type Path, runToCompletion } from "../sync/path.ts";
 import { Current } from "../sync/task.ts";
@@ -300,7 +300,7 @@ export class TestKernel {
     this.run(exitProcess(this.kernel, thread.process, "exited", 0));
   }
 
-  /** The entry's flags and frame; flags 0 if it is none. */
+  /** The entry's flags, 0 if it is none, and its frame, or -1. */
   entry(page: Vpn, thread: Thread = this.thread): { flags: number; frame: Pfn } {
     const { tables, entries } = this.kernel;
     const frame = tables.tableAt(thread.mm, page, LEAF);
@@ -308,11 +308,11 @@ export class TestKernel {
     const index = tables.indexAt(page, LEAF);
     const table = frame as OpenTable;
     const flags = entries.flags(table, index);
-    return { flags, frame: flags === 0 ? -1 : entries.frame(table, index) };
+    return { flags, frame: (flags & (PTE_PRESENT | PTE_PROT_NONE)) === 0 ? -1 : entries.frame(table, index) };
   }
 
   /**
-   * The pages of `[first, first + pages)`, a word each: `.` none, `Z` the zero page, otherwise `r` or `w` (or `-`,
+   * The pages of `[first, first + pages)`, a word each: `.` none, `Z` the zero page, `S` in swap, otherwise `r` or `w` (or `-`,
    * PROT_NONE), `a` and `d` for Accessed and Dirty, `!` if the page is nobody else's.
    */
   picture(first: Vpn, pages: number, thread: Thread = this.thread): string {
@@ -322,6 +322,7 @@ export class TestKernel {
   private word(page: Vpn, thread: Thread): string {
     const { flags, frame } = this.entry(page, thread);
     if (flags === 0) return ".";
+    if (flags === PTE_SWAP) return "S";
     if (frame === this.kernel.zeroFrame) return "Z";
     let word = (flags & PTE_WRITE) !== 0 ? "w" : "r";
     if ((flags & (PTE_PRESENT | PTE_PROT_NONE)) === PTE_PROT_NONE) word = "-";

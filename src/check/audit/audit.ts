@@ -3,7 +3,9 @@ import { bug, KernelBug } from "../../base/errors.ts";
 import { type Described, describe } from "../describe.ts";
 import { areaLaws } from "./area-laws.ts";
 import { Census } from "./census.ts";
+import { chainLaws } from "./chain-laws.ts";
 import { cpuLaws } from "./cpu-laws.ts";
+import { fileEntryLaws } from "./file-entry-laws.ts";
 import { highmemLaws } from "./highmem-laws.ts";
 import type { Law, Violation } from "./law.ts";
 import { linkLaws } from "./link-laws.ts";
@@ -23,6 +25,8 @@ export const laws: readonly Law[] = [
   ...highmemLaws,
   ...areaLaws,
   ...linkLaws,
+  ...chainLaws,
+  ...fileEntryLaws,
   ...cpuLaws,
 ];
 

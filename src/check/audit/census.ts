@@ -163,10 +163,11 @@ export class Census {
 
   private countSwapUsers(): Map<SwapSlot, number> {
     const users = new Map<SwapSlot, number>();
-    const { swap } = this.kernel;
-    for (const { type, offset } of this.swapEntries) {
-      const slot = swap.slotAt(type, offset);
-      users.set(slot, (users.get(slot) ?? 0) + 1);
+    const { swap, files } = this.kernel;
+    const use = (slot: SwapSlot) => users.set(slot, (users.get(slot) ?? 0) + 1);
+    for (const { type, offset } of this.swapEntries) use(swap.slotAt(type, offset));
+    for (const file of files.all()) {
+      for (const [, slot] of file.swapped.within(0, Number.POSITIVE_INFINITY)) use(slot);
     }
     return users;
   }

@@ -1,6 +1,16 @@
 /** Laws of the page lists: which frames are on them, and that they hang together. */
 import type { Pfn } from "../../base/units.ts";
-import { NO_FRAME, PG_ACTIVE, PG_ANON, PG_LRU, PG_MLOCKED, PG_RESERVED, PG_SLAB, PG_TABLE } from "../../mm/frames.ts";
+import {
+  NO_FRAME,
+  PG_ACTIVE,
+  PG_ANON,
+  PG_LRU,
+  PG_MLOCKED,
+  PG_ORPHAN,
+  PG_RESERVED,
+  PG_SLAB,
+  PG_TABLE,
+} from "../../mm/frames.ts";
 import type { PageList } from "../../mm/reclaim/page-list.ts";
 import { OWNER_PAGE_CACHE, OWNER_USER } from "../../mm/zone.ts";
 import type { Census } from "./census.ts";
@@ -83,13 +93,14 @@ const listsHoldPages: Law = {
 const pagesAreListed: Law = {
   name: "pages-are-listed",
   statement:
-    "Every page of a program or of a file is on a page list, unless it is locked in memory: else nobody could ever reclaim it.",
+    "Every page of a program or of a file is on a page list, unless it is locked in memory or has left its file while it was mapped: else nobody could ever reclaim it.",
   check: (census, report) => {
     const { frames } = census.kernel;
     for (const frame of census.taken) {
       const owner = frames.owner.read(frame);
       if ((owner !== OWNER_USER && owner !== OWNER_PAGE_CACHE) || frames.refs.read(frame) === 0) continue;
-      if (frames.has(frame, PG_LRU) || frames.has(frame, PG_MLOCKED)) continue;
+      const flags = frames.flags.read(frame);
+      if ((flags & (PG_LRU | PG_MLOCKED | PG_ORPHAN)) !== 0) continue;
       report(`frame ${frame}, ${frames.has(frame, PG_ANON) ? "anonymous" : "of a file"}, is on no list`);
     }
   },

@@ -101,16 +101,27 @@ function* bringIn(kernel: Kernel, place: Place): Path<number> {
 
 /** Puts the page at the place, or (null) the memory of it. 0, -EINVAL if it has left the file, or -ENOMEM. */
 function* put(kernel: Kernel, place: Place, found: FoundPage | null): Path<number> {
+  const { allocator, reverseMap } = kernel;
   for (;;) {
     const result = yield* putOnce(kernel, place, found);
-    if (result !== -ENOMEM || !(yield* waitForMemory(kernel.allocator))) return result;
+    if (result <= 0) return result;
+    if (!(yield* waitForMemory(allocator))) return -ENOMEM;
+    while (result === NEEDS_CHAIN && reverseMap.reserve() < 0) {
+      if (!(yield* waitForMemory(allocator))) return -ENOMEM;
+    }
   }
 }
 
+/** The place is there, and does not have yet what it shall have. */
+const TO_BE_WRITTEN = 1;
+/** There is no memory for a page table, or for the reverse map. */
+const NEEDS_TABLE = 2;
+const NEEDS_CHAIN = 3;
+
+/** The same with what memory there is: 0, -EINVAL, or what is missing. */
 function* putOnce(kernel: Kernel, place: Place, found: FoundPage | null): Path<number> {
-  const { reverseMap, tlbFlush, allocator } = kernel;
+  const { tlbFlush, allocator } = kernel;
   const { mm } = place.vma;
-  if (reverseMap.reserve() < 0) return -ENOMEM;
   yield* lockTables(kernel, mm);
   let result = check(kernel, place, found);
   if (result === TO_BE_WRITTEN) {
@@ -123,13 +134,10 @@ function* putOnce(kernel: Kernel, place: Place, found: FoundPage | null): Path<n
   return result;
 }
 
-/** The place is there, and does not have yet what it shall have. */
-const TO_BE_WRITTEN = 1;
-
-/** TO_BE_WRITTEN, 0 if there is nothing to do, or -ERRNO. The functions from here on require page_table_lock. */
+/** TO_BE_WRITTEN, NEEDS_TABLE, 0 if there is nothing to do, or -EINVAL. From here on page_table_lock is required. */
 function check(kernel: Kernel, { vma, page, index, onlyIf }: Place, found: FoundPage | null): number {
   if (found !== null && !kernel.nonlinear.truncation.mayMap(vma.file!, found)) return -EINVAL;
-  if (kernel.tables.tryEnsureLeaf(vma.mm, page) === NO_TABLE) return -ENOMEM;
+  if (kernel.tables.tryEnsureLeaf(vma.mm, page) === NO_TABLE) return NEEDS_TABLE;
   if (onlyIf === "remembered" && rememberedAt(kernel, vma, page) !== index) return 0;
   return found !== null && frameAt(kernel, vma, page) === found.frame ? 0 : TO_BE_WRITTEN;
 }
@@ -165,7 +173,7 @@ function write(kernel: Kernel, { vma, page, index }: Place, found: FoundPage | n
     counters.fileEntriesWritten++;
   }
   tables.close(table);
-  return isMapped || found === null ? 0 : -ENOMEM;
+  return isMapped || found === null ? 0 : NEEDS_CHAIN;
 }
 
 const MAPS = PTE_PRESENT | PTE_PROT_NONE;

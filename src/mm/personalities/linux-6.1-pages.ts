@@ -6,7 +6,7 @@ import { tryLockPage, unlockPage } from "../page-lock.ts";
 import type { PagePolicy } from "../page-policy.ts";
 import { giveSlotBack } from "../swap/swap-cache.ts";
 import { freeTablesPerArea } from "../tables/per-area.ts";
-import { VM_ACCESS, VM_LOCKED, VM_PFNMAP, VM_SHARED, VM_WRITE, type Vma } from "../vma.ts";
+import { VM_ACCESS, VM_LOCKED, VM_NONLINEAR, VM_PFNMAP, VM_SHARED, VM_WRITE, type Vma } from "../vma.ts";
 
 /**
  * @models linux-6.1 mm/memory.c do_wp_page, vma_needs_copy, do_fault_around, should_try_to_free_swap; mm/mprotect.c can_change_pte_writable
@@ -38,7 +38,8 @@ export const pages61: PagePolicy = {
     if ((flags & PTE_PROT_NONE) !== 0 || (flags & PTE_DIRTY) === 0) return false;
     return (vma.flags & VM_SHARED) !== 0 || frames.has(frame, PG_ANON | PG_EXCLUSIVE);
   },
-  copiesOnFork: (vma) => vma.anonVma !== null || (vma.flags & VM_PFNMAP) !== 0,
+  // Of a nonlinear area the entries alone know what is where, as kernels that had both knew (2.6.23 vma_needs_copy).
+  copiesOnFork: (vma) => vma.anonVma !== null || (vma.flags & (VM_PFNMAP | VM_NONLINEAR)) !== 0,
   populateIntent: (vma) => ((vma.flags & (VM_WRITE | VM_SHARED)) === VM_WRITE ? "write" : "read"),
   sparesZeroPages: false,
   moves: "tables",

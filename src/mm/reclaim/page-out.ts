@@ -7,10 +7,12 @@
  */
 import type { Pfn } from "../../base/units.ts";
 import type { Path } from "../../sync/path.ts";
+import type { FileObject } from "../file.ts";
 import { dropPage } from "../file-pages.ts";
 import { PG_ANON, PG_DIRTY, PG_SWAPCACHE, PG_WRITEBACK } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";
-import { unlockPage } from "../page-lock.ts";
+import { tryLockPage, unlockPage } from "../page-lock.ts";
+import { writeShmem } from "../swap/shmem-swap.ts";
 import { removeFromSwapCache, writeSwap } from "../swap/swap-cache.ts";
 import { writePageOut } from "../writeback.ts";
 
@@ -20,17 +22,28 @@ import { writePageOut } from "../writeback.ts";
  */
 export function* writeOut(kernel: Kernel, frame: Pfn): Path<boolean> {
   const { frames, files, reclaim } = kernel;
+  const id = frames.mapping.read(frame);
+  const file = id === 0 || frames.has(frame, PG_ANON) ? null : files.byId(id);
+  if (file?.kind === "shmem" && !movesToSwap(kernel, file, frame)) return false;
   if (frames.has(frame, PG_SWAPCACHE)) {
     yield* writeSwap(kernel, frame);
     reclaim.costs.pagesSwapped++;
     return true;
   }
-  const id = frames.mapping.read(frame);
   unlockPage(kernel, frame);
-  if (id === 0 || frames.has(frame, PG_ANON)) return false;
-  const written = yield* writePageOut(kernel, files.byId(id), frames.index.read(frame), frame);
+  if (file === null) return false;
+  const written = yield* writePageOut(kernel, file, frames.index.read(frame), frame);
   if (written) reclaim.costs.pagesWritten++;
   return written;
+}
+
+/** Whether a page of a shmem file is in the swap cache, and locked, from now on; it is unlocked if not. */
+function movesToSwap(kernel: Kernel, file: FileObject, frame: Pfn): boolean {
+  if (writeShmem(kernel, file, frame) < 0) {
+    unlockPage(kernel, frame);
+    return false;
+  }
+  return tryLockPage(kernel, frame);
 }
 
 /**

@@ -16,6 +16,7 @@ import type { Path, Wait } from "../../sync/path.ts";
 import type { FileObject } from "../file.ts";
 import { PG_DIRTY, PG_LOCKED, PG_SWAPCACHE, PG_WRITEBACK } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";
+import { waitForMemory } from "../mapped-frame.ts";
 import { NOT_CACHED } from "../page-cache.ts";
 import { lockPage, unlockPage } from "../page-lock.ts";
 import { OWNER_PAGE_CACHE, OWNER_USER } from "../zone.ts";
@@ -71,8 +72,10 @@ export function* shmemIn(kernel: Kernel, file: FileObject, index: FileIndex, tak
   }
   yield* lockPage(kernel, frame);
   while (frames.has(frame, PG_WRITEBACK)) yield writtenBack(kernel, frame);
-  const isSame = file.swapped.find(index) === slot && frames.has(frame, PG_SWAPCACHE);
-  const result = isSame ? moveIn(kernel, file, index, frame, slot) : 0;
+  const isSame = () => file.swapped.find(index) === slot && frames.has(frame, PG_SWAPCACHE);
+  let result = 0;
+  do result = isSame() ? moveIn(kernel, file, index, frame, slot) : 0;
+  while (result < 0 && (yield* waitForMemory(allocator)));
   unlockPage(kernel, frame);
   allocator.release(frame);
   return result;

@@ -13,8 +13,9 @@ import { ENOMEM } from "../../base/errno.ts";
 import type { Pfn, SwapSlot } from "../../base/units.ts";
 import type { Path } from "../../sync/path.ts";
 import { WANT_USER } from "../allocator.ts";
-import { NO_FRAME, PG_LOCKED, PG_SWAPBACKED, PG_UPTODATE } from "../frames.ts";
+import { NO_FRAME, PG_LOCKED, PG_SWAPBACKED, PG_SWAPCACHE, PG_UPTODATE } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";
+import { waitForMemory } from "../mapped-frame.ts";
 import { NOT_CACHED } from "../page-cache.ts";
 import { unlockPage } from "../page-lock.ts";
 import { OWNER_USER } from "../zone.ts";
@@ -47,10 +48,14 @@ function* beginRead(kernel: Kernel, slot: SwapSlot, reading: Pfn[]): Path<number
   if (frame === NO_FRAME) frame = yield* allocator.allocate(0, WANT_USER, OWNER_USER);
   if (frame < 0) return -ENOMEM;
   frames.setFlag(frame, PG_LOCKED | PG_SWAPBACKED);
-  const isStillWanted = isWanted(kernel, slot);
-  if (!isStillWanted || enterSwapCache(kernel, frame, slot) < 0) {
+  while (isWanted(kernel, slot) && enterSwapCache(kernel, frame, slot) < 0) {
+    if (yield* waitForMemory(allocator)) continue;
     allocator.free(frame, 0);
-    return isStillWanted ? -ENOMEM : 0;
+    return -ENOMEM;
+  }
+  if (!frames.has(frame, PG_SWAPCACHE)) {
+    allocator.free(frame, 0);
+    return 0;
   }
   swap.duplicate(slot);
   kernel.reclaim.adopt(frame);
