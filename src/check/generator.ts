@@ -25,6 +25,7 @@ const MAP_SHARED = 0x1;
 const MAP_PRIVATE = 0x2;
 const MAP_FIXED = 0x10;
 const MAP_ANONYMOUS = 0x20;
+const READ_WRITE = 3;
 const FILE_BYTES = [PAGE_SIZE, 2 * PAGE_SIZE, 4 * PAGE_SIZE, 8 * PAGE_SIZE, 16 * PAGE_SIZE];
 
 /** Where addresses crowd: the first pages of the window, the end of its first page table, its last pages. */
@@ -69,13 +70,35 @@ class Generator {
   program(): Program {
     const { rng, shape } = this;
     const files = [this.file(0), this.file(1)];
-    const operations: Operation[] = [];
+    const operations: Operation[] = this.hoard();
     while (operations.length < shape.operations) {
       if (rng.chance(shape.failures)) operations.push(this.operation("fail", this.failure()));
       operations.push(this.next());
     }
-    if (this.profile.looksAtAll === true) operations.push(...this.looks());
+    if (this.profile.hoards !== undefined) operations.push(...this.looks());
     return { name: `${shape.profile === "base" ? "random" : shape.profile}-${this.seed}`, files, operations };
+  }
+
+  /** Large mappings that may be written, each filled at once. */
+  private hoard(): Operation[] {
+    const { rng, profile } = this;
+    const operations: Operation[] = [];
+    for (let at = 0; at < (profile.hoards ?? 0); at++) {
+      const { start, bytes } = this.newRange();
+      const anonymous = rng.chance(profile.anonymous) ? MAP_ANONYMOUS : 0;
+      const flags = (rng.chance(profile.shared) ? MAP_SHARED : MAP_PRIVATE) | anonymous | MAP_FIXED;
+      const place = this.remember({ base: "window", value: start }, number(bytes));
+      const backing = [number(anonymous !== 0 ? -1 : rng.below(2)), number(0)];
+      const mapping = [place, number(bytes), number(READ_WRITE), number(flags), ...backing];
+      operations.push({ line: 0, process: 0, name: "mmap", operands: mapping });
+      operations.push({
+        line: 0,
+        process: 0,
+        name: "fill",
+        operands: [place, number(bytes), number(this.nextValue())],
+      });
+    }
+    return operations;
   }
 
   private file(file: number): ProgramFile {

@@ -19,7 +19,7 @@ const tight: Profile = {
   about: "more pages of every kind than there is memory for",
   weights: {
     mmap: 16,
-    fill: 16,
+    fill: 22,
     scan: 9,
     w: 8,
     r: 6,
@@ -46,10 +46,10 @@ const tight: Profile = {
   extraFlags: { chance: 0.15, flags: [MAP_POPULATE, MAP_POPULATE, MAP_NORESERVE] },
   advice: [...base.advice, MADV_COLD, MADV_COLD, MADV_PAGEOUT, MADV_PAGEOUT, MADV_WILLNEED, DONTNEED],
   familiar: 0.85,
-  mostPages: 80,
+  mostPages: 120,
   mostFilePages: 96,
   onDisk: 0.5,
-  looksAtAll: true,
+  hoards: 6,
 };
 
 export const pressureProfiles = {
@@ -75,14 +75,14 @@ export const pressureProfiles = {
     // Not mlockall: it would lock the whole image of the program, which is as large as memory.
     weights: { ...tight.weights, mlock: 8, munlock: 7, mlock2: 3, munlockall: 1 },
     extraFlags: { chance: 0.25, flags: [MAP_LOCKED, MAP_POPULATE] },
-    mostPages: 40,
+    mostPages: 50,
   },
   "tight-forks": {
     ...tight,
     about: "pages that several processes share while they come and go",
-    weights: { ...tight.weights, fork: 10, exit: 4, fill: 20, scan: 12, mremap: 7 },
+    weights: { ...tight.weights, fork: 10, exit: 4, fill: 26, scan: 12, mremap: 7 },
     anonymous: 0.8,
-    mostPages: 48,
+    mostPages: 80,
   },
 } as const satisfies Record<string, Profile>;
 

@@ -18,10 +18,10 @@ interface Tightness {
 
 /** From roomy to hopeless: swap for everything, in two areas; for some; and none at all. */
 const tightness: readonly Tightness[] = [
-  { memoryBytes: "1536K", lowmemBytes: "768K", dmaBytes: "128K", swap: ["8M"] },
-  { memoryBytes: "1280K", lowmemBytes: "896K", dmaBytes: "128K", swap: ["512K", "8M"] },
-  { memoryBytes: "2M", lowmemBytes: "1M", dmaBytes: "256K", swap: ["1M"] },
-  { memoryBytes: "1536K", lowmemBytes: "1M", dmaBytes: "128K", swap: [] },
+  { memoryBytes: "1M", lowmemBytes: "640K", dmaBytes: "64K", swap: ["8M"] },
+  { memoryBytes: "896K", lowmemBytes: "704K", dmaBytes: "128K", swap: ["512K", "8M"] },
+  { memoryBytes: "1280K", lowmemBytes: "768K", dmaBytes: "64K", swap: ["1M"] },
+  { memoryBytes: "1152K", lowmemBytes: "768K", dmaBytes: "128K", swap: [] },
 ];
 
 export const pressureKinds = tightness.length;

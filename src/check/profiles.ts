@@ -26,8 +26,8 @@ export interface Profile {
   readonly onDisk?: number;
   /** The most pages of a file, where files are not as small as those that were recorded first. */
   readonly mostFilePages?: number;
-  /** Whether a program ends with a look at all that it has mapped. */
-  readonly looksAtAll?: true;
+  /** Mappings that a program makes and fills before anything else; it ends with a look at what it has mapped. */
+  readonly hoards?: number;
 }
 
 /** The flags of mmap that profiles add. */

@@ -7,8 +7,10 @@ import { kernelTablesHighmem } from "./kernel-tables-highmem.ts";
 import { kmapFlushRate } from "./kmap-flush-rate.ts";
 import { kmapPools } from "./kmap-pools.ts";
 import { mlockChains } from "./mlock-chains.ts";
+import { nonlinearVmas } from "./nonlinear-vmas.ts";
 import { quicklists } from "./quicklists.ts";
 import { rmapCost } from "./rmap-cost.ts";
+import { truncateNonlinear } from "./truncate-nonlinear.ts";
 
 export const experiments: readonly Experiment[] = [
   highpteLowmem,
@@ -17,7 +19,9 @@ export const experiments: readonly Experiment[] = [
   kernelTablesHighmem,
   quicklists,
   rmapCost,
+  truncateNonlinear,
   mlockChains,
+  nonlinearVmas,
 ];
 
 export function experimentNamed(name: string): Experiment {
