@@ -30,7 +30,7 @@ export interface Truncation {
   drop(kernel: Kernel, file: FileObject, first: FileIndex, end: FileIndex): Path<void>;
   /**
    * Whether a page that somebody has found in the file may be mapped, now that page_table_lock is held: truncation may
-   * have taken it from the file meanwhile. If not, whoever wants it starts over with what the file is now.
+   * have taken it from the file meanwhile. What is mapped under the same lock, truncation will find.
    */
   mayMap(file: FileObject, found: FoundPage): boolean;
 }
