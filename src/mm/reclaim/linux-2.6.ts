@@ -20,7 +20,7 @@ import type { ReclaimParts } from "./reclaims.ts";
 import { BATCH, shrinkZone } from "./shrink-zone.ts";
 import { EASY, ZonePages } from "./zone-pages.ts";
 
-/** Sweeps in a row, from the easiest look to the hardest, that free nothing: kswapd gives up (MAX_RECLAIM_RETRIES). */
+/** Sweeps in a row, from the easiest look to the hardest, that free nothing: then nobody tries on (MAX_RECLAIM_RETRIES). */
 const FAILURES = 16;
 
 export class TwoLists implements Reclaim {
@@ -82,15 +82,25 @@ export class TwoLists implements Reclaim {
 
   /**
    * @models linux-2.6.11 mm/vmscan.c try_to_free_pages, shrink_caches
-   * @differs nobody waits for a disk that is busy: there is no clock; any page freed counts as progress, as in 2.6.12
+   * @differs nobody waits for a disk that is busy: there is no clock; any page freed counts as progress, as in 2.6.12; one
+   *          sweep without progress is not the end, as it is in 2.6.11, but all pages looked at four times in vain
    */
   *freePages(kernel: Kernel, { want }: ReclaimRequest): Path<number> {
     this.costs.directTurns++;
     const zones = this.zones.filter(({ zone }) => zone.kind <= want).reverse();
-    for (const pages of zones) pages.priority = EASY;
+    for (let failures = 0; failures < FAILURES; failures++) {
+      const freed = yield* this.sweep(kernel, zones);
+      if (freed > 0 || zones.every(isLookedThrough)) return freed;
+    }
+    return 0;
+  }
+
+  /** Looks at zones, the highest first, from an easy look to the hardest, until a batch is freed; how many pages were. */
+  private *sweep(kernel: Kernel, zones: readonly ZonePages[]): Path<number> {
     let freed = 0;
+    for (const pages of zones) pages.priority = EASY;
     for (let priority = EASY; priority >= 0; priority--) {
-      const round = { priority, scanned: 0, freed: 0 };
+      const round = { priority, freed: 0 };
       for (const pages of zones) {
         notePriority(pages, priority);
         if (isWorthIt(pages.zone, priority)) yield* shrinkZone(kernel, pages, round);
@@ -134,10 +144,10 @@ export class TwoLists implements Reclaim {
         if (!isWorthIt(zone, priority)) continue;
         notePriority(pages, priority);
         if (zone.free <= zone.high + zone.reserve[zones[last]!.zone.kind]!) state = "short";
-        const round = { priority, scanned: 0, freed: 0 };
+        const round = { priority, freed: 0 };
         yield* shrinkZone(kernel, pages, round);
         freed += round.freed;
-        if (zone.scannedInVain >= (pages.active.count + pages.inactive.count) * 4) zone.isHopeless = true;
+        if (isLookedThrough(pages)) zone.isHopeless = true;
       }
       if (state === "balanced" || freed >= BATCH) break;
     }
@@ -169,6 +179,10 @@ export class TwoLists implements Reclaim {
 /** A zone where there is nothing to be had is only looked at now and then, easily. */
 const isWorthIt = (zone: Zone, priority: number): boolean =>
   zone.managed > 0 && (!zone.isHopeless || priority === EASY);
+
+/** Whether all its pages were looked at four times, and nothing was freed. */
+const isLookedThrough = ({ zone, active, inactive }: ZonePages): boolean =>
+  zone.scannedInVain >= (active.count + inactive.count) * 4;
 
 /** How hard memory is to find there. */
 function notePriority(pages: ZonePages, priority: number): void {

@@ -22,11 +22,10 @@ import type { ZonePages } from "./zone-pages.ts";
 /** Pages that are looked at together, and that one look at a zone is to free (SWAP_CLUSTER_MAX). */
 export const BATCH = 32;
 
-/** What one round over zones is about, and has come to. */
+/** What one round over zones is about, and how many pages it has freed. */
 export interface Round {
   /** 12 to 0: a part in 2^priority of each list. */
   readonly priority: number;
-  scanned: number;
   freed: number;
 }
 
@@ -94,7 +93,6 @@ function* shrinkInactive(kernel: Kernel, pages: ZonePages, most: number, round: 
   const kept: Pfn[] = [];
   const used = new Set<Pfn>();
   for (const frame of held) {
-    round.scanned += frames.mapCount.read(frame) > 0 ? 2 : 1;
     const fate = yield* shrinkPage(kernel, frame, "uses");
     if (fate === "freed") {
       allocator.release(frame);

@@ -13,6 +13,7 @@ import { ENOMEM } from "../../base/errno.ts";
 import { bug } from "../../base/errors.ts";
 import type { FileIndex, Pfn, SwapSlot } from "../../base/units.ts";
 import type { Path, Wait } from "../../sync/path.ts";
+import { MEMORY } from "../address-space.ts";
 import type { FileObject } from "../file.ts";
 import { PG_DIRTY, PG_LOCKED, PG_SWAPCACHE, PG_WRITEBACK } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";
@@ -60,6 +61,7 @@ interface Taken {
 /** Brings page `index`, which is in swap, back to the page cache: 0, also if somebody else has meanwhile; or -ENOMEM. */
 export function* shmemIn(kernel: Kernel, file: FileObject, index: FileIndex, taken: Taken): Path<number> {
   const { swap, frames, allocator } = kernel;
+  kernel.current.task.watch?.touch(MEMORY, "read");
   const slot = file.swapped.find(index);
   let frame = swap.find(slot);
   if (frame === NOT_CACHED) {

@@ -38,8 +38,9 @@ export function addToSwap(kernel: Kernel, frame: Pfn): number {
 
 /** The swap cache has `frame` for `slot` from now on; one of the slot's users is the cache's. 0 or -ENOMEM. */
 export function enterSwapCache(kernel: Kernel, frame: Pfn, slot: SwapSlot): number {
-  const { swap, frames } = kernel;
+  const { swap, frames, current } = kernel;
   if (frames.has(frame, PG_SWAPCACHE)) bug(`frame ${frame} is in the swap cache already`);
+  current.task.watch?.touch(MEMORY, "write");
   if (swap.insert(slot, frame) < 0) return -ENOMEM;
   frames.addReference(frame);
   frames.setFlag(frame, PG_SWAPCACHE);

@@ -10,8 +10,10 @@
  * @differs 6.1 sizes its window by how many pages read ahead were used, and passes over free slots
  */
 import { ENOMEM } from "../../base/errno.ts";
+import { bug } from "../../base/errors.ts";
 import type { Pfn, SwapSlot } from "../../base/units.ts";
 import type { Path } from "../../sync/path.ts";
+import { MEMORY } from "../address-space.ts";
 import { WANT_USER } from "../allocator.ts";
 import { NO_FRAME, PG_LOCKED, PG_SWAPBACKED, PG_SWAPCACHE, PG_UPTODATE } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";
@@ -64,11 +66,14 @@ function* beginRead(kernel: Kernel, slot: SwapSlot, reading: Pfn[]): Path<number
 }
 
 /** Whether somebody uses the slot and its page is not in memory. */
-const isWanted = ({ swap }: Kernel, slot: SwapSlot): boolean =>
-  swap.find(slot) === NOT_CACHED && swap.usersOf(slot) > 0;
+function isWanted({ swap, current }: Kernel, slot: SwapSlot): boolean {
+  current.task.watch?.touch(MEMORY, "read");
+  return swap.find(slot) === NOT_CACHED && swap.usersOf(slot) > 0;
+}
 
 function endRead(kernel: Kernel, frame: Pfn): void {
   const { swap, frames } = kernel;
+  if (!swap.contents.has(frames.swapSlot.read(frame))) bug(`nobody wrote swap slot ${frames.swapSlot.read(frame)}`);
   swap.contents.load(frames.swapSlot.read(frame), frame);
   swap.costs.pagesIn++;
   frames.setFlag(frame, PG_UPTODATE);
