@@ -93,6 +93,7 @@ function* copyLocked(kernel: Kernel, copy: Copy, from: Pfn, to: Pfn, first: Vpn,
   if (!target.tryAcquire(task)) yield* target.acquire(task);
   if (!source.tryAcquire(task)) yield* source.acquire(task);
   const done = copyLeaf(kernel, copy, from, to, first, end);
+  copy.child.file?.mappings.spread();
   source.release(task);
   target.release(task);
   if (kernel.tables.takesRoom) giveTableRoom(kernel);

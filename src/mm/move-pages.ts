@@ -47,6 +47,7 @@ export function* movePages(
     const left = { from: fromPage + done, to: toPage + done, pages: pages - done };
     const moved = yield* moveSome(kernel, gather, mm, left);
     if (moved < 0) break;
+    from.file?.mappings.spread();
     done += moved;
   }
   yield* gather.flush();

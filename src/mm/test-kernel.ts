@@ -29,7 +29,7 @@ import { KernelStacks } from "./kernel-stacks.ts";
 import { addressLayout } from "./layout.ts";
 import { Limits } from "./limits.ts";
 import { type MlockName, mlocks } from "./mlock/mlocks.ts";
-import { nonlinears } from "./nonlinear/nonlinears.ts";
+import { type NonlinearName, nonlinears } from "./nonlinear/nonlinears.ts";
 import { Commitment } from "./overcommit.ts";
 import { LEAF, NO_TABLE, PageTables } from "./page-table.ts";
 import { type PersonalityName, personalities } from "./personality.ts";
@@ -54,6 +54,7 @@ export interface TestMachine {
   readonly tableFreeing?: TableFreeingName;
   readonly tlbFlush?: keyof typeof tlbFlushes;
   readonly reclaim?: ReclaimName;
+  readonly nonlinear?: NonlinearName;
   readonly frames?: number;
   readonly cpus?: number;
   readonly tunables?: Partial<Tunables>;
@@ -197,7 +198,7 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
     events,
     reverseMap: locked.reverseMap,
     mlock: locked.mlock,
-    nonlinear: nonlinears.emulated,
+    nonlinear: nonlinears[machine.nonlinear ?? "emulated"],
     reclaim,
     commitment: new Commitment({
       mode: 0,

@@ -1,6 +1,7 @@
 /** Laws of what reverse maps keep: chains, and the counts of locked entries that stand for chains. */
 import type { Pfn, PteSlot } from "../../base/units.ts";
 import { PG_LRU, PG_MLOCKED } from "../../mm/frames.ts";
+import { COUNT_SLOT } from "../../mm/rmap/chains.ts";
 import type { ReverseMap } from "../../mm/rmap/reverse-map.ts";
 import { VM_LOCKED } from "../../mm/vma.ts";
 import type { Law } from "./law.ts";
@@ -34,7 +35,7 @@ const chainsArePacked: Law = {
     if (chains === undefined) return;
     for (const [frame, entries] of census.ownedFrames()) {
       const blocks = chains.picture(frame);
-      const held = blocks.flat().filter((slot) => slot !== FREE);
+      const held = blocks.flat().filter((slot) => slot !== FREE && slot !== COUNT_SLOT);
       blocks.forEach((block, at) => {
         const firstUsed = block.findIndex((slot) => slot !== FREE);
         if (firstUsed < 0) report(`frame ${frame}: block ${at} is empty`);

@@ -33,7 +33,8 @@ export const pages61: PagePolicy = {
     return intent === "write" && frames.refs.read(frame) === 2;
   },
   isAlone: ({ frames }, frame, mark) => mark === "exclusive" || frames.refs.read(frame) === 1,
-  noticesWrites: (vma) => isSharedWritable(vma) && vma.file?.kind === "regular",
+  // Who cleans a page does not find its entries in nonlinear areas.
+  noticesWrites: (vma) => isSharedWritable(vma) && vma.file?.kind === "regular" && (vma.flags & VM_NONLINEAR) === 0,
   mayMakeWritable(frames, vma, frame, flags) {
     if ((flags & PTE_PROT_NONE) !== 0 || (flags & PTE_DIRTY) === 0) return false;
     return (vma.flags & VM_SHARED) !== 0 || frames.has(frame, PG_ANON | PG_EXCLUSIVE);

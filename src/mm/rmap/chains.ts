@@ -43,6 +43,8 @@ const UNMAPPED = 0;
 const NO_BLOCK = 0;
 /** A slot of a block that holds no entry; one that does holds its number + 1. */
 export const EMPTY = 0;
+/** What a slot holds that holds a count instead of an entry: beyond all places. */
+export const COUNT_SLOT: PteSlot = 2 ** 50;
 /** Not on the chain. */
 const NOWHERE = -1;
 const FIRST_CAPACITY = 256;

@@ -20,12 +20,10 @@ import { SparseInt32 } from "../../base/sparse-array.ts";
 import type { Pfn, PteSlot } from "../../base/units.ts";
 import { PG_ANON } from "../frames.ts";
 import type { Vma } from "../vma.ts";
+import { COUNT_SLOT } from "./chains.ts";
 import { ObjectChain } from "./object-chain.ts";
 import type { ChainsFor, MappedWorld } from "./reverse-map.ts";
 import { atMost, type Visit } from "./search.ts";
-
-/** The slot that holds the count is no entry's: beyond all places. */
-const COUNT: PteSlot = 2 ** 50;
 
 export class ObjectChainIncremental extends ObjectChain {
   /** By frame: its entries that are only counted. */
@@ -50,8 +48,8 @@ export class ObjectChainIncremental extends ObjectChain {
     const { chains, linear } = this;
     if (this.wouldChain(frame, slot, vma)) {
       if (!chains.remove(frame, slot)) chains.refuse(frame, slot);
-      if (chains.holdsOnly(frame, COUNT)) chains.remove(frame, COUNT);
-    } else if (linear.add(frame, -1) === 0 && !chains.isEmpty(frame)) chains.remove(frame, COUNT);
+      if (chains.holdsOnly(frame, COUNT_SLOT)) chains.remove(frame, COUNT_SLOT);
+    } else if (linear.add(frame, -1) === 0 && !chains.isEmpty(frame)) chains.remove(frame, COUNT_SLOT);
     this.countRemoved(frame);
   }
 
@@ -78,20 +76,20 @@ export class ObjectChainIncremental extends ObjectChain {
   private addChained(frame: Pfn, slot: PteSlot): number {
     const { chains } = this;
     const bringsCount = this.linear.read(frame) > 0 && chains.isEmpty(frame);
-    if (bringsCount) chains.add(frame, COUNT);
+    if (bringsCount) chains.add(frame, COUNT_SLOT);
     if (this.chain(frame, slot) === 0) return 0;
-    if (bringsCount) chains.remove(frame, COUNT);
+    if (bringsCount) chains.remove(frame, COUNT_SLOT);
     return -ENOMEM;
   }
 
   private addLinear(frame: Pfn): number {
     const { chains, linear } = this;
-    if (linear.read(frame) === 0 && !chains.isEmpty(frame) && !chains.add(frame, COUNT)) return -ENOMEM;
+    if (linear.read(frame) === 0 && !chains.isEmpty(frame) && !chains.add(frame, COUNT_SLOT)) return -ENOMEM;
     linear.add(frame, 1);
     return 0;
   }
 
   private forEachChained(frame: Pfn, visit: Visit): boolean {
-    return this.chains.forEach(frame, (slot) => slot === COUNT || visit(slot));
+    return this.chains.forEach(frame, (slot) => slot === COUNT_SLOT || visit(slot));
   }
 }
