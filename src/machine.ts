@@ -48,7 +48,7 @@ import { createSpace, switchSpace } from "./mm/space.ts";
 import { Swap, usualClusterOrder } from "./mm/swap/swap.ts";
 import type { Argument } from "./mm/syscalls.ts";
 import { tableFreeings } from "./mm/tables/freeing.ts";
-import { allocateTask, freeTask, releaseTask, type TaskKind, type TaskMemory } from "./mm/task-memory.ts";
+import { allocateTask, freeTask, releaseTask, type TaskKind, type TaskMemory, waitForTask } from "./mm/task-memory.ts";
 import { tlbFlushes } from "./mm/tlb/tlb-flushes.ts";
 import { isRepaired, type Verdict } from "./mm/verdict.ts";
 import { OWNER_BOOT } from "./mm/zone.ts";
@@ -91,7 +91,7 @@ export class Machine {
 
   /** One more thread of a process; it shares everything but its stack. Or -ENOMEM. */
   spawnThread(process: Process): Thread | number {
-    const memory = this.taskMemory("thread");
+    const memory = this.taskMemory("thread", process.threads[0]);
     return memory === null ? -ENOMEM : this.addThread(process, ++this.lastTaskId, memory);
   }
 
@@ -103,7 +103,7 @@ export class Machine {
   /** A copy of the thread's process; or -ENOMEM. */
   fork(thread: Thread): Process | number {
     const { process } = thread;
-    const memory = this.taskMemory("process");
+    const memory = this.taskMemory("process", thread);
     if (memory === null) return -ENOMEM;
     const mm = this.run(thread, forkSpace(this.kernel, thread));
     if (mm !== null) return this.admit(new Process(++this.lastTaskId, process.name, mm, process), memory);
@@ -114,7 +114,7 @@ export class Machine {
   /** A process that shares the thread's address space (vfork, CLONE_VM without CLONE_THREAD); or -ENOMEM. */
   share(thread: Thread): Process | number {
     const { process } = thread;
-    const memory = this.taskMemory("process");
+    const memory = this.taskMemory("process", thread);
     if (memory === null) return -ENOMEM;
     process.mm.users++;
     return this.admit(new Process(++this.lastTaskId, process.name, process.mm, process), memory);
@@ -229,8 +229,10 @@ export class Machine {
     return thread;
   }
 
-  private taskMemory(kind: TaskKind): TaskMemory | null {
-    return allocateTask(this.kernel, kind);
+  /** Memory for a task; who makes it waits for that, if somebody does. */
+  private taskMemory(kind: TaskKind, maker?: Thread): TaskMemory | null {
+    if (maker === undefined) return allocateTask(this.kernel, kind);
+    return this.run(maker, waitForTask(this.kernel, kind));
   }
 
   private end(process: Process, state: ProcessState, status: number): void {

@@ -3,6 +3,7 @@
  * profile, every other program with allocations that are made to fail. A program is known by the campaign's seed and its
  * number, whatever ran before it.
  */
+import { bug } from "../base/errors.ts";
 import { type Cell, nameOfCell } from "./cells.ts";
 import { randomProgram } from "./generator.ts";
 import { type Failure, judge } from "./judge.ts";
@@ -42,7 +43,7 @@ export interface CampaignCounts {
 const OPERATIONS = 60;
 const FAILURES = 0.1;
 const PROCESSES = 4;
-/** Programs of one cell in a row: a machine serves them all. */
+/** Programs of one cell in a row. */
 const PROGRAMS_PER_TURN = 10;
 
 /** Runs the programs; yields what goes wrong, and keeps `counts`; `seen` is called after each turn. */
@@ -55,17 +56,18 @@ export function* campaign(
   for (let turn = 0; counts.programs < programs; turn++) {
     const cell = cells[turn % cells.length]!;
     const kind = (turn + Math.floor(turn / cells.length)) % pressureKinds;
-    const runner = new ProgramRunner(pressureSpec(cell, kind));
     for (let at = 0; at < PROGRAMS_PER_TURN && counts.programs < programs; at++) {
       const number = seed + turn * PROGRAMS_PER_TURN + at;
+      // A machine of its own, so that what goes wrong can be had again from the program alone.
+      const runner = new ProgramRunner(pressureSpec(cell, kind));
       const program = pressureProgram(number);
       const failure = judge(runner, program, plan);
       counts.programs++;
       counts.operations += program.operations.length;
       counts.audits += Math.floor(program.operations.length / plan.auditEvery);
+      addCosts(counts, runner);
       if (failure !== undefined) yield smallest(cell, kind, number, program, plan);
     }
-    addCosts(counts, runner);
     seen();
   }
 }
@@ -111,7 +113,7 @@ function smallest(cell: Cell, kind: number, seed: number, program: Program, { au
     judge(new ProgramRunner(pressureSpec(cell, kind)), candidate, { auditEvery: every });
   const every = fails(program, 1) === undefined ? auditEvery : 1;
   const small = shrink(program, (candidate) => fails(candidate, every) !== undefined, MOST_TRIES);
-  const failure = fails(small, every) ?? { what: "fails only after the programs before it", state: "" };
+  const failure = fails(small, every) ?? bug(`program ${seed} fails once and not again`);
   return { cell, kind, seed, program: small, failure };
 }
 

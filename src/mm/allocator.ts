@@ -110,6 +110,16 @@ export class Allocator {
     return -ENOMEM;
   }
 
+  /** Whether there is memory for such a request now. */
+  hasRoom(order: number, want: Want): boolean {
+    const { zones, minFloors } = this.routes[want];
+    return zones.some(
+      (zone, at) =>
+        zone.free + zone.listed - (1 << order) >= minFloors[at] &&
+        (order === 0 || this.policy.leavesBlocks(zone, order, "min")),
+    );
+  }
+
   /** Frees memory for an attempt that has just failed. False: there is none to be had, or it was made to fail. */
   *waitFor(order: number, want: Want): Path<boolean> {
     const { kernel } = this;

@@ -21,7 +21,7 @@ export function* makeRoom(kernel: Kernel, request: ReclaimRequest): Path<boolean
   task.freesMemory = true;
   const freed = yield* kernel.reclaim.freePages(kernel, request);
   task.freesMemory = false;
-  if (freed > 0) return true;
+  if (freed > 0 || kernel.allocator.hasRoom(request.order, request.want)) return true;
   return request.order <= COSTLY_ORDER && (yield* killForMemory(kernel));
 }
 
