@@ -1,7 +1,7 @@
 /** Laws of what reverse maps keep: chains, and the counts of locked entries that stand for chains. */
 import type { Pfn, PteSlot } from "../../base/units.ts";
 import { PG_LRU, PG_MLOCKED } from "../../mm/frames.ts";
-import { COUNT_SLOT, COUNT_SLOT } from "../../mm/rmap/chains.ts";
+import { COUNT_SLOT } from "../../mm/rmap/chains.ts";
 import type { ReverseMap } from "../../mm/rmap/reverse-map.ts";
 import { VM_LOCKED } from "../../mm/vma.ts";
 import type { Law } from "./law.ts";
