@@ -20,6 +20,7 @@ import { setFrameDirty } from "../file-pages.ts";
 import { PG_ANON, PG_DIRTY, PG_MLOCKED, PG_SWAPBACKED, PG_SWAPCACHE } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";
 import { unmapFrame } from "../mapped-frame.ts";
+import { scanClusters } from "../nonlinear/cluster-scan.ts";
 import { clearFilePage } from "../nonlinear/file-entries.ts";
 import { setSwapEntry } from "../swap/swap-cache.ts";
 import { giveTableRoom, takeTableRoom } from "../table-lock.ts";
@@ -45,23 +46,32 @@ export function* tryToUnmap(kernel: Kernel, frame: Pfn, rules: UnmapRules): Path
   let refused = rules.locked === "respect" && frames.has(frame, PG_MLOCKED);
   if (refused) return "refused";
   let unmapped = 0;
+  let unknown = frames.mapCount.read(frame);
   if (tables.takesRoom) yield* takeTableRoom(kernel);
-  reverseMap.forEach(frame, (slot) => {
+  const unmap = (slot: PteSlot): boolean => {
+    unknown--;
     kernel.reclaim.costs.entriesVisited++;
     const outcome = unmapEntry(kernel, frame, slot, rules);
     if (outcome === "unmapped") unmapped++;
     refused = outcome === "refused";
     return !refused;
-  });
+  };
+  if (rules.locked === "override") reverseMap.forEach(frame, unmap);
+  else reverseMap.forEachKnown(frame, unmap);
   if (tables.takesRoom) giveTableRoom(kernel);
   if (unmapped > 0) {
     kernel.reclaim.costs.entriesUnmapped += unmapped;
     if (tlbFlush.owes) yield* tlbFlush.settle();
     frames.refs.add(frame, -unmapped);
   }
+  if (!refused && unknown > 0 && isInFile(kernel, frame)) refused = (yield* scanClusters(kernel, frame)) === "refused";
   if (refused) return "refused";
   return frames.mapCount.read(frame) === 0 ? "all" : "again";
 }
+
+/** Whether it is a page of a file: only those may be mapped where the reverse map does not find them. */
+const isInFile = ({ frames }: Kernel, frame: Pfn): boolean =>
+  !frames.has(frame, PG_ANON) && frames.mapping.read(frame) !== 0;
 
 type Outcome = "unmapped" | "busy" | "refused";
 

@@ -80,6 +80,8 @@ export interface ReverseMapCosts {
   moves: number;
   /** Chain links looked at, or address spaces of a family. */
   linksFollowed: number;
+  /** Searches through the areas of a file: with a list instead of a tree, each would look at all of them. */
+  fileSearches: number;
   /** Areas looked at by `forEach`. */
   areasVisited: number;
   /** Page-table entries read by `forEach` to see whether they map the frame. */
@@ -98,6 +100,7 @@ export const noCosts = (): ReverseMapCosts => ({
   removes: 0,
   moves: 0,
   linksFollowed: 0,
+  fileSearches: 0,
   areasVisited: 0,
   entriesRead: 0,
   conversions: 0,

@@ -105,6 +105,7 @@ export class Search {
     const { frames, files } = this.world;
     const index = frames.index.read(frame);
     let goOn = true;
+    this.costs.fileSearches++;
     files.byId(frames.mapping.read(frame)).mappings.forEach(index, index + 1, (vma) => {
       goOn = this.linear(vma, frame, visit);
       return goOn;
