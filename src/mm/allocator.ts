@@ -51,6 +51,8 @@ export class Allocator {
   attempts = 0;
   /** Attempts that found no memory or were made to fail. */
   failures = 0;
+  /** Requests that nothing could be freed for, or that were made to fail: they failed for good. */
+  refusals = 0;
   private readonly policy: WatermarkPolicy;
   private readonly contents: FrameContents;
   private routes: readonly Route[] = [];
@@ -107,6 +109,7 @@ export class Allocator {
       if (!(yield* this.waitFor(order, want))) break;
     }
     this.failing = false;
+    this.refusals++;
     return -ENOMEM;
   }
 
@@ -123,8 +126,10 @@ export class Allocator {
   /** Frees memory for an attempt that has just failed. False: there is none to be had, or it was made to fail. */
   *waitFor(order: number, want: Want): Path<boolean> {
     const { kernel } = this;
-    if (this.failing || kernel === undefined) return false;
-    return yield* makeRoom(kernel, { order, want });
+    if (kernel === undefined) return false;
+    const isWorthATry = !this.failing && (yield* makeRoom(kernel, { order, want }));
+    if (!isWorthATry) this.refusals++;
+    return isWorthATry;
   }
 
   /** From now on memory that is short is reclaimed, and the page lists of `kernel` lose what is freed. */

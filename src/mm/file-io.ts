@@ -217,6 +217,7 @@ function* writePage(
     return yield* writePage(kernel, file, at, count, part);
   }
   setDirty(kernel, file, index, frame);
+  kernel.reclaim.touched(frame);
   if (at + count > file.sizeBytes) file.sizeBytes = at + count;
   return 0;
 }
