@@ -132,6 +132,31 @@ test("one list for all zones is waded through: 2.4 looks at every highmem page f
   expect(looks[1]).toBe(0);
 });
 
+test("a file that was written, in highmem, pins lowmem until its own pages leave: buffer heads and tree nodes", () => {
+  const settings = ["geometry.memory=128M", "geometry.lowmemBytes=32M", "geometry.bootMemory=none"];
+  const machine = new Machine(applySettings(specOf("piii-4g"), settings));
+  const { kernel } = machine;
+  const thread = machine.spawn("writer").threads[0]!;
+  const pages = 16_384;
+  const file = kernel.files.create({ name: "f", kind: "regular", sizeBytes: 0 });
+  const open = new OpenFile(file, "read-write");
+  machine.call(thread, "pwrite", [open, pages * PAGE_SIZE, 0]);
+  const heads = kernel.slabs.bufferHeads!;
+  expect(heads.objects).toBe(pages);
+  expect(heads.pages).toBeGreaterThanOrEqual((pages * 48) / PAGE_SIZE);
+  const pinned = heads.pages + kernel.slabs.treeNodes.pages;
+
+  // Whoever needs lowmem finds no page there that could go.
+  machine.run(thread, kernel.reclaim.freePages(kernel, { order: 0, want: WANT_KERNEL }));
+  expect(heads.objects).toBe(pages);
+  const lowmem = (): number =>
+    kernel.allocator.zones.filter(({ name }) => name !== "HighMem").reduce((sum, { free }) => sum + free, 0);
+  const before = lowmem();
+  machine.call(thread, "ftruncate", [open, 0]);
+  expect(heads.objects).toBe(0);
+  expect(lowmem() - before).toBe(pinned);
+});
+
 /** Pages of a file that all processes map, and pages that each has for itself, which have no swap to go to. */
 const SHARED_PAGES = 32;
 const OWN_PAGES = 8;
