@@ -11,6 +11,7 @@ import { reclaiming } from "./reclaiming.ts";
 import type { Scenario, Variant } from "./scenario.ts";
 import { shootdowns } from "./shootdowns.ts";
 import { swapping } from "./swapping.ts";
+import { truncation } from "./truncation.ts";
 import { windows } from "./windows.ts";
 
 /** Every scenario that has a name. */
@@ -18,6 +19,7 @@ export const scenarios: readonly Scenario[] = [
   ...shootdowns,
   ...faults,
   ...files,
+  ...truncation,
   ...swapping,
   ...reclaiming,
   ...orders,
