@@ -274,7 +274,7 @@ export class Allocator {
   /** Frees single frames of one owner, whose one reference is dropped. */
   private freeRun(zone: Zone, first: Pfn, end: Pfn): void {
     const { frames } = this;
-    for (let frame = first; frame < end; frame++) if (frames.has(frame, PG_LRU)) this.kernel!.reclaim.forget(frame);
+    this.forgetListed(first, end);
     zone.buddy.giveRun(first, end);
     zone.hopes();
     zone.account(frames.owner.read(first), first - end);
@@ -282,6 +282,17 @@ export class Allocator {
     frames.flags.fill(first, end, 0);
     frames.mapping.fill(first, end, 0);
     this.contents.forgetRun(first, end);
+  }
+
+  /** Takes those of `[first, end)`, frames of one zone, that are on page lists off them. */
+  private forgetListed(first: Pfn, end: Pfn): void {
+    const { flags } = this.frames;
+    for (let at = first; at < end; ) {
+      const state = flags.read(at);
+      const stop = flags.endOf(state, at, end);
+      if ((state & PG_LRU) !== 0) this.kernel!.reclaim.forgetRun(at, stop);
+      at = stop;
+    }
   }
 
   /** 2^order frames of the first zone that can spare them. */
