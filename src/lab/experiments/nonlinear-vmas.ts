@@ -49,7 +49,7 @@ const variants: readonly Variant[] = [
 export const nonlinearVmas: Experiment = {
   name: "nonlinear-vmas",
   claim: "remap_file_pages spares the area for each window that mmap needs: lowmem, and the limit on areas.",
-  source: 'Andrew Morton, "Re: objrmap and vmtruncate", linux-kernel, April 2003, on the problems of many windows',
+  source: "Andrew Morton's list of the problems of many windows, linux-kernel, 4 April 2003 (20030404163154)",
   parameters: {
     windows: { text: "131072", about: "windows of one page each" },
     limit: { text: "65536", about: "areas that an address space may have" },

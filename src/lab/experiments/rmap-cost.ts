@@ -47,8 +47,9 @@ const total = (what: string, perPage: number) => ({
 export const rmapCost: Experiment = {
   name: "rmap-cost",
   claim:
-    "Moving reverse maps to highmem, chaining less, or not chaining at all: what chains cost is what big shared segments die of.",
-  source: 'William Lee Irwin III, "Re: What to expect with the 2.6 VM", linux-kernel, July 2003',
+    "Where 5000 processes share 2 GB, page tables take 10 GB, and the chains of the reverse map twice that: more than any lowmem has.",
+  source:
+    'Martin Bligh, linux-kernel, 2002; the remedies were discussed in "What to expect with the 2.6 VM", July 2003',
   parameters: {
     processes: { text: "5000", about: "how many map the segment" },
     size: { text: "2G", about: "the segment" },

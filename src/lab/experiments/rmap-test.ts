@@ -54,14 +54,14 @@ const loads = (tasks: number, areas: number, alone: number): readonly Load[] => 
 const measured = (load: string, which: string, elapsed: string, system: number) => ({
   what: `${load}, ${which}: elapsed, system seconds`,
   value: `${elapsed}, ${system}`,
-  source: "Andrew Morton and others, linux-kernel, April 2003; 256 MB, Pentium 4",
+  source: "linux-kernel, 5 April 2003; 256 MB, Pentium 4",
 });
 
 export const rmapTest: Experiment = {
   name: "rmap-test",
   claim:
     "Where many areas map one file, an object-based reverse map that keeps them in a list scans itself to death; chains and the walk of address spaces do not.",
-  source: 'Andrew Morton, "Re: objrmap and vmtruncate", with rmap-test.c, linux-kernel, April 2003',
+  source: "rmap-test.c and its results, linux-kernel, 5 April 2003 (20030405040614)",
   parameters: {
     memory: { text: "20M", about: "memory of the machine: 256M in the original" },
     tasks: { text: "100", about: "tasks that map the file" },
