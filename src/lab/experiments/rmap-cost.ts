@@ -61,6 +61,8 @@ export const rmapCost: Experiment = {
     machine: { text: "piii-xeon-64g", about: "a 32-bit machine preset" },
   },
   published: [
+    { what: "page tables of 5000 processes that share 2 GB (4-byte entries)", value: "10 GB", source: "Martin Bligh" },
+    { what: "their chains, 8 bytes a mapping", value: "twice that", source: "Martin Bligh" },
     total("8-byte links", 40_000),
     total("lines of 32 bytes, 4-byte links", 22_880),
     total("lines of 64 bytes, 4-byte links", 21_376),
