@@ -74,6 +74,11 @@ const accounts: Readonly<Record<OwnerName, Account>> = {
       "one table for kmap, one or more for kmap_atomic, by CPUs; with per-task pools four pages a task that reads",
     calibrated: "-",
   },
+  "huge-pages": {
+    holds: "the pools of huge pages, in use or free",
+    derived: "vm.nr_hugepages of them, of 2 or 4 MiB, and those of 1 GiB",
+    calibrated: "-",
+  },
   quicklists: { holds: "page tables that lie idle", derived: "at most 50 a CPU", calibrated: "-" },
 };
 

@@ -28,6 +28,7 @@ const base: Design = {
   tlbFlush: "per-range",
   nonlinear: "emulated",
   mlock: "chained",
+  hugePages: "hugetlbfs",
   reclaim: "linux-2.6",
 };
 

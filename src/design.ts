@@ -110,6 +110,18 @@ export const designSpace = {
         "Their number, in the list links that a locked page does not need; munlock must chain them, and may find no memory for that: as proposed in July 2003.",
     },
   },
+  hugePages: {
+    question: "How does a program get pages of 2 MiB, 4 MiB or 1 GiB?",
+    options: {
+      none: "It does not: MAP_HUGETLB finds no page.",
+      "magic-syscall":
+        "By map_large_page, a privileged call that the rest of the kernel knows nothing of: proposed in May 2002.",
+      "hugetlb-syscalls": "By alloc_hugepages and free_hugepages, with keys for what processes share, as 2.5.36.",
+      hugetlbfs: "By mapping files of huge pages, MAP_HUGETLB and SHM_HUGETLB, out of a pool, as 2.6 and ever since.",
+      "hugetlbfs-shared-pmd":
+        "The same; processes that map the same gigabyte share the table that maps it, as in 2.6.20 and ever since.",
+    },
+  },
   reclaim: {
     question: "Which pages leave memory when it is short, and how is it known that a page is in use?",
     options: {
@@ -248,9 +260,20 @@ export const rulesWithoutHighmem: readonly Rule[] = [
   { when: { reverseMapPlacement: "highmem" }, reason: allMapped, instead: { reverseMapPlacement: "lowmem" } },
 ];
 
+/** Illegal where virtual addresses have 32 bits. */
+export const rulesWithHighmem: readonly Rule[] = [
+  {
+    when: { hugePages: "hugetlbfs-shared-pmd" },
+    reason: "a table of the second level maps a quarter of the address space here, and is nobody's to share",
+    instead: { hugePages: "hugetlbfs" },
+  },
+];
+
 /** The rules that hold with a paging format. */
 export const rulesWith = (paging: PagingFormatName): readonly Rule[] =>
-  pagingFormats[paging].vaddrBits === 32 ? designRules : [...rulesWithoutHighmem, ...designRules];
+  pagingFormats[paging].vaddrBits === 32
+    ? [...rulesWithHighmem, ...designRules]
+    : [...rulesWithoutHighmem, ...designRules];
 
 /** An option that a rule moved. */
 export interface Move {

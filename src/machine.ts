@@ -17,6 +17,8 @@ import { Entries } from "./hw/pte.ts";
 import type { AddressSpace } from "./mm/address-space.ts";
 import { type Allocator, WANT_KERNEL } from "./mm/allocator.ts";
 import { anonVmaRules } from "./mm/anon-vma-rules.ts";
+import type { BigPages } from "./mm/bigpages/big-pages.ts";
+import { bigPageOptions } from "./mm/bigpages/options.ts";
 import { Counters } from "./mm/counters.ts";
 import { attendDirty } from "./mm/dirty-limits.ts";
 import { Events } from "./mm/events.ts";
@@ -57,6 +59,7 @@ import type { MachineSpec } from "./presets.ts";
 import { startKernel } from "./startup.ts";
 import { type Path, runToCompletion } from "./sync/path.ts";
 import { Current } from "./sync/task.ts";
+import type { Tunables } from "./tunables.ts";
 
 /** An access succeeded. Otherwise its outcome is the verdict on its fault: FAULT_OOM, SEGV_MAPERR and so on. */
 export const DONE = 0;
@@ -334,6 +337,13 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     access: highmem.access,
     cache: highmem.cache,
   });
+  const bigPages = bigPageOptions[design.hugePages]({
+    allocator,
+    format,
+    hugePagesCome: personality.hugePagesCome,
+    mostSurplus: tunables.hugePagesOvercommit,
+  });
+  fillPools(bigPages, tunables);
   const world = { frames, entries, tables, files, anonVmas, spaces };
 
   const reclaim = reclaims[design.reclaim]({ frames, allocator });
@@ -372,6 +382,7 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     mlock: locked.mlock,
     tlbFlush,
     nonlinear: nonlinears[design.nonlinear],
+    bigPages,
     reclaim,
     anonVmas,
     files,
@@ -401,6 +412,20 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
   };
   allocator.reclaimFor(wired);
   return wired;
+}
+
+/** Gives the pools of huge pages what was asked for at boot, as far as memory goes. */
+function fillPools({ pools }: BigPages, { hugePages, hugePages1G }: Tunables): void {
+  const [usual, ...others] = pools;
+  const gigantic = others.find(({ pages }) => pages * PAGE_SIZE === 2 ** 30);
+  if (hugePages > 0 && usual === undefined) {
+    throw new UsageError("tunables.hugePages: this kernel has no pool of huge pages; use hugePages=hugetlbfs, or 0");
+  }
+  if (hugePages1G > 0 && gigantic === undefined) {
+    throw new UsageError("tunables.hugePages1G: this machine has no pool of pages of 1 GiB; use 0");
+  }
+  gigantic?.resize(hugePages1G);
+  usual?.resize(hugePages);
 }
 
 /** The frame that anonymous reads map: nobody counts its users, and it is never freed. */

@@ -88,6 +88,17 @@ export const tunablesSchema = z.strictObject({
     .enum(["always", "when-changed"])
     .default("always")
     .describe("INVLPG of a kmap_atomic slot: always, or (RHEL3) only when its entry says something else"),
+  hugePages: z
+    .int()
+    .min(0)
+    .default(0)
+    .describe("vm.nr_hugepages: huge pages of the usual size (2 MiB, or 4 MiB without PAE) that are kept from boot on"),
+  hugePages1G: z.int().min(0).default(0).describe("hugepages= after hugepagesz=1G: pages of 1 GiB kept from boot on"),
+  hugePagesOvercommit: z
+    .int()
+    .min(0)
+    .default(0)
+    .describe("vm.nr_overcommit_hugepages: huge pages of each size that may be borrowed beyond the pool"),
   singlePageFlushCeiling: z
     .int()
     .min(0)

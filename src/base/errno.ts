@@ -1,5 +1,6 @@
 /** Linux's error numbers, as system calls return them: negated, in the same number as a result. */
 export const EPERM = 1;
+export const ENOENT = 2;
 export const EIO = 5;
 export const EBADF = 9;
 export const EAGAIN = 11;
@@ -20,6 +21,7 @@ export const EOPNOTSUPP = 95;
 const names: ReadonlyMap<number, string> = new Map(
   Object.entries({
     EPERM,
+    ENOENT,
     EIO,
     EBADF,
     EAGAIN,

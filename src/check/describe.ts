@@ -18,7 +18,6 @@ import {
   PTE_ACCESSED,
   PTE_DIRTY,
   PTE_FILE,
-  PTE_LARGE,
   PTE_NO_EXECUTE,
   PTE_PRESENT,
   PTE_PROT_NONE,
@@ -136,7 +135,7 @@ function describeEntries(kernel: Kernel, root: Pfn, first: Vpn, end: Vpn, shown:
 function describeEntry(kernel: Kernel, page: Vpn, table: OpenTable, index: number, level: number): Run {
   const { entries, frames } = kernel;
   const flags = entries.flags(table, index);
-  const large = level === 1 || (flags & PTE_LARGE) === 0 ? 0 : kernel.format.entrySpan(level);
+  const large = level === 1 ? 0 : kernel.format.entrySpan(level);
   if (holdsFrame(flags)) {
     const frame = entries.frame(table, index);
     const zero = frame === kernel.zeroFrame;

@@ -42,10 +42,13 @@ function walkTable(tables: Tables, frame: Pfn, level: number, base: Vpn, range: 
     const flags = entries.flags(table, index);
     if (flags === 0) continue;
     const page = base + index * step;
-    if (level === 1 || (flags & PTE_LARGE) !== 0) visitor.leaf?.(page, table, index, level);
+    if (level === 1 || mapsLarge(flags)) visitor.leaf?.(page, table, index, level);
     else if ((flags & PTE_PRESENT) !== 0) walkTable(tables, entries.frame(table, index), level - 1, page, range);
   }
 }
+
+/** Whether an entry above the leaf tables maps a page. Without rights only x86-64 keeps the bit that says so. */
+const mapsLarge = (flags: number): boolean => (flags & (PTE_LARGE | PTE_PROT_NONE)) !== 0;
 
 /** Whether such an entry holds a frame: present to the CPU, or kept without rights. */
 export const holdsFrame = (flags: number): boolean => (flags & (PTE_PRESENT | PTE_PROT_NONE)) !== 0;
@@ -66,7 +69,7 @@ export function entryOf(tables: Tables, root: Pfn, page: Vpn): Found | undefined
     const index = format.indexAt(page, level);
     const flags = entries.flags(table, index);
     if (flags === 0) return undefined;
-    if (level === 1 || (flags & PTE_LARGE) !== 0) return { table, index, flags, level };
+    if (level === 1 || mapsLarge(flags)) return { table, index, flags, level };
     if ((flags & PTE_PRESENT) === 0) return undefined;
     table = entries.frame(table, index) as OpenTable;
   }

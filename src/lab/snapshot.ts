@@ -49,9 +49,19 @@ export const memorySchema = z.strictObject({
 });
 export type MemorySnapshot = z.infer<typeof memorySchema>;
 
+/** The level of the tables that mappings of huge pages may share. */
+const SHARED_LEVEL = 2;
+
 const LARGEST_SHOWN = 10;
 
 export const pageTablesBytes = (kernel: Kernel): number => kernel.allocator.ownedBy(OWNER_PAGE_TABLES) * PAGE_SIZE;
+
+/** Tables of one level; those that several address spaces have are there once. */
+function tablesOf({ spaces, bigPages }: Kernel, level: number): number {
+  let tables = level === SHARED_LEVEL ? -bigPages.tablesInCommon : 0;
+  for (const { tablesByLevel } of spaces) tables += tablesByLevel[level]!;
+  return tables;
+}
 
 export function memorySnapshot(kernel: Kernel): MemorySnapshot {
   const { allocator } = kernel;
@@ -66,7 +76,7 @@ export function memorySnapshot(kernel: Kernel): MemorySnapshot {
   const orders = Math.max(...allocator.zones.map((zone) => zone.buddy.orders));
   return {
     pageTablesBytes: pageTablesBytes(kernel),
-    pageTablesByLevelBytes: levels.map((level) => sum(spaces.map((space) => space.tablesByLevel[level])) * PAGE_SIZE),
+    pageTablesByLevelBytes: levels.map((level) => tablesOf(kernel, level) * PAGE_SIZE),
     pageTablesByProcessBytes: tables.slice(0, LARGEST_SHOWN),
     pageTablesLargestProcessBytes: tables[0]?.bytes ?? 0,
     addressSpaces: spaces.length,

@@ -9,15 +9,17 @@
 import { EACCES, EAGAIN, EINVAL, ENOMEM } from "../base/errno.ts";
 import { addressOf, isPageAligned, PAGE_SIZE, pageOf, type Vaddr, type Vpn } from "../base/units.ts";
 import type { Path } from "../sync/path.ts";
+import type { Advised } from "./bigpages/big-pages.ts";
 import { coolPages, freePages, pageOut } from "./cool-pages.ts";
 import { FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE } from "./fallocate-modes.ts";
 import { allocateRange, FADV_WILLNEED, fadvise } from "./file-io.ts";
 import type { Kernel } from "./kernel.ts";
 import { populateForRead, populateForWrite } from "./populate.ts";
 import type { Thread } from "./process.ts";
-import { isolate } from "./protect.ts";
+import { isolate, refusesCut } from "./protect.ts";
 import { readSwapAhead } from "./swap/swap-ahead.ts";
 import {
+  VM_BIG,
   VM_DONTCOPY,
   VM_DONTDUMP,
   VM_DONTEXPAND,
@@ -137,18 +139,19 @@ export function* advise(
   const end = first + pageOf(length);
   if (changesFlags !== undefined) {
     if (!mmapSem.tryWrite(thread)) yield* mmapSem.write(thread);
-    const result = adviseFlags(kernel, thread, first, end, changesFlags);
+    const result = adviseFlags(kernel, thread, { first, last: end, atHole: "passes", advice }, changesFlags);
     mmapSem.releaseWrite(thread);
     return result;
   }
   if (!mmapSem.tryRead(thread)) yield* mmapSem.read(thread);
   const atHole = POPULATES.has(advice) ? kernel.personality.populatesHoles : "passes";
-  const result = yield* advisePages(kernel, thread, { first, last: end, atHole }, actsOnPages!);
+  const result = yield* advisePages(kernel, thread, { first, last: end, atHole, advice }, actsOnPages!);
   mmapSem.releaseRead(thread);
   return result;
 }
 
-function adviseFlags(kernel: Kernel, { mm }: Thread, first: Vpn, last: Vpn, advice: FlagsAdvice): number {
+function adviseFlags(kernel: Kernel, { mm }: Thread, range: AdvisedRange, advice: FlagsAdvice): number {
+  const { first, last } = range;
   let hole = 0;
   let vma = mm.vmas.find(first);
   let previous = vma === null || first <= vma.start ? mm.vmas.before(first) : vma;
@@ -160,14 +163,18 @@ function adviseFlags(kernel: Kernel, { mm }: Thread, first: Vpn, last: Vpn, advi
       if (start >= last) break;
     }
     const end = Math.min(vma.end, last);
+    const part = advisedPart(kernel, vma, range, { start, end });
+    if (typeof part === "number") return part;
     const flags = advice(vma);
     if (flags === null) return -EINVAL;
     if (flags === vma.flags) previous = vma;
     else {
-      const part = isolate(kernel, vma, previous, start, end, flags);
-      if (part === null) return -EAGAIN;
-      part.flags = flags;
-      previous = part;
+      const cut = refusesCut(kernel, vma, start, end);
+      if (cut < 0) return cut;
+      const changed = isolate(kernel, vma, previous, start, end, flags);
+      if (changed === null) return -EAGAIN;
+      changed.flags = flags;
+      previous = changed;
     }
     start = Math.max(end, previous.end);
   }
@@ -179,6 +186,8 @@ interface AdvisedRange {
   readonly last: Vpn;
   /** What happens where nothing is mapped; an error is reported in any case. */
   readonly atHole: "passes" | "stops";
+  /** MADV_*. */
+  readonly advice: number;
 }
 
 function* advisePages(kernel: Kernel, thread: Thread, range: AdvisedRange, advice: PagesAdvice): Path<number> {
@@ -196,11 +205,18 @@ function* advisePages(kernel: Kernel, thread: Thread, range: AdvisedRange, advic
       if (start >= last) break;
     }
     const end = Math.min(vma.end, last);
-    const result = yield* advice(kernel, thread, vma, start, end);
+    const part = advisedPart(kernel, vma, range, { start, end });
+    if (typeof part === "number") return part;
+    const result = part.start < part.end ? yield* advice(kernel, thread, vma, part.start, part.end) : 0;
     if (result < 0) return result;
     start = end;
   }
   return hole;
+}
+
+/** The part of an area that advice is for: all of it, but big pages have their own rules. */
+function advisedPart(kernel: Kernel, vma: Vma, { advice }: AdvisedRange, part: Advised): Advised | number {
+  return (vma.flags & VM_BIG) === 0 ? part : kernel.bigPages.advised(kernel, vma, advice, part);
 }
 
 /** Drops the semaphore while `path` runs. */
@@ -214,7 +230,7 @@ function* unlocked<T>(thread: Thread, path: Path<T>): Path<T> {
 
 /** Pages of files are read ahead, and so is what other memory has in swap. */
 function* willNeed(kernel: Kernel, thread: Thread, vma: Vma, start: Vpn, end: Vpn): Path<number> {
-  if (vma.file === null || vma.file.kind === "shmem" || vma.opened === null) {
+  if (vma.file === null || vma.file.kind !== "regular" || vma.opened === null) {
     yield* readSwapAhead(kernel, vma, start, end);
     return 0;
   }

@@ -162,6 +162,50 @@ export class Allocator {
     for (let each = frame; each < frame + (1 << order); each++) this.contents.forget(each);
   }
 
+  /**
+   * 2^order frames for `owner` for as long as it likes, beyond what one block of the buddy system holds if need be, with one
+   * reference on the first; or NO_FRAME.
+   */
+  tryAllocateLarge(order: number, want: Want, owner: Owner): Pfn {
+    if (order < this.largestOrders) return this.tryAllocate(order, want, owner);
+    if (++this.attempts >= this.nextFailure) return this.injectFailure();
+    for (const zone of this.routes[want].zones) {
+      if (zone.buddy.freePages - 2 ** order < zone.low) continue;
+      const first = zone.buddy.takeContiguous(order);
+      if (first === NO_FRAME) continue;
+      zone.account(owner, 2 ** order);
+      this.frames.owner.write(first, owner);
+      this.frames.refs.write(first, 1);
+      return first;
+    }
+    this.failures++;
+    return NO_FRAME;
+  }
+
+  /** Takes back what one `tryAllocateLarge` gave. */
+  freeLarge(first: Pfn, order: number): void {
+    if (order < this.largestOrders) {
+      this.free(first, order);
+      return;
+    }
+    const { frames } = this;
+    if (frames.refs.read(first) > 1 || frames.mapCount.read(first) !== 0) this.refuse(first);
+    const zone = this.zoneOf(first);
+    zone.account(frames.owner.read(first), -(2 ** order));
+    frames.refs.write(first, 0);
+    frames.flags.write(first, 0);
+    frames.mapping.write(first, 0);
+    const step = 1 << (zone.buddy.orders - 1);
+    for (let block = first; block < first + 2 ** order; block += step) zone.buddy.give(block, zone.buddy.orders - 1);
+    zone.hopes();
+    this.contents.forgetRun(first, first + 2 ** order);
+  }
+
+  /** Orders that one block of the buddy system can have. */
+  private get largestOrders(): number {
+    return this.zones[0]!.buddy.orders;
+  }
+
   /** Drops a reference to a single frame, and frees it if that was the last (Linux's put_page). */
   release(frame: Pfn): void {
     if (this.frames.dropReference(frame)) this.free(frame, 0);

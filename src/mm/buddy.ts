@@ -21,7 +21,7 @@ export const MAX_ORDERS = 11;
 /** A run of largest blocks that were never taken. */
 interface Run {
   first: Pfn;
-  readonly end: Pfn;
+  end: Pfn;
 }
 
 export class Buddy {
@@ -82,6 +82,48 @@ export class Buddy {
     }
     const block = this.takeFromRun();
     return block === NO_FRAME ? NO_FRAME : this.carve(block, this.orders - 1, order);
+  }
+
+  /**
+   * 2^order frames, aligned to their size, that largest blocks lie in whole: the lowest there are, as largest blocks taken
+   * one by one, which is how they are given back. NO_FRAME if there are none.
+   *
+   * @models linux-6.1 mm/page_alloc.c alloc_contig_pages
+   * @differs nothing is moved out of the way
+   */
+  takeContiguous(order: number): Pfn {
+    const pages = 2 ** order;
+    const step = 1 << (this.orders - 1);
+    for (let start = Math.ceil(this.first / pages) * pages; start + pages <= this.end; start += pages) {
+      let block = start;
+      while (block < start + pages && this.isLargestFree(block)) block += step;
+      if (block < start + pages) continue;
+      for (let at = start; at < start + pages; at += step) this.takeLargest(at);
+      return start;
+    }
+    return NO_FRAME;
+  }
+
+  private isLargestFree(block: Pfn): boolean {
+    if (this.blocks.read(block - this.first) === this.orders) return true;
+    return this.runs.some(({ first, end }) => block >= first && block < end);
+  }
+
+  /** Takes the free largest block at `block`, off its list or out of its run. */
+  private takeLargest(block: Pfn): void {
+    const order = this.orders - 1;
+    const size = 1 << order;
+    const at = this.runs.findIndex(({ first, end }) => block >= first && block < end);
+    if (at < 0) this.unlink(block, order);
+    else {
+      const { first, end } = this.runs[at]!;
+      const left = [
+        { first, end: block },
+        { first: block + size, end },
+      ];
+      this.runs.splice(at, 1, ...left.filter((run) => run.end > run.first));
+    }
+    this.carve(block, order, order);
   }
 
   /** Takes a block back. It must be one that `take` gave, whole. */

@@ -27,7 +27,7 @@ import { waitForMemory } from "./mapped-frame.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
 import { slotOfEntry } from "./swap/swap-cache.ts";
 import { giveTableRoom, takeTableRoom } from "./table-lock.ts";
-import { isCopyOnWrite, VM_SHARED, type Vma } from "./vma.ts";
+import { isCopyOnWrite, VM_BIG, VM_SHARED, type Vma } from "./vma.ts";
 
 /** Who copies from whom. */
 interface Copy {
@@ -41,6 +41,7 @@ interface Copy {
  */
 export function* copyPages(kernel: Kernel, child: Vma, parent: Vma): Path<number> {
   if (!kernel.personality.pages.copiesOnFork(parent)) return 0;
+  if ((parent.flags & VM_BIG) !== 0) return yield* kernel.bigPages.copy(kernel, child, parent);
   const { tables } = kernel;
   return yield* copyBelow(kernel, { child, parent }, parent.mm.root, tables.levels, parent.start, parent.end);
 }

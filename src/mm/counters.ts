@@ -139,4 +139,18 @@ export class Counters {
   pagesCooled = 0;
   /** Clean file pages that MADV_PAGEOUT dropped, and lazily freed pages that it took back. */
   pagesReclaimed = 0;
+
+  // Big pages.
+
+  /** Huge pages that were found or made for an entry. */
+  hugeFaults = 0;
+  hugePagesZeroed = 0;
+  /** Huge pages copied, for whoever wrote to one that others have. */
+  hugePagesCopied = 0;
+  /** Huge pages that were taken from a process for one who had been promised them. */
+  hugePagesTaken = 0;
+  hugeEntriesZapped = 0;
+  /** Tables of the second level that were found with another process, and that one process left to others. */
+  hugeTablesShared = 0;
+  hugeTablesUnshared = 0;
 }

@@ -4,6 +4,7 @@
  *
  *     no area                               SEGV_MAPERR
  *     no right                              SEGV_ACCERR
+ *     big pages                             bigpages/
  *     entry none      anonymous area        anonymous-fault.ts
  *                     file                  file-fault.ts
  *     entry absent    names a swap slot     swap/swap-fault.ts
@@ -42,7 +43,7 @@ import {
   SEGV_MAPERR,
   type Verdict,
 } from "./verdict.ts";
-import { VM_GROWSDOWN, VM_WRITE, type Vma } from "./vma.ts";
+import { VM_BIG, VM_GROWSDOWN, VM_WRITE, type Vma } from "./vma.ts";
 import { copyInSteps, writeProtectedPage } from "./write-fault.ts";
 
 export * from "./verdict.ts";
@@ -58,7 +59,9 @@ export function* handleFault(kernel: Kernel, thread: Thread, address: Vaddr, err
   let verdict: Verdict;
   if (vma === null) verdict = signal(kernel, SEGV_MAPERR);
   else if (!permits(kernel, vma, error)) verdict = signal(kernel, SEGV_ACCERR);
-  else {
+  else if ((vma.flags & VM_BIG) !== 0) {
+    verdict = yield* makePresent(kernel, thread.process, vma, page, (error & ERROR_WRITE) !== 0 ? "write" : "read");
+  } else {
     const intent = (error & ERROR_WRITE) !== 0 ? "write" : "read";
     if (!tryLockTables(kernel, mm)) yield* lockTables(kernel, mm);
     verdict = tryRepair(kernel, vma, page, intent);
@@ -76,7 +79,12 @@ export function handleFaultAlone(kernel: Kernel, thread: Thread, address: Vaddr,
   const page = pageOf(address);
   const { mm } = thread;
   const vma = mm.vmas.find(page);
-  const isPlain = vma !== null && vma.start <= page && permits(kernel, vma, error) && page < kernel.layout.taskEnd;
+  const isPlain =
+    vma !== null &&
+    vma.start <= page &&
+    (vma.flags & VM_BIG) === 0 &&
+    permits(kernel, vma, error) &&
+    page < kernel.layout.taskEnd;
   if (!isPlain || kernel.tlbFlush.interrupts !== null || !mm.mmapSem.tryRead(thread)) {
     return runToCompletion(handleFault(kernel, thread, address, error));
   }
@@ -115,6 +123,10 @@ function signal(kernel: Kernel, verdict: Verdict): Verdict {
  * touches another's memory. Requires: mmap_sem is held, the area allows it or is being forced.
  */
 export function* makePresent(kernel: Kernel, payer: Process, vma: Vma, page: Vpn, intent: Intent): Path<Verdict> {
+  if ((vma.flags & VM_BIG) !== 0) {
+    const verdict = yield* kernel.bigPages.fault(kernel, vma, page, intent);
+    return charged(kernel, payer, vma, page, intent, verdict);
+  }
   const verdict = yield* repair(kernel, vma, page, intent);
   return yield* finish(kernel, payer, vma, page, intent, verdict);
 }

@@ -47,4 +47,25 @@ export const fileCalls = {
       flags: numberOf(flags),
     }),
   ),
+  map_large_page: call("address size index", (kernel, thread, [address, size, index]) =>
+    kernel.bigPages.mapLargePage(
+      kernel,
+      thread,
+      unsigned(kernel.layout, numberOf(address)),
+      unsigned(kernel.layout, numberOf(size)),
+      numberOf(index),
+    ),
+  ),
+  alloc_hugepages: call("key address length prot flag", (kernel, thread, [key, address, length, prot, flag]) =>
+    kernel.bigPages.allocHugepages(kernel, thread, {
+      key: numberOf(key),
+      address: unsigned(kernel.layout, numberOf(address)),
+      bytes: unsigned(kernel.layout, numberOf(length)),
+      prot: numberOf(prot),
+      flag: numberOf(flag),
+    }),
+  ),
+  free_hugepages: call("address", (kernel, thread, [address]) =>
+    kernel.bigPages.freeHugepages(kernel, thread, unsigned(kernel.layout, numberOf(address))),
+  ),
 } as const satisfies SystemCalls;

@@ -9,6 +9,7 @@ import { EBADF, EFBIG, EINVAL, ENOMEM, EOPNOTSUPP } from "../base/errno.ts";
 import { type FileIndex, PAGE_SIZE, type Pfn } from "../base/units.ts";
 import type { Path } from "../sync/path.ts";
 import type { Task } from "../sync/task.ts";
+import { allocateHuge, hugeBytes, truncateHuge } from "./bigpages/huge-truncate.ts";
 import { attachBuffers } from "./buffers.ts";
 import { balanceDirty } from "./dirty-limits.ts";
 import { FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO_RANGE } from "./fallocate-modes.ts";
@@ -52,6 +53,7 @@ export function* writeFile(
   if (offset < 0) return -EINVAL;
   if (offset >= MAX_FILE_BYTES) return -EFBIG;
   const { file } = open;
+  if (file.huge !== null) return -EINVAL;
   const { lock } = file;
   if (!lock.tryAcquire(task)) yield* lock.acquire(task);
   const length = Math.min(lengthOf(bytes), MAX_FILE_BYTES - offset);
@@ -81,8 +83,10 @@ export function* ftruncate(kernel: Kernel, task: Task, open: OpenFile | null, si
   if (!open.writable) return -EINVAL;
   if (sizeBytes > MAX_FILE_BYTES) return -EFBIG;
   const { lock } = open.file;
+  if (open.file.huge !== null && sizeBytes % hugeBytes(open.file) !== 0) return -EINVAL;
   if (!lock.tryAcquire(task)) yield* lock.acquire(task);
-  const result = yield* truncateFile(kernel, open.file, sizeBytes);
+  const cut = open.file.huge === null ? truncateFile : truncateHuge;
+  const result = yield* cut(kernel, open.file, sizeBytes);
   lock.release(task);
   return result;
 }
@@ -125,7 +129,8 @@ export function* allocateRange(
   const { lock } = file;
   if (!lock.tryAcquire(task)) yield* lock.acquire(task);
   let result = 0;
-  if ((mode & (FALLOC_PUNCH_HOLE | FALLOC_ZERO_RANGE)) !== 0) {
+  if (file.huge !== null) result = yield* allocateHuge(kernel, file, mode, { offset, lengthBytes });
+  else if ((mode & (FALLOC_PUNCH_HOLE | FALLOC_ZERO_RANGE)) !== 0) {
     result = yield* punchFile(kernel, file, offset, offset + lengthBytes);
   } else if (file.kind === "shmem") {
     result = yield* reservePages(kernel, file, offset, offset + lengthBytes);
@@ -154,7 +159,7 @@ export function* fadvise(
   if (lengthBytes < 0) return -EINVAL;
   if (advice < FADV_NORMAL || advice > FADV_NOREUSE) return -EINVAL;
   const { file } = open;
-  if (file.kind === "shmem") return 0;
+  if (file.kind !== "regular") return 0;
   const end = lengthBytes === 0 ? Number.POSITIVE_INFINITY : offset + lengthBytes;
   if (advice === FADV_NORMAL) open.readahead.habit = "normal";
   else if (advice === FADV_RANDOM) open.readahead.habit = "random";

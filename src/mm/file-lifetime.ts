@@ -1,6 +1,7 @@
 /** How files come and go: shared memory is made by the call that maps it, and a nameless file goes with its last user. */
 import { bug } from "../base/errors.ts";
 import { PAGE_SIZE } from "../base/units.ts";
+import { putHuge } from "./bigpages/huge-file.ts";
 import type { FileObject } from "./file.ts";
 import { dropPages } from "./file-pages.ts";
 import type { Kernel } from "./kernel.ts";
@@ -47,6 +48,8 @@ function destroy(kernel: Kernel, file: FileObject): void {
   const mapped = dropPages(kernel, file, 0, Number.POSITIVE_INFINITY);
   dropSwapped(kernel, file, 0, Number.POSITIVE_INFINITY);
   if (mapped > 0) bug(`${file.name} is freed while ${mapped} of its pages are mapped`);
+  if (file.huge !== null)
+    for (const head of file.huge.cut(0, Number.POSITIVE_INFINITY)) putHuge(kernel.frames, file.huge.pool, head);
   if (file.promise === "size") kernel.commitment.uncharge(file.endIndex);
   kernel.files.forget(file);
 }

@@ -2,6 +2,7 @@
 import { EBADF, EINVAL } from "../base/errno.ts";
 import { type FileIndex, PAGE_SIZE, type Pfn } from "../base/units.ts";
 import type { Path } from "../sync/path.ts";
+import { readHuge } from "./bigpages/huge-read.ts";
 import type { OpenFile } from "./file.ts";
 import { lengthOf } from "./file-io.ts";
 import { readPages } from "./file-pages.ts";
@@ -28,6 +29,7 @@ export function* readFile(
   if (open === null || !open.readable) return -EBADF;
   if (offset < 0) return -EINVAL;
   const { file } = open;
+  if (file.huge !== null) return yield* readHuge(kernel, file, bytes, offset);
   const length = Math.min(lengthOf(bytes), file.sizeBytes - offset);
   let done = 0;
   while (done < length) {

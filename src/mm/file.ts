@@ -1,8 +1,8 @@
 /**
- * Files as the memory manager sees them: a size, a page cache, and the areas that map it. Two kinds exist. A `shmem`
+ * Files as the memory manager sees them: a size, a page cache, and the areas that map it. Three kinds exist. A `shmem`
  * file lives in memory alone (tmpfs, System V segments, shared anonymous memory): its cache is its contents, and a page
  * that is not there is a hole. A `regular` file lives on the model disk: its cache holds copies, and a page that is not
- * there costs a read.
+ * there costs a read. A `hugetlbfs` file has huge pages of a pool, and no page cache (bigpages/huge-file.ts).
  *
  * A file is kept by its name, by those who have it open and by the areas that map it; with the last of these it and its
  * pages go.
@@ -12,6 +12,8 @@ import { type FileIndex, type Pfn, pagesFor } from "../base/units.ts";
 import type { PhysicalMemory } from "../hw/physical-memory.ts";
 import { Mutex } from "../sync/lock.ts";
 import { MEMORY } from "./address-space.ts";
+import { HugeFile } from "./bigpages/huge-file.ts";
+import type { HugePool } from "./bigpages/huge-pool.ts";
 import { DirtyPages } from "./dirty-pages.ts";
 import { DiskContents } from "./disk-contents.ts";
 import { FileMappings } from "./file-mappings.ts";
@@ -21,7 +23,7 @@ import type { Slab } from "./slab.ts";
 import { SwappedPages } from "./swap/swapped-pages.ts";
 import { VM_SHARED, type Vma } from "./vma.ts";
 
-export type FileKind = "shmem" | "regular";
+export type FileKind = "shmem" | "regular" | "hugetlbfs";
 
 /**
  * How a shmem file's memory is promised: its whole size when it is made (shared anonymous memory), page by page as they
@@ -37,6 +39,8 @@ export interface FileSpec {
   readonly kind: FileKind;
   readonly sizeBytes: number;
   readonly promise?: PromiseRule;
+  /** Of a file of huge pages: whose. */
+  readonly pool?: HugePool;
   /** A regular file's first contents; without it they are zero. */
   readonly content?: ContentSource;
 }
@@ -51,6 +55,8 @@ export class FileObject {
   readonly pages: PageCache;
   /** A regular file's contents while they are not cached. */
   readonly disk: DiskContents;
+  /** The pages of a file of huge pages, which are in no other cache; null for others. */
+  readonly huge: HugeFile | null;
   /** A shmem file's pages that are in swap. */
   readonly swapped = new SwappedPages();
 
@@ -78,6 +84,7 @@ export class FileObject {
     this.promise = spec.promise ?? (spec.kind === "shmem" ? "pages" : "none");
     this.sizeBytes = spec.sizeBytes;
     this.pages = spec.kind === "regular" ? new PageCache(nodes, dirty) : new PageCache(nodes);
+    this.huge = spec.pool === undefined ? null : new HugeFile(spec.pool, nodes);
     this.disk = new DiskContents(spec.content, pagesFor(spec.sizeBytes));
     this.lock = new Mutex(`i_rwsem of ${spec.name}`, MEMORY);
   }

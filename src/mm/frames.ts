@@ -31,6 +31,8 @@ export const PG_SWAPCACHE = 1 << 14; // `swapSlot` says where in swap its conten
 export const PG_ORPHAN = 1 << 15; // has left its file while it was mapped, and is known to have
 export const PG_PRIVATE = 1 << 16; // has a buffer head
 
+export const PG_HEAD = 1 << 17; // the first frame of a compound page
+
 export class Frames {
   /** How many frames there are; frame numbers are below it. */
   readonly count: number;
@@ -53,6 +55,10 @@ export class Frames {
   readonly swapSlot: SparseFloat64;
   /** By frame: who took it out of the allocator (an OWNER_* of zone.ts). */
   readonly owner: SparseInt8;
+  /** By head of a compound page: its order. Frames after the head have nothing of their own. */
+  private readonly orders: SparseInt8;
+  /** The orders that compound pages have had. */
+  private readonly compoundOrders = new Set<number>();
 
   constructor(count: number) {
     this.count = count;
@@ -65,6 +71,39 @@ export class Frames {
     this.previous = new SparseInt32(count, NO_FRAME);
     this.swapSlot = new SparseFloat64(count);
     this.owner = new SparseInt8(count);
+    this.orders = new SparseInt8(count);
+  }
+
+  /**
+   * The 2^order frames from `head` on are one page from now on, whose references, mappings and flags are the head's.
+   *
+   * @models linux-2.6.11 mm/page_alloc.c prep_compound_page
+   * @differs tails do not point to their head: it is found by alignment
+   */
+  makeCompound(head: Pfn, order: number): void {
+    this.compoundOrders.add(order);
+    this.orders.write(head, order);
+    this.setFlag(head, PG_HEAD);
+  }
+
+  /** They are single frames again. */
+  unmakeCompound(head: Pfn): void {
+    this.orders.write(head, 0);
+    this.clearFlag(head, PG_HEAD);
+  }
+
+  /** The order of the compound page that begins at `head`. */
+  orderOf(head: Pfn): number {
+    return this.orders.read(head);
+  }
+
+  /** The head of the compound page that `frame` is in; the frame itself if it is in none. */
+  headOf(frame: Pfn): Pfn {
+    for (const order of this.compoundOrders) {
+      const head = frame - (frame % 2 ** order);
+      if (this.has(head, PG_HEAD) && this.orders.read(head) === order) return head;
+    }
+    return frame;
   }
 
   addReference(frame: Pfn): void {
@@ -105,8 +144,8 @@ export class Frames {
 
   /** What the arrays cost their host. */
   get hostBytes(): number {
-    const { refs, mapCount, flags, mapping, index, next, previous, swapSlot, owner } = this;
-    return [refs, mapCount, flags, mapping, index, next, previous, swapSlot, owner].reduce(
+    const { refs, mapCount, flags, mapping, index, next, previous, swapSlot, owner, orders } = this;
+    return [refs, mapCount, flags, mapping, index, next, previous, swapSlot, owner, orders].reduce(
       (sum, array) => sum + array.hostBytes,
       0,
     );

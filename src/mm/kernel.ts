@@ -12,6 +12,7 @@ import type { Tunables } from "../tunables.ts";
 import type { AddressSpace } from "./address-space.ts";
 import type { Allocator } from "./allocator.ts";
 import type { AnonVmas } from "./anon-vma.ts";
+import type { BigPages } from "./bigpages/big-pages.ts";
 import type { Counters } from "./counters.ts";
 import type { Events } from "./events.ts";
 import type { Files } from "./file.ts";
@@ -64,6 +65,7 @@ export interface Kernel {
   readonly mlock: Mlock;
   readonly tlbFlush: TlbFlush;
   readonly nonlinear: Nonlinear;
+  readonly bigPages: BigPages;
   readonly reclaim: Reclaim;
 
   readonly anonVmas: AnonVmas;

@@ -13,7 +13,7 @@ import type { Kernel } from "./kernel.ts";
 import { populate } from "./populate.ts";
 import type { Thread } from "./process.ts";
 import { isolate } from "./protect.ts";
-import { VM_DROPPABLE, VM_HUGETLB, VM_LOCKED, VM_LOCKONFAULT, type Vma } from "./vma.ts";
+import { VM_BIG, VM_DROPPABLE, VM_LOCKED, VM_LOCKONFAULT, type Vma } from "./vma.ts";
 import { alignDown, alignUpWrapped, sumWrapped, wordLimit } from "./words.ts";
 
 export const MLOCK_ONFAULT = 1;
@@ -121,7 +121,7 @@ function* lockPart(
   flags: number,
 ): Path<Vma | null> {
   const oldFlags = vma.flags;
-  if (flags === oldFlags || (oldFlags & (kernel.personality.unmergeable | VM_HUGETLB | VM_DROPPABLE)) !== 0) return vma;
+  if (flags === oldFlags || (oldFlags & (kernel.personality.unmergeable | VM_BIG | VM_DROPPABLE)) !== 0) return vma;
   const unlocks = (oldFlags & VM_LOCKED) !== 0 && (flags & VM_LOCKED) === 0;
   if (unlocks && (yield* kernel.mlock.unlock(kernel, vma, start, end)) < 0) return null;
   const part = isolate(kernel, vma, previous, start, end, flags);

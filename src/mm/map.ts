@@ -3,14 +3,15 @@
  * neighbour that grows.
  *
  * @models linux-6.1 mm/mmap.c ksys_mmap_pgoff, do_mmap; mm/util.c vm_mmap_pgoff
- * @differs there is no pool of huge pages, so MAP_HUGETLB always ends in -ENOMEM, with MAP_NORESERVE too;
- *          MAP_SYNC means nothing; memory keys, noexec mounts, append-only files and sealed files do not exist
+ * @differs a kernel without hugetlbfs knows MAP_HUGETLB, and has no page for it; MAP_SYNC means nothing; memory keys, noexec mounts, append-only files and sealed files do not exist
  */
 import { EACCES, EBADF, EEXIST, EINVAL, ENOMEM, EOPNOTSUPP, EOVERFLOW, EPERM } from "../base/errno.ts";
-import { type FileIndex, isPageAligned, PAGE_SIZE, pageOf, type Vaddr, type Vpn } from "../base/units.ts";
+import { addressOf, type FileIndex, isPageAligned, PAGE_SIZE, pageOf, type Vaddr, type Vpn } from "../base/units.ts";
 import type { Path } from "../sync/path.ts";
 import { checkLockedLimit, mayExpand, mayLock } from "./accounting.ts";
 import type { AddressSpace } from "./address-space.ts";
+import { findBigPlace } from "./bigpages/big-place.ts";
+import { hugeOf } from "./bigpages/huge-file.ts";
 import type { OpenFile } from "./file.ts";
 import type { Kernel } from "./kernel.ts";
 import { mapRegion, type Region } from "./map-region.ts";
@@ -23,6 +24,7 @@ import {
   anonymousIndex,
   VM_GROWSDOWN,
   VM_LOCKED,
+  VM_LOCKONFAULT,
   VM_MAYEXEC,
   VM_MAYREAD,
   VM_MAYSHARE,
@@ -75,8 +77,9 @@ export function* mmap(kernel: Kernel, thread: Thread, request: MapRequest): Path
   const anonymous = (request.flags & flag.MAP_ANONYMOUS) !== 0;
   if (!isPageAligned(request.offsetBytes)) return -EINVAL;
   if (!anonymous && request.file === null) return -EBADF;
-  const huge = (request.flags & flag.MAP_HUGETLB) !== 0;
-  if (huge && (!anonymous || !hugePageExists(kernel, request.flags))) return -EINVAL;
+  const file = anonymous ? null : hugeOf(request.file!.file);
+  const huge = file !== null || (request.flags & flag.MAP_HUGETLB) !== 0;
+  if (huge && file === null && (!anonymous || !hugePageExists(kernel, request.flags))) return -EINVAL;
 
   if (!mm.mmapSem.tryWrite(thread)) yield* mm.mmapSem.write(thread);
   const placed = anonymous ? { ...request, file: null } : request;
@@ -192,37 +195,68 @@ function fileFlags({ flags, prot, offsetBytes, lengthBytes }: MapRequest, file: 
 /** MAX_LFS_FILESIZE: what a file offset can say. */
 const MAX_FILE_BYTES = 2 ** 63;
 
-/** Whether the size that MAP_HUGETLB asks for exists: 0 for the usual one, or its logarithm. */
+/** The size that MAP_HUGETLB asks for: 0 for the usual one, or its logarithm. */
+const sizeAsked = (flags: number): number => (flags >>> flag.MAP_HUGE_SHIFT) & flag.MAP_HUGE_MASK;
+
+/** Whether there are pages of that size, or could be: the usual one is known even to a kernel that has no pools. */
 function hugePageExists(kernel: Kernel, flags: number): boolean {
-  const log = (flags >>> flag.MAP_HUGE_SHIFT) & flag.MAP_HUGE_MASK;
-  return log === 0 || PAGE_SIZE * kernel.format.entrySpan(2) === 2 ** log;
+  const log = sizeAsked(flags);
+  return log === 0 || PAGE_SIZE * usualHugePages(kernel) === 2 ** log || kernel.bigPages.poolFor(log) !== null;
 }
 
+const usualHugePages = ({ format }: Kernel): number => format.entrySpan(2);
+
 /**
- * A mapping of huge pages, of which there are none: everything up to the reservation, which fails. What lay at a fixed
- * place is gone by then.
+ * A mapping of huge pages: the checks in their order, then the area. What lay at a fixed place is gone even if there are
+ * too few pages for it.
+ *
+ * @models linux-6.1 mm/mmap.c ksys_mmap_pgoff; fs/hugetlbfs/inode.c hugetlb_get_unmapped_area
  */
 function* mapHuge(kernel: Kernel, thread: Thread, request: MapRequest): Path<number> {
   const { mm } = thread;
-  const { flags, offsetBytes } = request;
-  const hugeBytes = PAGE_SIZE * kernel.format.entrySpan(2);
+  const { flags, offsetBytes, file } = request;
+  const pool = file === null ? kernel.bigPages.poolFor(sizeAsked(flags)) : file.file.huge!.pool;
+  const hugePages = pool === null ? usualHugePages(kernel) : pool.pages;
+  const hugeBytes = PAGE_SIZE * hugePages;
   const fixed = (flags & (flag.MAP_FIXED | flag.MAP_FIXED_NOREPLACE)) !== 0;
   const lengthBytes = (Math.ceil(request.lengthBytes / hugeBytes) * hugeBytes) % wordLimit(kernel.layout);
   if (fixed && lengthBytes > 0 && request.address % hugeBytes !== 0) return -EINVAL;
   const address = place(kernel, thread, { ...request, lengthBytes });
   if (address < 0) return address;
-  const start = pageOf(address);
+  const start =
+    fixed || pool === null ? pageOf(address) : findBigPlace(kernel, mm, pool, request.address, pageOf(lengthBytes));
+  if (start < 0) return start;
   const end = start + pageOf(lengthBytes);
   if ((flags & flag.MAP_FIXED_NOREPLACE) !== 0 && mm.vmas.intersecting(start, end) !== null) return -EEXIST;
   const vmFlags = newFlags(kernel, mm, request.prot, flags);
   if ((flags & flag.MAP_LOCKED) !== 0 && !mayLock(mm)) return -EPERM;
   const locked = checkLockedLimit(mm, vmFlags, end - start);
   if (locked < 0) return locked;
+  const typed = file === null ? hugeFlags(flags, vmFlags) : fileFlags({ ...request, lengthBytes }, file, vmFlags);
+  if (typed < 0) return typed;
+  if (!mayExpand(kernel, mm, typed, end - start - mappedPages(mm, start, end))) return -ENOMEM;
+  const cleared = fixed ? yield* unmap(kernel, mm, start, end) : 0;
+  if (cleared < 0) return -ENOMEM;
+  if (offsetBytes % hugeBytes !== 0) return -EINVAL;
+  if (pool === null) return -ENOMEM;
+  const reserve = (flags & flag.MAP_NORESERVE) !== 0 ? VM_NORESERVE : 0;
+  // Huge pages are never swapped: there is nothing to lock.
+  const result = yield* kernel.bigPages.map(kernel, mm, {
+    start,
+    end,
+    flags: (typed & ~(VM_LOCKED | VM_LOCKONFAULT)) | reserve,
+    pool,
+    opened: file,
+    fileIndex: file === null ? 0 : offsetBytes / PAGE_SIZE,
+  });
+  return result < 0 ? result : addressOf(start);
+}
+
+/** VM_* bits by the kind of mapping, for huge pages without a file. */
+function hugeFlags(flags: number, vmFlags: number): number {
   const type = flags & flag.MAP_TYPE;
   if (type < flag.MAP_SHARED || type > flag.MAP_SHARED_VALIDATE) return -EINVAL;
   if (type === flag.MAP_SHARED_VALIDATE && (flags & ~LEGACY_FLAGS) !== 0) return -EOPNOTSUPP;
   if ((vmFlags & VM_GROWSDOWN) !== 0) return -EINVAL;
-  if (!mayExpand(kernel, mm, vmFlags, end - start - mappedPages(mm, start, end))) return -ENOMEM;
-  const cleared = fixed ? yield* unmap(kernel, mm, start, end) : 0;
-  return cleared === 0 && offsetBytes % hugeBytes !== 0 ? -EINVAL : -ENOMEM;
+  return type === flag.MAP_PRIVATE ? vmFlags : vmFlags | VM_SHARED | VM_MAYSHARE;
 }

@@ -8,6 +8,7 @@
  * @differs counts are exact; a real kernel's lag behind by what its CPUs have not yet added to them
  */
 import { PAGE_SIZE } from "../base/units.ts";
+import type { HugePool } from "./bigpages/huge-pool.ts";
 import type { FileKind } from "./file.ts";
 import type { Kernel } from "./kernel.ts";
 import { LEAF } from "./page-table.ts";
@@ -17,6 +18,8 @@ import { OWNER_PAGE_CACHE, OWNER_STACKS, ZONE_HIGHMEM, type Zone } from "./zone.
 export interface MeminfoLine {
   readonly key: string;
   readonly pages: number;
+  /** Of what is printed as a number of huge pages: that number; `pages` is what they hold. */
+  readonly count?: number;
 }
 
 /** Whose lines. */
@@ -43,9 +46,10 @@ const free =
 /** Page tables of the levels from the leaf tables up to `highest`, but never the top one. */
 const pageTables =
   (highest: number): Count =>
-  ({ spaces, format }) => {
+  ({ spaces, format, bigPages }) => {
     const levels = Math.min(highest, format.levels - 1);
-    return sum([...spaces].map((mm) => sum(mm.tablesByLevel.slice(LEAF, levels + 1))));
+    const inCommon = levels > LEAF ? bigPages.tablesInCommon : 0;
+    return sum([...spaces].map((mm) => sum(mm.tablesByLevel.slice(LEAF, levels + 1)))) - inCommon;
   };
 
 const cachedOf = ({ files }: Kernel, kind: FileKind): number =>
@@ -97,7 +101,28 @@ const available: Count = (kernel) => {
   return Math.max(0, freePages - kept + spared(cachedOf(kernel, "regular")) + spared(reclaimable(kernel)));
 };
 
-type Lines = Readonly<Record<string, Count>>;
+/** What a line counts: pages, or huge pages of the usual size. */
+type Lines = Readonly<Record<string, Count | { readonly ofHugePages: Count }>>;
+
+/** Counts of the usual huge pages: lines that only a kernel with hugetlbfs has. */
+const pooled = (count: (pool: HugePool) => number): { readonly ofHugePages: Count } => ({
+  ofHugePages: ({ bigPages }) => count(bigPages.pools[0]!),
+});
+
+/** @models linux-6.1 mm/hugetlb.c hugetlb_report_meminfo */
+const hugePages = ({ bigPages }: Kernel, kind: MeminfoName): Lines => {
+  if (bigPages.poolFor(0) === null) return {};
+  const counts = { HugePages_Total: pooled(({ total }) => total), HugePages_Free: pooled(({ free }) => free) };
+  const size = { Hugepagesize: () => bigPages.pools[0]!.pages };
+  if (kind === "linux-2.6.11") return { ...counts, ...size };
+  return {
+    ...counts,
+    HugePages_Rsvd: pooled(({ reserved }) => reserved),
+    HugePages_Surp: pooled(({ surplus }) => surplus),
+    ...size,
+    Hugetlb: () => sum(bigPages.pools.map(({ total, pages }) => total * pages)),
+  };
+};
 
 const highmem: Lines = {
   HighTotal: managed(isHigh),
@@ -110,7 +135,7 @@ const every = (): boolean => true;
 
 /** In the order in which each kernel prints them. A kernel for machines without highmem leaves those lines out. */
 const reports: Readonly<Record<MeminfoName, (kernel: Kernel) => Lines>> = {
-  "linux-2.6.11": () => ({
+  "linux-2.6.11": (kernel) => ({
     MemTotal: managed(every),
     MemFree: free(every),
     Cached: cached,
@@ -127,8 +152,9 @@ const reports: Readonly<Record<MeminfoName, (kernel: Kernel) => Lines>> = {
     CommitLimit: ({ commitment }) => commitment.limitPages,
     Committed_AS: ({ commitment }) => commitment.pages,
     PageTables: pageTables(LEAF),
+    ...hugePages(kernel, "linux-2.6.11"),
   }),
-  "linux-6.1": ({ layout }) => ({
+  "linux-6.1": (kernel) => ({
     MemTotal: managed(every),
     MemFree: free(every),
     MemAvailable: available,
@@ -136,7 +162,7 @@ const reports: Readonly<Record<MeminfoName, (kernel: Kernel) => Lines>> = {
     SwapCached: swapCached,
     Active: listed("active"),
     Inactive: listed("inactive"),
-    ...(layout.abi === "i386" ? highmem : {}),
+    ...(kernel.layout.abi === "i386" ? highmem : {}),
     SwapTotal: swapTotal,
     SwapFree: swapFree,
     Dirty: dirty,
@@ -152,27 +178,45 @@ const reports: Readonly<Record<MeminfoName, (kernel: Kernel) => Lines>> = {
     PageTables: pageTables(LEAF + 1),
     CommitLimit: ({ commitment }) => commitment.limitPages,
     Committed_AS: ({ commitment }) => commitment.pages,
+    ...hugePages(kernel, "linux-6.1"),
   }),
 };
 
 /** The lines of /proc/meminfo. */
 export function meminfo(kernel: Kernel): MeminfoLine[] {
   const lines = reports[kernel.personality.meminfo](kernel);
-  return Object.entries(lines).map(([key, count]) => ({ key, pages: count(kernel) }));
+  return Object.entries(lines).map(([key, of]) => {
+    if (typeof of === "function") return { key, pages: of(kernel) };
+    const count = of.ofHugePages(kernel);
+    return { key, pages: count * kernel.bigPages.pools[0]!.pages, count };
+  });
 }
 
 /** How wide a kernel's keys and numbers are. */
-const columns: Readonly<Record<MeminfoName, { readonly key: number; readonly number: number }>> = {
-  "linux-2.6.11": { key: 14, number: 8 },
-  "linux-6.1": { key: 16, number: 8 },
+interface Columns {
+  readonly key: number;
+  readonly number: number;
+  /** Of numbers of huge pages, and of their size. */
+  readonly counts: { readonly key: number; readonly number: number };
+  readonly sizes: { readonly key: number; readonly number: number };
+}
+
+const columns: Readonly<Record<MeminfoName, Columns>> = {
+  "linux-2.6.11": { key: 14, number: 8, counts: { key: 17, number: 5 }, sizes: { key: 17, number: 5 } },
+  "linux-6.1": { key: 16, number: 8, counts: { key: 19, number: 5 }, sizes: { key: 16, number: 8 } },
 };
 
 const KIB_PER_PAGE = PAGE_SIZE / 1024;
 
 /** The text that the kernel prints: `Key:   N kB`, a line each; of now, or of lines that were taken before. */
 export function meminfoText(kernel: Kernel, lines: readonly MeminfoLine[] = meminfo(kernel)): string {
-  const { key: keyWidth, number } = columns[kernel.personality.meminfo];
+  const { counts, sizes, ...usual } = columns[kernel.personality.meminfo];
   return lines
-    .map(({ key, pages }) => `${`${key}:`.padEnd(keyWidth)}${String(pages * KIB_PER_PAGE).padStart(number)} kB\n`)
+    .map(({ key, pages, count }) => {
+      const width = count !== undefined ? counts : key === "Hugepagesize" ? sizes : usual;
+      const number = count ?? pages * KIB_PER_PAGE;
+      const unit = count === undefined ? " kB" : "";
+      return `${`${key}:`.padEnd(width.key)}${String(number).padStart(width.number)}${unit}\n`;
+    })
     .join("");
 }

@@ -14,7 +14,7 @@ import { type MergeRange, mergeVma } from "./merge.ts";
 import { movePages } from "./move-pages.ts";
 import { splitVma } from "./split.ts";
 import { unmap } from "./unmap.ts";
-import { anonymousIndex, VM_ACCOUNT, VM_LOCKED, VM_LOCKONFAULT, type Vma } from "./vma.ts";
+import { anonymousIndex, VM_ACCOUNT, VM_BIG, VM_LOCKED, VM_LOCKONFAULT, type Vma } from "./vma.ts";
 import { copyVmaRange, forgetVma, insertVma } from "./vma-memory.ts";
 
 export const MREMAP_MAYMOVE = 1;
@@ -134,6 +134,7 @@ function* dropOld(kernel: Kernel, source: Vma, from: Vpn, pages: number): Path<v
   // With no old pages, the old place was only mapped a second time.
   if (pages === 0) return;
   const { mm, start, end } = source;
+  if ((source.flags & VM_BIG) !== 0) kernel.bigPages.moved(kernel, source, from, from + pages);
   const charged = (source.flags & VM_ACCOUNT) !== 0;
   source.flags &= ~VM_ACCOUNT;
   const unmapped = yield* unmap(kernel, mm, from, from + pages);

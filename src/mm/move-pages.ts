@@ -16,7 +16,7 @@ import { LEAF, NO_TABLE } from "./page-table.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
 import { gatherEmptied } from "./tables/emptied.ts";
 import { Gather } from "./tlb/gather.ts";
-import type { Vma } from "./vma.ts";
+import { VM_BIG, type Vma } from "./vma.ts";
 
 /** A step of a move: from where, to where, and how many pages. */
 interface Step {
@@ -37,6 +37,7 @@ export function* movePages(
   toPage: Vpn,
   pages: number,
 ): Path<number> {
+  if ((from.flags & VM_BIG) !== 0) return yield* kernel.bigPages.move(kernel, from, fromPage, to, toPage, pages);
   const { mm } = from;
   if (to.mm !== mm) bug("entries move within one address space");
   const gather = new Gather(kernel, mm);

@@ -29,7 +29,15 @@ import { ENOMEM } from "../base/errno.ts";
 import { bug } from "../base/errors.ts";
 import type { Pfn, PteSlot, Vpn } from "../base/units.ts";
 import type { PagingFormat } from "../hw/paging-format.ts";
-import { type Entries, linkFlags, type OpenTable, PTE_PRESENT, presentFrame } from "../hw/pte.ts";
+import {
+  type Entries,
+  linkFlags,
+  type OpenTable,
+  PTE_LARGE,
+  PTE_PRESENT,
+  PTE_PROT_NONE,
+  presentFrame,
+} from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
 import type { AddressSpace } from "./address-space.ts";
 import type { Allocator } from "./allocator.ts";
@@ -64,6 +72,16 @@ export interface TableParts {
   /** Where tables come from. */
   readonly cache: TableCache;
 }
+
+/** Where an entry is that maps a big page. */
+export interface LargeEntry {
+  readonly table: Pfn;
+  readonly index: number;
+  readonly level: number;
+}
+
+/** Whether an entry above the leaf tables maps a page. (Without rights, 32-bit formats have no bit left that says so.) */
+export const isLarge = (flags: number): boolean => (flags & (PTE_LARGE | PTE_PROT_NONE)) !== 0;
 
 /** The second table of an operation, opened beside the first. */
 export type SecondTable = OpenTable & { readonly use: "second" };
@@ -219,6 +237,22 @@ export class PageTables {
     return frame;
   }
 
+  /** The entry above the leaf tables that maps `page` as part of a big page, with or without rights; or null. */
+  largeAt(mm: AddressSpace, page: Vpn): LargeEntry | null {
+    let frame = mm.root;
+    for (let level = this.levels; level > LEAF; level--) {
+      const index = this.indexAt(page, level);
+      const table = this.open(frame);
+      const flags = this.entries.flags(table, index);
+      const below = (flags & PTE_PRESENT) === 0 ? NO_TABLE : this.entries.frame(table, index);
+      this.close(table);
+      if (isLarge(flags)) return { table: frame, index, level };
+      if (below === NO_TABLE) return null;
+      frame = below;
+    }
+    return null;
+  }
+
   /** The leaf table of `page`, opened, or NO_TABLE. */
   openLeaf(mm: AddressSpace, page: Vpn): OpenTable | typeof NO_TABLE {
     const frame = this.tableAt(mm, page, LEAF);
@@ -353,12 +387,13 @@ export class PageTables {
     if (this.topLevelIsCached(level)) this.parts.tlbFlush.all(mm);
   }
 
-  /** The table that entry `index` of the table `frame` points to, or NO_TABLE. */
+  /** The table that entry `index` of the table `frame` points to, or NO_TABLE: an entry that maps a big page has none. */
   below(frame: Pfn, index: number): Pfn {
     const { entries } = this;
     const table = this.open(frame);
     const low = entries.low(table, index);
-    const next = (low & PTE_PRESENT) === 0 ? NO_TABLE : presentFrame(low, entries.high(table, index));
+    const isLink = (low & (PTE_PRESENT | PTE_LARGE)) === PTE_PRESENT;
+    const next = isLink ? presentFrame(low, entries.high(table, index)) : NO_TABLE;
     this.close(table);
     return next;
   }

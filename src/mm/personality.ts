@@ -51,6 +51,10 @@ export interface Personality {
   readonly joinNew: (kernel: Kernel, below: Vma | null, above: Vma | null, range: MergeRange) => Vma | null;
   /** Who is killed when there is no memory: the worst, or its first child rather than itself. */
   readonly oom: { readonly badness: Badness; readonly spares: "parents" | "nobody" };
+  /** When an area of huge pages gets them. */
+  readonly hugePagesCome: "at-mmap" | "at-fault";
+  /** VM_* bits of such an area, beside VM_HUGETLB. */
+  readonly bigAreaFlags: number;
   /** What happens to pages and page tables. */
   readonly pages: PagePolicy;
   /** How smaps spells VM_LOCKONFAULT. */

@@ -7,7 +7,7 @@
  */
 import { EFAULT, EINVAL, ENOMEM } from "../base/errno.ts";
 import type { Vpn } from "../base/units.ts";
-import { PTE_DIRTY, PTE_PRESENT, PTE_PROT_NONE, PTE_WRITE } from "../hw/pte.ts";
+import { type OpenTable, PTE_DIRTY, PTE_PRESENT, PTE_PROT_NONE, PTE_WRITE } from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
 import { makePresent } from "./fault.ts";
 import { setFrameDirty } from "./file-pages.ts";
@@ -20,6 +20,7 @@ import { FAULT_OOM, type Intent, isRepaired } from "./verdict.ts";
 import {
   isAccessible,
   isCopyOnWrite,
+  VM_BIG,
   VM_IO,
   VM_LOCKONFAULT,
   VM_MAYREAD,
@@ -101,6 +102,7 @@ export function* touchPages(
   touch: Touch,
 ): Path<number> {
   if (!mayTouch(vma, touch)) return -EFAULT;
+  if ((vma.flags & VM_BIG) !== 0) return yield* touchBig(kernel, payer, vma, first, end, touch);
   for (let page = first; page < end; page++) {
     for (;;) {
       const found = yield* find(kernel, vma, page, touch);
@@ -109,6 +111,24 @@ export function* touchPages(
       if (!isRepaired(verdict)) return verdict === FAULT_OOM ? -ENOMEM : -EFAULT;
     }
     kernel.counters.pagesPopulated++;
+  }
+  return 0;
+}
+
+/** The same for big pages, each of which is touched once. */
+function* touchBig(kernel: Kernel, payer: Process, vma: Vma, first: Vpn, end: Vpn, { intent }: Touch): Path<number> {
+  const { tables, entries } = kernel;
+  for (let page = first; page < end; ) {
+    const entry = tables.largeAt(vma.mm, page);
+    const flags = entry === null ? 0 : entries.flags(entry.table as OpenTable, entry.index);
+    if (entry === null || (intent === "write" && (flags & PTE_WRITE) === 0 && (vma.flags & VM_WRITE) !== 0)) {
+      const verdict = yield* makePresent(kernel, payer, vma, page, intent);
+      if (!isRepaired(verdict)) return verdict === FAULT_OOM ? -ENOMEM : -EFAULT;
+      continue;
+    }
+    const next = tables.endOf(page, entry.level - 1, end);
+    kernel.counters.pagesPopulated += next - page;
+    page = next;
   }
   return 0;
 }

@@ -25,13 +25,14 @@ import { entryFlags } from "./mapped-frame.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
 import { Gather } from "./tlb/gather.ts";
-import { VM_WRITE, type Vma } from "./vma.ts";
+import { VM_BIG, VM_WRITE, type Vma } from "./vma.ts";
 
 /** What an entry keeps when its rights change (_PAGE_CHG_MASK). */
 const KEPT = PTE_ACCESSED | PTE_DIRTY | PTE_PWT | PTE_PCD | PTE_SOFT1 | PTE_SOFT2 | PTE_SOFT3;
 
 /** Gives the entries of `[first, end)` the rights that `vma` now has; returns how many there were. */
 export function* protectPages(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn): Path<number> {
+  if ((vma.flags & VM_BIG) !== 0) return yield* kernel.bigPages.protect(kernel, vma, first, end);
   const { tables, counters } = kernel;
   const { mm } = vma;
   const gather = new Gather(kernel, mm);

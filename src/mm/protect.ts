@@ -17,6 +17,7 @@ import { splitVma } from "./split.ts";
 import {
   VM_ACCESS,
   VM_ACCOUNT,
+  VM_BIG,
   VM_GROWSDOWN,
   VM_HUGETLB,
   VM_LOCKED,
@@ -77,6 +78,8 @@ export function* protectRange(
 
   let previous = start > vma.start ? vma : vma.below;
   for (;;) {
+    const refused = (vma.flags & VM_BIG) === 0 ? 0 : kernel.bigPages.refusesProtect(kernel, vma);
+    if (refused < 0) return refused;
     const flags = flag.vmFlagsOfProt(prot) | (vma.flags & ~VM_ACCESS);
     // VM_MAYREAD is VM_READ << 4, and so on.
     if ((flags & ~(flags >> 4) & VM_ACCESS) !== 0) return -EACCES;
@@ -105,6 +108,8 @@ function* protectPart(
   const { mm } = vma;
   const oldFlags = vma.flags;
   if (wanted === oldFlags) return vma;
+  const cut = refusesCut(kernel, vma, start, end);
+  if (cut < 0) return cut;
   const pages = end - start;
   let charged = 0;
   if ((wanted & VM_WRITE) !== 0) {
@@ -130,6 +135,13 @@ function* protectPart(
   account(mm, oldFlags, -pages);
   account(mm, flags, pages);
   return part;
+}
+
+/** Whether an area of big pages can be cut at both ends of a part: 0 or -EINVAL. */
+export function refusesCut(kernel: Kernel, vma: Vma, start: Vpn, end: Vpn): number {
+  if ((vma.flags & VM_BIG) === 0) return 0;
+  const below = start === vma.start ? 0 : kernel.bigPages.refusesCut(kernel, vma, start);
+  return below < 0 || end === vma.end ? below : kernel.bigPages.refusesCut(kernel, vma, end);
 }
 
 /** Whether an area that gets these flags needs no promise any more: nothing is in it, and nothing can be. */

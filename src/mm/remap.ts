@@ -16,7 +16,7 @@ import { backingOf, findPlace } from "./placement.ts";
 import { populate } from "./populate.ts";
 import type { Thread } from "./process.ts";
 import { unmap } from "./unmap.ts";
-import { VM_ACCOUNT, VM_DONTEXPAND, VM_LOCKED, VM_MAYSHARE, VM_PFNMAP, VM_SHARED, type Vma } from "./vma.ts";
+import { VM_ACCOUNT, VM_BIG, VM_DONTEXPAND, VM_LOCKED, VM_MAYSHARE, VM_PFNMAP, VM_SHARED, type Vma } from "./vma.ts";
 import { MAP_FIXED, MAP_SHARED } from "./vma-flags.ts";
 import { alignUpWrapped } from "./words.ts";
 
@@ -59,7 +59,10 @@ export function* mremap(kernel: Kernel, thread: Thread, args: RemapArguments): P
 /** The page where the mapping is now, or -ERRNO. */
 function* remapLocked(kernel: Kernel, mm: AddressSpace, remap: Remap, newAddress: Vaddr): Path<number> {
   const { from, oldPages, newPages, flags } = remap;
-  if (mm.vmas.containing(from) === null) return -EFAULT;
+  const found = mm.vmas.containing(from);
+  if (found === null) return -EFAULT;
+  const refused = refusesBigRemap(kernel, found, remap);
+  if (refused < 0) return refused;
   if ((flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) !== 0) return yield* remapTo(kernel, mm, remap, newAddress);
   if (oldPages >= newPages) return yield* shrink(kernel, mm, remap);
 
@@ -72,6 +75,13 @@ function* remapLocked(kernel: Kernel, mm: AddressSpace, remap: Remap, newAddress
   if ((flags & MREMAP_MAYMOVE) === 0) return -ENOMEM;
   const place = findPlace(kernel, mm, { address: 0, pages: newPages, flags: 0, backing: backingOf(vma) });
   return place < 0 ? place : yield* moveArea(kernel, vma, { ...remap, to: pageOf(place) });
+}
+
+/** Whether an area of big pages may not be remapped so: -ERRNO, or 0. */
+export function refusesBigRemap(kernel: Kernel, vma: Vma, { from, oldPages, newPages, flags, to }: Remap): number {
+  if ((vma.flags & VM_BIG) === 0) return 0;
+  const place = (flags & MREMAP_FIXED) !== 0 ? to : null;
+  return kernel.bigPages.refusesRemap(kernel, vma, { from, oldPages, newPages, to: place });
 }
 
 /** Gives up the tail. The kernel does not look whether the rest is mapped, or in one area. */

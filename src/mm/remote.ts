@@ -6,9 +6,10 @@
  */
 import { EAGAIN, EIO, ENOMEM } from "../base/errno.ts";
 import { addressOf, type Pfn, pageOf, type Vaddr, type Vpn } from "../base/units.ts";
-import { PTE_PRESENT, PTE_PROT_NONE } from "../hw/pte.ts";
+import { type OpenTable, PTE_PRESENT, PTE_PROT_NONE } from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
 import type { AddressSpace } from "./address-space.ts";
+import { PG_HEAD } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
 import { type Touch, touchPages } from "./populate.ts";
@@ -40,7 +41,7 @@ export function* readRemote(kernel: Kernel, reader: Thread, target: Process, add
 
 /** A page that nobody has touched, and that the kernel spared, reads as zero; GONE if it left memory since it was touched. */
 function* byteAt(kernel: Kernel, target: Process, address: Vaddr): Path<number> {
-  const { contents, allocator } = kernel;
+  const { contents, allocator, frames } = kernel;
   const page = pageOf(address);
   const { mm } = target;
   if (!tryLockTables(kernel, mm)) yield* lockTables(kernel, mm);
@@ -52,7 +53,9 @@ function* byteAt(kernel: Kernel, target: Process, address: Vaddr): Path<number> 
   if (wait !== undefined) yield* wait;
   const byte = contents.readByte(frame, address - addressOf(page));
   contents.release(frame);
-  allocator.release(frame);
+  const head = frames.headOf(frame);
+  if (frames.has(head, PG_HEAD)) kernel.bigPages.drop(kernel, head);
+  else allocator.release(frame);
   return byte;
 }
 
@@ -61,6 +64,12 @@ function* byteAt(kernel: Kernel, target: Process, address: Vaddr): Path<number> 
  * file. Requires: page_table_lock is held.
  */
 function referencedFrame({ tables, entries, frames, zeroFrame }: Kernel, mm: AddressSpace, page: Vpn): Pfn {
+  const large = tables.largeAt(mm, page);
+  if (large !== null) {
+    const head = entries.frame(large.table as OpenTable, large.index);
+    frames.addReference(head);
+    return head + (page % 2 ** frames.orderOf(head));
+  }
   const table = tables.openLeaf(mm, page);
   if (table === NO_TABLE) return zeroFrame;
   const index = tables.indexAt(page, LEAF);

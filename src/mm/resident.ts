@@ -17,7 +17,7 @@ import { LEAF, NO_TABLE } from "./page-table.ts";
 import type { Thread } from "./process.ts";
 import { slotOfEntry } from "./swap/swap-cache.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
-import type { Vma } from "./vma.ts";
+import { VM_BIG, type Vma } from "./vma.ts";
 
 /** The call: 0 or -ERRNO; `vector` gets a byte for each page, with bit 0 set if it is there. */
 export function* mincore(
@@ -52,6 +52,7 @@ function* residentPages(
   end: Vpn,
   vector: Uint8Array,
 ): Path<void> {
+  if ((vma.flags & VM_BIG) !== 0) return markBig(kernel, vma, first, vector);
   vector.fill(0);
   if (vma.file !== null) {
     const index = vma.indexAt(first);
@@ -81,6 +82,15 @@ function* residentPages(
     unlockTables(kernel, mm);
     page = tables.nextLeaf(mm, tableEnd, end);
   }
+}
+
+/**
+ * Of big pages those are there that are mapped.
+ *
+ * @models linux-6.1 mm/mincore.c mincore_hugetlb
+ */
+export function markBig({ tables }: Kernel, vma: Vma, first: Vpn, vector: Uint8Array): void {
+  for (let at = 0; at < vector.length; at++) vector[at] = tables.largeAt(vma.mm, first + at) === null ? 0 : 1;
 }
 
 /** Whether the page of a swap slot is in memory: 1, or 0. */

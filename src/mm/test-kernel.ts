@@ -15,6 +15,7 @@ import { Current } from "../sync/task.ts";
 import { defaultTunables, type Tunables } from "../tunables.ts";
 import { Allocator } from "./allocator.ts";
 import { anonVmaRules } from "./anon-vma-rules.ts";
+import { type BigPagesName, bigPageOptions } from "./bigpages/options.ts";
 import { Buddy } from "./buddy.ts";
 import { Counters } from "./counters.ts";
 import { Events } from "./events.ts";
@@ -55,6 +56,7 @@ export interface TestMachine {
   readonly tlbFlush?: keyof typeof tlbFlushes;
   readonly reclaim?: ReclaimName;
   readonly nonlinear?: NonlinearName;
+  readonly hugePages?: BigPagesName;
   readonly frames?: number;
   readonly cpus?: number;
   readonly tunables?: Partial<Tunables>;
@@ -80,7 +82,16 @@ const lowDesign: HighmemChoice = {
   pageTableCache: "none",
 };
 
-const objectSizes = { vma: 88, mm: 448, anonVma: 12, anonVmaChain: 32, task: 4096, process: {}, treeNode: 576, bufferHead: 0 };
+const objectSizes = {
+  vma: 88,
+  mm: 448,
+  anonVma: 12,
+  anonVmaChain: 32,
+  task: 4096,
+  process: {},
+  treeNode: 576,
+  bufferHead: 0,
+};
 
 export function wireTestKernel(machine: TestMachine = {}): Kernel {
   const count = machine.frames ?? 4096;
@@ -146,6 +157,12 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
   const zeroFrame: Pfn = 1;
   frames.refs.write(zeroFrame, 1);
   frames.setFlag(zeroFrame, PG_RESERVED);
+  const bigPages = bigPageOptions[machine.hugePages ?? "none"]({
+    allocator,
+    format,
+    hugePagesCome: personality.hugePagesCome,
+    mostSurplus: tunables.hugePagesOvercommit,
+  });
   const world = { frames, entries, tables, files, anonVmas, spaces };
   const userBytes = format.levels > 3 ? 2 ** 47 : 3 * 2 ** 30;
   const reclaim = reclaims[machine.reclaim ?? "linux-2.6"]({ frames, allocator });
@@ -199,6 +216,7 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
     reverseMap: locked.reverseMap,
     mlock: locked.mlock,
     nonlinear: nonlinears[machine.nonlinear ?? "emulated"],
+    bigPages,
     reclaim,
     commitment: new Commitment({
       mode: 0,

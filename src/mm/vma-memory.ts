@@ -4,7 +4,7 @@ import type { AddressSpace } from "./address-space.ts";
 import { type FileObject, linkMapping, type OpenFile, unlinkMapping } from "./file.ts";
 import { holdFile, releaseFile } from "./file-lifetime.ts";
 import type { Kernel } from "./kernel.ts";
-import { Vma } from "./vma.ts";
+import { VM_BIG, Vma } from "./vma.ts";
 
 /** What a new area is, except where. */
 export interface Backing {
@@ -31,7 +31,10 @@ export function createVma(
 /** A copy of `[start, end)` of `vma` for `mm`, in no set and on no anon_vma's list yet; null if there is no memory. */
 export function copyVmaRange(kernel: Kernel, mm: AddressSpace, vma: Vma, start: Vpn, end: Vpn): Vma | null {
   const { file, opened } = vma;
-  return createVma(kernel, mm, start, end, vma.flags, { file, opened, fileIndex: vma.indexAt(start) });
+  const copy = createVma(kernel, mm, start, end, vma.flags, { file, opened, fileIndex: vma.indexAt(start) });
+  // What huge pages were promised stays with who made the area.
+  if (copy !== null && mm === vma.mm) copy.privatePromise = vma.privatePromise;
+  return copy;
 }
 
 /** Puts `vma` into its address space and on its file's list. */
@@ -49,6 +52,7 @@ export function detachVma(vma: Vma): void {
 export function freeVma(kernel: Kernel, vma: Vma): void {
   kernel.anonVmas.unlink(vma);
   unlinkMapping(vma);
+  if ((vma.flags & VM_BIG) !== 0) kernel.bigPages.closed(kernel, vma);
   forgetVma(kernel, vma);
 }
 

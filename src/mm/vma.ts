@@ -5,6 +5,7 @@
 import type { FileIndex, Vpn } from "../base/units.ts";
 import type { AddressSpace } from "./address-space.ts";
 import type { AnonVma, AnonVmaChain } from "./anon-vma.ts";
+import type { PrivatePromise } from "./bigpages/huge-file.ts";
 import type { FileObject, OpenFile } from "./file.ts";
 
 // Linux's VM_* values (include/linux/mm.h).
@@ -33,6 +34,8 @@ export const VM_RESERVED = 0x8_0000;
 export const VM_ACCOUNT = 0x10_0000;
 export const VM_NORESERVE = 0x20_0000;
 export const VM_HUGETLB = 0x40_0000;
+/** The sketch of May 2002 names it, and gives it no value. */
+export const VM_MAGIC = 0x100_0000;
 export const VM_NONLINEAR = 0x80_0000;
 export const VM_WIPEONFORK = 0x200_0000;
 export const VM_DONTDUMP = 0x400_0000;
@@ -43,6 +46,9 @@ export const VM_HUGEPAGE = 0x2000_0000;
 export const VM_NOHUGEPAGE = 0x4000_0000;
 /** The area may be merged with equal pages' areas by KSM: a bit of the sign, so test it with `&` only. */
 export const VM_MERGEABLE = 0x8000_0000 | 0;
+
+/** Areas of big pages, which `kernel.bigPages` deals with and nobody else. */
+export const VM_BIG = VM_HUGETLB | VM_MAGIC;
 
 /** What mprotect may change. */
 export const VM_ACCESS = VM_READ | VM_WRITE | VM_EXEC;
@@ -66,6 +72,10 @@ export class Vma {
   anonVmaChain: AnonVmaChain[] = [];
   /** How many pages of a nonlinear area reclaim has been through in passing (vm_private_data). */
   cursor = 0;
+  /** The huge pages that a private area was promised, if any; parts of one area share it. */
+  privatePromise: PrivatePromise | null = null;
+  /** A huge page was taken from it for one who had been promised it: its next missing page kills. */
+  isRobbed = false;
   /** The area below and the area above, while this one is in a set. */
   below: Vma | null = null;
   above: Vma | null = null;

@@ -30,7 +30,7 @@ export interface WriteRequest {
 
 /** Writes the first dirty pages of a range of a file; how many there were. One request to the disk. */
 export function* writeSome(kernel: Kernel, file: FileObject, request: WriteRequest): Path<number> {
-  if (file.kind === "shmem") return 0;
+  if (file.kind !== "regular") return 0;
   const pages = dirtyPages(file, request);
   const written: Pfn[] = [];
   for (const { index, frame } of pages) {

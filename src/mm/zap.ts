@@ -29,7 +29,7 @@ import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
 import { gatherEmptied } from "./tables/emptied.ts";
 import { freeWholeLeaves } from "./tables/whole-leaves.ts";
 import { Gather } from "./tlb/gather.ts";
-import { VM_NONLINEAR, VM_SEQ_READ, type Vma } from "./vma.ts";
+import { VM_BIG, VM_NONLINEAR, VM_SEQ_READ, type Vma } from "./vma.ts";
 
 /** Which pages go: all, or only those that are still the file's own (private copies stay). */
 export type Cows = "all" | "shared";
@@ -134,6 +134,7 @@ function zapSomeOfFile(kernel: Kernel, gather: Gather, vma: Vma, file: FileObjec
 
 /** Clears the entries of `[first, end)`, leaf table by leaf table, into `gather`. */
 export function* zapPages(kernel: Kernel, gather: Gather, vma: Vma, first: Vpn, end: Vpn, cows: Cows): Path<void> {
+  if ((vma.flags & VM_BIG) !== 0) return yield* kernel.bigPages.zap(kernel, vma, first, end);
   const { tables } = kernel;
   const { mm } = vma;
   let page = tables.nextLeaf(mm, first, end);

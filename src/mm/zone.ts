@@ -34,6 +34,7 @@ export const ownerNames = [
   "page-cache",
   "kmap",
   "quicklists",
+  "huge-pages",
 ] as const;
 export type OwnerName = (typeof ownerNames)[number];
 
@@ -52,6 +53,7 @@ export const OWNER_USER = 9;
 export const OWNER_PAGE_CACHE = 10;
 export const OWNER_KMAP = 11; // the tables of the kernel's windows, and per-task pools' indexes
 export const OWNER_QUICKLISTS = 12; // page tables that lie idle
+export const OWNER_HUGE = 13; // pools of huge pages, in use or not
 
 export class Zone {
   /** ZONE_*. */

@@ -2,6 +2,7 @@
 import { bug, KernelBug } from "../../base/errors.ts";
 import { type Described, describe } from "../describe.ts";
 import { areaLaws } from "./area-laws.ts";
+import { bigPageLaws } from "./big-page-laws.ts";
 import { Census } from "./census.ts";
 import { chainLaws } from "./chain-laws.ts";
 import { cpuLaws } from "./cpu-laws.ts";
@@ -27,6 +28,7 @@ export const laws: readonly Law[] = [
   ...linkLaws,
   ...chainLaws,
   ...fileEntryLaws,
+  ...bigPageLaws,
   ...cpuLaws,
 ];
 

@@ -8,7 +8,7 @@ import type { AddressSpace } from "../../mm/address-space.ts";
 import { PG_SWAPCACHE } from "../../mm/frames.ts";
 import type { Kernel } from "../../mm/kernel.ts";
 import type { Process } from "../../mm/process.ts";
-import type { Vma } from "../../mm/vma.ts";
+import { VM_BIG, type Vma } from "../../mm/vma.ts";
 import type { Described } from "../describe.ts";
 import { holdsFrame, walkTables } from "../page-walk.ts";
 
@@ -59,6 +59,8 @@ export class Census {
   readonly entries: Entry[] = [];
   /** By frame: the entries that hold it. The zero page is in it too. */
   readonly byFrame = new Map<Pfn, Entry[]>();
+  /** By head: the entries of areas of big pages, which are in no other list; one that several trees lead to is there once. */
+  readonly bigByHead = new Map<Pfn, Entry[]>();
   readonly swapEntries: SwapEntry[] = [];
   readonly fileEntries: FileEntry[] = [];
   readonly spaces: SpaceCount[] = [];
@@ -119,10 +121,12 @@ export class Census {
     if (!holdsFrame(flags)) return;
     const frame = entries.frame(table, index);
     const entry = { ...place, slot: entries.slotOf(table, index), frame, flags };
-    this.entries.push(entry);
-    const others = this.byFrame.get(frame);
-    if (others === undefined) this.byFrame.set(frame, [entry]);
-    else others.push(entry);
+    const isBig = place.vma !== null && (place.vma.flags & VM_BIG) !== 0;
+    if (!isBig) this.entries.push(entry);
+    const byFrame = isBig ? this.bigByHead : this.byFrame;
+    const others = byFrame.get(frame);
+    if (others === undefined) byFrame.set(frame, [entry]);
+    else if (!isBig || others.every(({ slot }) => slot !== entry.slot)) others.push(entry);
   }
 
   /** The entries of frames that are somebody's: all but the zero page and reserved ones. */

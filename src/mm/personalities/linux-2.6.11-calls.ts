@@ -19,10 +19,11 @@ import { mlockall as lockAll, MCL_CURRENT, MCL_FUTURE } from "../lock.ts";
 import { mergeVma } from "../merge.ts";
 import { populate } from "../populate.ts";
 import type { Thread } from "../process.ts";
-import { protectRange } from "../protect.ts";
+import { protectRange, refusesCut } from "../protect.ts";
+import { markBig } from "../resident.ts";
 import { splitVma } from "../split.ts";
 import { unmap } from "../unmap.ts";
-import { anonymousIndex, VM_ACCOUNT, VM_HUGETLB, VM_LOCKED, VM_RAND_READ, VM_SEQ_READ, type Vma } from "../vma.ts";
+import { anonymousIndex, VM_ACCOUNT, VM_BIG, VM_LOCKED, VM_RAND_READ, VM_SEQ_READ, type Vma } from "../vma.ts";
 import * as flag from "../vma-flags.ts";
 import { createVma, insertVma } from "../vma-memory.ts";
 import { alignUp, alignUpWrapped, wordLimit } from "../words.ts";
@@ -139,6 +140,10 @@ function* adviseRange(kernel: Kernel, mm: AddressSpace, first: Vpn, last: Vpn, a
 }
 
 function* adviseArea(kernel: Kernel, vma: Vma, start: Vpn, end: Vpn, advice: number): Path<number> {
+  const part = (vma.flags & VM_BIG) === 0 ? 0 : kernel.bigPages.advised(kernel, vma, advice, { start, end });
+  if (typeof part === "number" && part < 0) return part;
+  const cut = refusesCut(kernel, vma, start, end);
+  if (cut < 0) return cut;
   switch (advice) {
     case MADV_NORMAL:
       return setReading(kernel, vma, start, end, 0);
@@ -150,7 +155,7 @@ function* adviseArea(kernel: Kernel, vma: Vma, start: Vpn, end: Vpn, advice: num
       if (vma.opened === null) return -EBADF;
       return yield* fadvise(kernel, vma.opened, vma.indexAt(start) * PAGE_SIZE, addressOf(end - start), FADV_WILLNEED);
     case MADV_DONTNEED:
-      if ((vma.flags & (VM_LOCKED | VM_HUGETLB)) !== 0) return -EINVAL;
+      if ((vma.flags & VM_LOCKED) !== 0) return -EINVAL;
       yield* zapRange(kernel, vma, start, end);
       return 0;
     default:
@@ -200,6 +205,11 @@ function cachedIn(kernel: Kernel, mm: AddressSpace, first: Vpn, last: Vpn, vecto
     if (vma.file === null) return -ENOMEM;
     const end = Math.min(vma.end, last);
     const offset = start - first;
+    if ((vma.flags & VM_BIG) !== 0) {
+      markBig(kernel, vma, start, vector.subarray(offset, end - first));
+      start = end;
+      continue;
+    }
     const index = vma.indexAt(start);
     vector.fill(0, offset, end - first);
     cachedPages(kernel, vma.file, index, index + (end - start), (cached) => {

@@ -6,9 +6,11 @@
  * @differs MAP_POPULATE brings the pages of a shared mapping in directly, not through remap_file_pages
  */
 import { EACCES, EAGAIN, EBADF, EINVAL, ENOMEM, EPERM } from "../../base/errno.ts";
-import { isPageAligned, PAGE_SIZE, pageOf } from "../../base/units.ts";
+import { addressOf, isPageAligned, PAGE_SIZE, pageOf } from "../../base/units.ts";
 import type { Path } from "../../sync/path.ts";
 import { checkLockedLimit, mayLock } from "../accounting.ts";
+import type { AddressSpace } from "../address-space.ts";
+import { findBigPlace } from "../bigpages/big-place.ts";
 import type { OpenFile } from "../file.ts";
 import type { Kernel } from "../kernel.ts";
 import { type MapRequest, VM_MAY } from "../map.ts";
@@ -30,6 +32,7 @@ export function* mmap(kernel: Kernel, thread: Thread, request: MapRequest): Path
   if (!isPageAligned(request.offsetBytes)) return -EINVAL;
   if ((flags & flag.MAP_ANONYMOUS) === 0 && file === null) return -EBADF;
   if (request.lengthBytes === 0) return request.address;
+  if (file !== null && file.file.huge !== null) return yield* mapHuge(kernel, thread, request, file);
 
   if (!mm.mmapSem.tryWrite(thread)) yield* mm.mmapSem.write(thread);
   const address = yield* mapLocked(kernel, thread, request, file);
@@ -101,4 +104,41 @@ function typedFlags({ flags, prot }: MapRequest, file: OpenFile | null, vmFlags:
   if (!file.readable) return -EACCES;
   if (!shared) return vmFlags;
   return file.writable ? vmFlags | VM_SHARED | VM_MAYSHARE : (vmFlags | VM_MAYSHARE) & ~VM_MAYWRITE;
+}
+
+/**
+ * A file of huge pages, all of which come at once. What lay at a fixed place is gone even if that fails.
+ *
+ * @models linux-2.6.11 fs/hugetlbfs/inode.c hugetlb_get_unmapped_area, hugetlbfs_file_mmap; include/linux/hugetlb.h
+ */
+function* mapHuge(kernel: Kernel, thread: Thread, request: MapRequest, file: OpenFile): Path<number> {
+  const { mm } = thread;
+  if (!mm.mmapSem.tryWrite(thread)) yield* mm.mmapSem.write(thread);
+  const result = yield* mapHugeLocked(kernel, mm, request, file);
+  mm.mmapSem.releaseWrite(thread);
+  return result;
+}
+
+function* mapHugeLocked(kernel: Kernel, mm: AddressSpace, request: MapRequest, file: OpenFile): Path<number> {
+  const { layout } = kernel;
+  const { flags, address, offsetBytes } = request;
+  const { pool } = file.file.huge!;
+  const pages = pageOf(alignUpWrapped(layout, request.lengthBytes));
+  if (pages === 0 || pages > layout.taskEnd || pages % pool.pages !== 0) return -EINVAL;
+  const fixed = (flags & flag.MAP_FIXED) !== 0;
+  if (fixed && pageOf(address) + pages > layout.taskEnd) return -ENOMEM;
+  if (fixed && pageOf(address) % pool.pages !== 0) return -EINVAL;
+  const start = fixed ? pageOf(address) : findBigPlace(kernel, mm, pool, address, pages);
+  if (start < 0) return start;
+  const vmFlags = flag.vmFlagsOfProt(request.prot) | flag.vmFlagsOfMap(flags) | mm.defaultFlags | VM_MAY;
+  if ((flags & flag.MAP_LOCKED) !== 0 && !mayLock(mm)) return -EPERM;
+  if (checkLockedLimit(mm, vmFlags, pages) < 0) return -EAGAIN;
+  const typed = typedFlags(request, file, vmFlags);
+  if (typed < 0) return typed;
+  if ((yield* unmap(kernel, mm, start, start + pages)) < 0) return -ENOMEM;
+  const fileIndex = offsetBytes / PAGE_SIZE;
+  // Huge pages are never swapped: there is nothing to lock.
+  const region = { start, end: start + pages, flags: typed & ~VM_LOCKED, pool, opened: file, fileIndex };
+  const result = yield* kernel.bigPages.map(kernel, mm, region);
+  return result < 0 ? result : addressOf(start);
 }

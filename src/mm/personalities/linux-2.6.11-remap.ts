@@ -16,7 +16,7 @@ import { populate } from "../populate.ts";
 import type { Thread } from "../process.ts";
 import type { RemapArguments } from "../remap.ts";
 import { unmap } from "../unmap.ts";
-import { VM_ACCOUNT, VM_DONTEXPAND, VM_HUGETLB, VM_LOCKED, type Vma } from "../vma.ts";
+import { VM_ACCOUNT, VM_BIG, VM_DONTEXPAND, VM_LOCKED, type Vma } from "../vma.ts";
 import { resizeVma } from "../vma-memory.ts";
 import { alignUpWrapped } from "../words.ts";
 
@@ -87,7 +87,7 @@ function* remapLocked(kernel: Kernel, mm: AddressSpace, remap: Remap): Path<numb
 function resizable(kernel: Kernel, mm: AddressSpace, from: Vpn, oldPages: number, newPages: number): Vma | number {
   const vma = mm.vmas.containing(from);
   if (vma === null) return -EFAULT;
-  if ((vma.flags & VM_HUGETLB) !== 0) return -EINVAL;
+  if ((vma.flags & VM_BIG) !== 0) return -EINVAL;
   if (oldPages > vma.end - from) return -EFAULT;
   if ((vma.flags & VM_DONTEXPAND) !== 0 && newPages > oldPages) return -EFAULT;
   if (checkLockedLimit(mm, vma.flags, newPages - oldPages) < 0) return -EAGAIN;

@@ -37,6 +37,8 @@ export const linux2611: Personality = {
     return mm === undefined ? null : mergeVma(kernel, mm, below, range);
   },
   oom: { badness: badness2611, spares: "parents" },
+  hugePagesCome: "at-mmap",
+  bigAreaFlags: VM_RESERVED,
   pages: pages2611,
   dirtyLimits: "linux-2.6.11",
   meminfo: "linux-2.6.11",

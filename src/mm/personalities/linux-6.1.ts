@@ -13,7 +13,7 @@ import { mincore } from "../resident.ts";
 import { msync } from "../sync.ts";
 import { type AddressSpaceCalls, systemCalls } from "../syscalls.ts";
 import { munmap } from "../unmap.ts";
-import { VM_SPECIAL } from "../vma.ts";
+import { VM_DONTEXPAND, VM_SPECIAL } from "../vma.ts";
 import { pages61 } from "./linux-6.1-pages.ts";
 
 export const calls61: AddressSpaceCalls = {
@@ -52,6 +52,8 @@ export const linux61: Personality = {
   refusedMode: mixedModes,
   joinNew: expandInto,
   oom: { badness: badness61, spares: "nobody" },
+  hugePagesCome: "at-fault",
+  bigAreaFlags: VM_DONTEXPAND,
   pages: pages61,
   dirtyLimits: "linux-6.1",
   meminfo: "linux-6.1",

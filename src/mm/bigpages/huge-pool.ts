@@ -1,0 +1,157 @@
+/**
+ * The pool of huge pages of one size: frames that are kept together, so that there are some when memory has long been
+ * in pieces. Nobody else gets them, whether they are in use or not; that is what they cost.
+ *
+ *     total = free + in use        reserved <= free        surplus <= total
+ *
+ * A reservation is a promise: so many of the free pages are for mappings that have been made and not touched yet.
+ * Surplus pages are beyond what was asked for: lent by the buddy system, and given back when they are free.
+ *
+ * @models linux-6.1 mm/hugetlb.c struct hstate, set_max_huge_pages, hugetlb_acct_memory, free_huge_page
+ */
+import { bug } from "../../base/errors.ts";
+import type { Pfn } from "../../base/units.ts";
+import type { LargePage } from "../../hw/paging-format.ts";
+import { type Allocator, WANT_USER } from "../allocator.ts";
+import { NO_FRAME } from "../frames.ts";
+import { OWNER_HUGE } from "../zone.ts";
+
+/** Whether a page is one of those that were promised. */
+export type Claim = "promised" | "unpromised";
+
+export class HugePool {
+  /** Pages of 4 KiB in one of its pages. */
+  readonly pages: number;
+  readonly order: number;
+  /** The level of the entries that map them. */
+  readonly level: number;
+  total = 0;
+  reserved = 0;
+  surplus = 0;
+  private readonly allocator: Allocator;
+  /** vm.nr_overcommit_hugepages: how many surplus pages there may be. */
+  private readonly mostSurplus: number;
+  /** Last in, first out. */
+  private readonly freeList: Pfn[] = [];
+
+  constructor(allocator: Allocator, { pages, level }: LargePage, mostSurplus: number) {
+    this.allocator = allocator;
+    this.pages = pages;
+    this.order = Math.log2(pages);
+    this.level = level;
+    this.mostSurplus = mostSurplus;
+  }
+
+  get free(): number {
+    return this.freeList.length;
+  }
+
+  /** Free pages that are promised to nobody. */
+  get available(): number {
+    return this.free - this.reserved;
+  }
+
+  /** Those that are free, in no order. */
+  freePages(): readonly Pfn[] {
+    return this.freeList;
+  }
+
+  /**
+   * vm.nr_hugepages: makes the pool as near to `wanted` pages as memory and its users allow; how many there are then.
+   * Pages in use that are too many become surplus ones.
+   */
+  resize(wanted: number): number {
+    while (this.surplus > 0 && wanted > this.persistent) this.surplus--;
+    while (wanted > this.persistent && this.grow());
+    const least = Math.max(wanted, this.reserved + this.total - this.free);
+    while (least < this.persistent) this.shrink();
+    while (wanted < this.persistent && this.surplus < this.total) this.surplus++;
+    return this.total;
+  }
+
+  /** Promises `pages` huge pages: false, and nothing changed, if there are not so many. */
+  reserve(pages: number): boolean {
+    const missing = pages - this.available;
+    if (missing > 0) {
+      let lent = 0;
+      while (lent < missing && this.lend()) lent++;
+      if (lent < missing) {
+        for (; lent > 0; lent--) this.giveBackSurplus();
+        return false;
+      }
+    }
+    this.reserved += pages;
+    return true;
+  }
+
+  /** Takes the promise of `pages` pages back. */
+  unreserve(pages: number): void {
+    this.reserved -= pages;
+    if (this.reserved < 0) bug(`${-this.reserved} more huge pages are unreserved than were reserved`);
+    for (let left = pages; left > 0 && this.surplus > 0 && this.available > 0; left--) this.giveBackSurplus();
+  }
+
+  /** Promises again what was promised before, for a moment in which it is taken back twice. */
+  reserveAnyway(pages: number): void {
+    this.reserved += pages;
+  }
+
+  /** A page with one reference, contents unknown; or NO_FRAME. */
+  take(claim: Claim): Pfn {
+    if (claim === "promised") {
+      if (this.reserved === 0) bug("a huge page is promised, and none is reserved");
+      this.reserved--;
+    } else if (this.available <= 0 && !this.lend()) return NO_FRAME;
+    const head = this.freeList.pop() ?? bug("a huge page is reserved, and none is free");
+    this.allocator.frames.refs.write(head, 1);
+    return head;
+  }
+
+  /** A page whose last reference is gone. */
+  give(head: Pfn): void {
+    const { frames } = this.allocator;
+    if (frames.mapCount.read(head) !== 0)
+      bug(`huge page ${head} is free, and ${frames.mapCount.read(head)} entries map it`);
+    frames.flags.write(head, 0);
+    frames.mapping.write(head, 0);
+    frames.makeCompound(head, this.order);
+    this.freeList.push(head);
+    if (this.surplus > 0) this.giveBackSurplus();
+  }
+
+  /** Pages beyond the surplus ones. */
+  private get persistent(): number {
+    return this.total - this.surplus;
+  }
+
+  private grow(): boolean {
+    const head = this.allocator.tryAllocateLarge(this.order, WANT_USER, OWNER_HUGE);
+    if (head === NO_FRAME) return false;
+    this.allocator.frames.refs.write(head, 0);
+    this.allocator.frames.makeCompound(head, this.order);
+    this.freeList.push(head);
+    this.total++;
+    return true;
+  }
+
+  /** Gives the page that was freed last back to the buddy system. */
+  private shrink(): void {
+    const head = this.freeList.pop() ?? bug("no huge page is free to be given back");
+    const { frames } = this.allocator;
+    frames.unmakeCompound(head);
+    frames.refs.write(head, 1);
+    this.allocator.freeLarge(head, this.order);
+    this.total--;
+  }
+
+  private lend(): boolean {
+    if (this.surplus >= this.mostSurplus || !this.grow()) return false;
+    this.surplus++;
+    return true;
+  }
+
+  private giveBackSurplus(): void {
+    this.surplus--;
+    this.shrink();
+  }
+}

@@ -1,0 +1,83 @@
+/**
+ * Files of huge pages that shrink, get holes, or are filled: all in whole huge pages.
+ *
+ * @models linux-6.1 fs/hugetlbfs/inode.c hugetlb_vmtruncate, hugetlbfs_fallocate, hugetlbfs_punch_hole
+ * @differs what a hole leaves of huge pages at its ends is not filled with zeros
+ */
+import { ENOMEM, ENOSPC } from "../../base/errno.ts";
+import { PAGE_SIZE } from "../../base/units.ts";
+import type { Path } from "../../sync/path.ts";
+import { FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE } from "../fallocate-modes.ts";
+import type { FileObject } from "../file.ts";
+import { NO_FRAME } from "../frames.ts";
+import type { Kernel } from "../kernel.ts";
+import { NOT_CACHED } from "../page-cache.ts";
+import { putHuge } from "./huge-file.ts";
+import { zeroHuge } from "./huge-pages.ts";
+
+/** Bytes of one page of a file of huge pages. */
+export const hugeBytes = ({ huge }: FileObject): number => huge!.pool.pages * PAGE_SIZE;
+
+/** A new size, in whole huge pages. Requires: the file's lock is held. */
+export function* truncateHuge(kernel: Kernel, file: FileObject, sizeBytes: number): Path<number> {
+  const shrinks = sizeBytes < file.sizeBytes;
+  file.sizeBytes = sizeBytes;
+  if (shrinks) yield* cutHuge(kernel, file, sizeBytes / hugeBytes(file), Number.POSITIVE_INFINITY);
+  return 0;
+}
+
+/** Pages `[first, end)` of the file, counted in huge pages, go, from whoever maps them. */
+function* cutHuge(kernel: Kernel, file: FileObject, first: number, end: number): Path<void> {
+  const huge = file.huge!;
+  const unit = huge.pool.pages;
+  file.truncations++;
+  for (const vma of file.mappings.overlapping(first * unit, end * unit)) {
+    const from = Math.max(vma.start, vma.start + (first * unit - vma.fileIndex));
+    const to = Math.min(vma.end, vma.start + (end * unit - vma.fileIndex));
+    if (from < to) yield* kernel.bigPages.zap(kernel, vma, from, to);
+  }
+  for (const head of huge.cut(first, end)) putHuge(kernel.frames, huge.pool, head);
+}
+
+/** fallocate: a hole, or pages for a range. 0, -ENOSPC or -ENOMEM. Requires: the file's lock is held. */
+export function* allocateHuge(
+  kernel: Kernel,
+  file: FileObject,
+  mode: number,
+  { offset, lengthBytes }: { readonly offset: number; readonly lengthBytes: number },
+): Path<number> {
+  const unit = hugeBytes(file);
+  if ((mode & FALLOC_PUNCH_HOLE) !== 0) {
+    const first = Math.ceil(offset / unit);
+    const end = Math.floor((offset + lengthBytes) / unit);
+    if (first < end) yield* cutHuge(kernel, file, first, end);
+    return 0;
+  }
+  const first = Math.floor(offset / unit);
+  const end = Math.ceil((offset + lengthBytes) / unit);
+  const result = fill(kernel, file, first, end);
+  if (result === 0 && (mode & FALLOC_KEEP_SIZE) === 0) file.sizeBytes = Math.max(file.sizeBytes, offset + lengthBytes);
+  return result;
+}
+
+function fill(kernel: Kernel, file: FileObject, first: number, end: number): number {
+  const { frames } = kernel;
+  const huge = file.huge!;
+  for (let at = first; at < end; at++) {
+    if (huge.pages.find(at) !== NOT_CACHED) continue;
+    const claim = huge.promised.has(at) ? "promised" : "unpromised";
+    const head = huge.pool.take(claim);
+    if (head === NO_FRAME) return -ENOSPC;
+    if (huge.pages.insert(at, head) < 0) {
+      frames.refs.write(head, 0);
+      huge.pool.give(head);
+      if (claim === "promised") huge.pool.reserveAnyway(1);
+      return -ENOMEM;
+    }
+    zeroHuge(kernel, head, huge.pool);
+    huge.promised.add(at);
+    frames.mapping.write(head, file.id);
+    frames.index.write(head, at);
+  }
+  return 0;
+}

@@ -1,0 +1,256 @@
+import { describe, expect, test } from "vitest";
+import { EINVAL, ENOMEM } from "../../base/errno.ts";
+import { addressOf, PAGE_SIZE } from "../../base/units.ts";
+import { requireClean } from "../../check/audit/audit.ts";
+import { OpenFile } from "../file.ts";
+import { unlinkFile } from "../file-lifetime.ts";
+import type { Thread } from "../process.ts";
+import { MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, MAP_SHARED, READ, READ_WRITE, TestKernel } from "../test-kernel.ts";
+import { BUS_ADRERR, SEGV_ACCERR } from "../verdict.ts";
+import { createHugeFile } from "./huge-pages.ts";
+
+const MAP_HUGETLB = 0x4_0000;
+const MAP_NORESERVE = 0x4000;
+const HUGE = 512;
+const PRIVATE = MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB;
+const SHARED = MAP_SHARED | MAP_ANONYMOUS | MAP_HUGETLB;
+/** Where areas of huge pages go here. */
+const PLACE = 40 * HUGE;
+
+/** A machine with a pool of so many pages of 2 MiB. */
+class World extends TestKernel {
+  constructor(huge: number, machine: ConstructorParameters<typeof TestKernel>[0] = {}) {
+    super({ hugePages: "hugetlbfs", frames: 16_384, ...machine });
+    this.pool.resize(huge);
+  }
+
+  get pool() {
+    return this.kernel.bigPages.pools[0]!;
+  }
+
+  /** `total free reserved surplus`. */
+  get pages(): string {
+    const { total, free, reserved, surplus } = this.pool;
+    return [total, free, reserved, surplus].join(" ");
+  }
+
+  mapHuge(huge: number, flags: number, prot: number = READ_WRITE, at = PLACE, thread: Thread = this.thread): number {
+    return this.call("mmap", [addressOf(at), huge * HUGE * PAGE_SIZE, prot, flags | MAP_FIXED, null, 0], thread);
+  }
+
+  check(when: string): void {
+    requireClean({ kernel: this.kernel, processes: this.kernel.processes }, when);
+  }
+
+  byteAt(page: number, thread: Thread = this.thread): number {
+    expect(this.load(page, thread)).toBe(0);
+    const { mmu } = this.kernel.cpus[0]!;
+    expect(mmu.translate(page, 1)).toBe(true);
+    return this.kernel.memory.readByte(mmu.lastFrame, 0);
+  }
+
+  write(page: number, byte: number, thread: Thread = this.thread): number {
+    const verdict = this.store(page, thread);
+    if (verdict !== 0) return verdict;
+    const { mmu } = this.kernel.cpus[0]!;
+    expect(mmu.translate(page, 2)).toBe(true);
+    this.kernel.memory.writeByte(mmu.lastFrame, 0, byte);
+    return 0;
+  }
+}
+
+describe("MAP_HUGETLB", () => {
+  test("promises pages when it maps, and gives them by faults, one entry of the second level each", () => {
+    const world = new World(4);
+    expect(world.mapHuge(3, PRIVATE)).toBe(addressOf(PLACE));
+    expect(world.pages).toBe("4 4 3 0");
+    expect(world.write(PLACE + 7, 5)).toBe(0);
+    expect(world.pages).toBe("4 3 2 0");
+    expect(world.byteAt(PLACE + 7)).toBe(5);
+    expect(world.byteAt(PLACE + 8)).toBe(0);
+    expect(world.kernel.counters.minorFaults).toBe(1);
+    expect(world.tables()[0]).toBe(0);
+    world.check("after a fault");
+    expect(world.call("munmap", [addressOf(PLACE), 3 * HUGE * PAGE_SIZE])).toBe(0);
+    expect(world.pages).toBe("4 4 0 0");
+    world.check("after munmap");
+  });
+
+  test("fails where the pool is short, unless nothing need be promised; then the fault that finds no page kills", () => {
+    const world = new World(1);
+    expect(world.mapHuge(2, PRIVATE)).toBe(-ENOMEM);
+    expect(world.pages).toBe("1 1 0 0");
+    expect(world.mapHuge(2, PRIVATE | MAP_NORESERVE)).toBe(addressOf(PLACE));
+    expect(world.store(PLACE)).toBe(0);
+    expect(world.store(PLACE + HUGE)).toBe(BUS_ADRERR);
+    world.check("after a shortage");
+  });
+
+  test("a promise is kept: who maps without one does not get the promised page", () => {
+    const world = new World(1);
+    world.mapHuge(1, PRIVATE);
+    world.mapHuge(1, PRIVATE | MAP_NORESERVE, READ_WRITE, PLACE + 8 * HUGE);
+    expect(world.store(PLACE + 8 * HUGE)).toBe(BUS_ADRERR);
+    expect(world.store(PLACE)).toBe(0);
+  });
+
+  test("shared memory is one page for parent and child, and promised once", () => {
+    const world = new World(2);
+    world.mapHuge(2, SHARED);
+    world.write(PLACE, 9);
+    const child = world.fork()!;
+    expect(world.pages).toBe("2 1 1 0");
+    expect(world.byteAt(PLACE, child)).toBe(9);
+    world.write(PLACE + HUGE, 3, child);
+    expect(world.byteAt(PLACE + HUGE)).toBe(3);
+    world.check("after both have touched");
+    world.exit(child);
+    world.call("munmap", [addressOf(PLACE), 2 * HUGE * PAGE_SIZE]);
+    expect(world.pages).toBe("2 2 0 0");
+    world.check("at the end");
+  });
+
+  test("a private page is copied for whoever writes first, and the last one keeps it", () => {
+    const world = new World(2);
+    world.mapHuge(1, PRIVATE);
+    world.write(PLACE, 1);
+    const child = world.fork()!;
+    world.check("after fork");
+    expect(world.write(PLACE, 2, child)).toBe(0);
+    expect(world.kernel.counters.hugePagesCopied).toBe(1);
+    expect(world.byteAt(PLACE)).toBe(1);
+    expect(world.write(PLACE, 3)).toBe(0);
+    expect(world.kernel.counters.hugePagesCopied).toBe(1);
+    expect(world.byteAt(PLACE, child)).toBe(2);
+    world.check("after both have written");
+    world.exit(child);
+    expect(world.pages).toBe("2 1 0 0");
+  });
+
+  test("an owner without a page for his copy takes it from his child, which is killed by its next access", () => {
+    const world = new World(1);
+    world.mapHuge(1, PRIVATE);
+    world.write(PLACE, 1);
+    const child = world.fork()!;
+    expect(world.store(PLACE, child)).toBe(BUS_ADRERR);
+    expect(world.byteAt(PLACE, child)).toBe(1);
+    expect(world.write(PLACE, 2)).toBe(0);
+    expect(world.kernel.counters.hugePagesTaken).toBe(1);
+    world.check("after the page was taken");
+    expect(world.load(PLACE, child)).toBe(BUS_ADRERR);
+  });
+});
+
+describe("areas of huge pages", () => {
+  test("are cut only between huge pages", () => {
+    const world = new World(2);
+    world.mapHuge(2, PRIVATE);
+    const half = addressOf(PLACE + 256);
+    expect(world.call("munmap", [half, PAGE_SIZE])).toBe(-EINVAL);
+    expect(world.call("mprotect", [half, PAGE_SIZE, READ])).toBe(-EINVAL);
+    expect(world.call("madvise", [half, PAGE_SIZE, 10])).toBe(-EINVAL);
+    expect(world.call("munmap", [addressOf(PLACE), HUGE * PAGE_SIZE])).toBe(0);
+    expect(world.pages).toBe("2 2 1 0");
+    world.check("after half is gone");
+  });
+
+  test("mprotect changes the entries, and a write afterwards needs the right again", () => {
+    const world = new World(1);
+    world.mapHuge(1, SHARED);
+    world.write(PLACE, 7);
+    expect(world.call("mprotect", [addressOf(PLACE), HUGE * PAGE_SIZE, READ])).toBe(0);
+    expect(world.store(PLACE)).toBe(SEGV_ACCERR);
+    expect(world.call("mprotect", [addressOf(PLACE), HUGE * PAGE_SIZE, 0])).toBe(0);
+    world.check("without rights");
+    expect(world.load(PLACE)).toBe(SEGV_ACCERR);
+    expect(world.call("mprotect", [addressOf(PLACE), HUGE * PAGE_SIZE, READ_WRITE])).toBe(0);
+    expect(world.byteAt(PLACE)).toBe(7);
+    expect(world.write(PLACE, 8)).toBe(0);
+  });
+
+  test("mremap moves them whole, to aligned places, and never makes them larger", () => {
+    const world = new World(2);
+    world.mapHuge(2, PRIVATE);
+    world.write(PLACE, 7);
+    const bytes = 2 * HUGE * PAGE_SIZE;
+    const to = addressOf(PLACE + 16 * HUGE);
+    expect(world.call("mremap", [addressOf(PLACE), bytes, 2 * bytes, 1, 0])).toBe(-EINVAL);
+    expect(world.call("mremap", [addressOf(PLACE), bytes, bytes, 3, to + PAGE_SIZE])).toBe(-EINVAL);
+    expect(world.call("mremap", [addressOf(PLACE), bytes, bytes, 3, to])).toBe(to);
+    expect(world.byteAt(PLACE + 16 * HUGE)).toBe(7);
+    expect(world.pages).toBe("2 1 1 0");
+    world.check("after the move");
+    expect(world.call("munmap", [to, bytes])).toBe(0);
+    expect(world.pages).toBe("2 2 0 0");
+  });
+
+  test("MADV_DONTNEED gives whole huge pages back; what the process was promised is used up", () => {
+    const world = new World(2);
+    world.mapHuge(2, PRIVATE);
+    world.store(PLACE);
+    world.store(PLACE + HUGE);
+    expect(world.call("madvise", [addressOf(PLACE), (HUGE + 5) * PAGE_SIZE, 4])).toBe(0);
+    expect(world.pages).toBe("2 1 0 0");
+    expect(world.call("madvise", [addressOf(PLACE + 3), PAGE_SIZE, 4])).toBe(-EINVAL);
+    expect(world.call("madvise", [addressOf(PLACE), HUGE * PAGE_SIZE, 8])).toBe(-EINVAL);
+    expect(world.byteAt(PLACE)).toBe(0);
+    world.check("after MADV_DONTNEED");
+  });
+
+  test("mincore says of every page in an entry that it is there; mlock and MAP_POPULATE bring huge pages in", () => {
+    const world = new World(2);
+    world.mapHuge(2, PRIVATE);
+    world.store(PLACE + HUGE);
+    const vector = new Uint8Array(2);
+    expect(world.call("mincore", [addressOf(PLACE + HUGE - 1), 2 * PAGE_SIZE, vector])).toBe(0);
+    expect([...vector]).toEqual([0, 1]);
+    expect(world.call("mlock", [addressOf(PLACE), 2 * HUGE * PAGE_SIZE])).toBe(0);
+    expect(world.pages).toBe("2 0 0 0");
+    world.check("after mlock");
+  });
+});
+
+describe("files of huge pages", () => {
+  test("are mapped in whole huge pages, keep their pages, and lose them by ftruncate", () => {
+    const world = new World(3);
+    const file = createHugeFile(world.kernel, "shared", world.pool, 2 * HUGE);
+    const open = new OpenFile(file, "read-write");
+    const args = [addressOf(PLACE), 2 * HUGE * PAGE_SIZE, READ_WRITE, MAP_SHARED | MAP_FIXED, open] as const;
+    expect(world.call("mmap", [...args, PAGE_SIZE])).toBe(-EINVAL);
+    expect(world.call("mmap", [...args, 0])).toBe(addressOf(PLACE));
+    world.write(PLACE + HUGE, 4);
+    expect(world.pages).toBe("3 2 1 0");
+    world.call("munmap", [addressOf(PLACE), 2 * HUGE * PAGE_SIZE]);
+    expect(world.pages).toBe("3 2 1 0");
+    const byte = new Uint8Array(1);
+    expect(world.call("pread", [open, byte, HUGE * PAGE_SIZE])).toBe(1);
+    expect(byte[0]).toBe(4);
+    expect(world.call("pwrite", [open, byte, 0])).toBe(-EINVAL);
+    world.call("mmap", [...args, 0]);
+    world.load(PLACE + HUGE);
+    expect(world.call("ftruncate", [open, PAGE_SIZE])).toBe(-EINVAL);
+    expect(world.call("ftruncate", [open, HUGE * PAGE_SIZE])).toBe(0);
+    expect(world.load(PLACE + HUGE)).toBe(BUS_ADRERR);
+    expect(world.pages).toBe("3 3 1 0");
+    world.check("after ftruncate");
+    world.call("munmap", [addressOf(PLACE), 2 * HUGE * PAGE_SIZE]);
+    unlinkFile(world.kernel, file);
+    expect(world.pages).toBe("3 3 0 0");
+  });
+
+  test("a private mapping reads the file's page and writes to a copy", () => {
+    const world = new World(2);
+    const file = createHugeFile(world.kernel, "shared", world.pool, HUGE);
+    const open = new OpenFile(file, "read-write");
+    expect(world.call("fallocate", [open, 0, 0, HUGE * PAGE_SIZE])).toBe(0);
+    expect(world.pages).toBe("2 1 0 0");
+    world.call("mmap", [addressOf(PLACE), HUGE * PAGE_SIZE, READ_WRITE, MAP_PRIVATE | MAP_FIXED, open, 0]);
+    expect(world.byteAt(PLACE)).toBe(0);
+    world.write(PLACE, 5);
+    expect(world.pages).toBe("2 0 0 0");
+    const byte = new Uint8Array(1);
+    world.call("pread", [open, byte, 0]);
+    expect(byte[0]).toBe(0);
+    world.check("after a private write");
+  });
+});
