@@ -19,7 +19,7 @@ const designs = (kernel: string): Design[] =>
   coveringCells({ ...everyChoice, paging: ["pae"], kernel: [kernel] }).map(designOf);
 
 describe.each(Object.keys(kernelPresets))("%s", (kernel) => {
-  const base = kernelPresets[kernel as keyof typeof kernelPresets].design;
+  const base = oracleSpec("pae", kernel).design;
   const outcomes = (design: Design, chosen: typeof programs) => {
     const runner = new ProgramRunner(oracleSpec("pae", kernel, design));
     return chosen.map((program) => formatOutcome(runner.run(program)));

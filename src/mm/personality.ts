@@ -53,6 +53,8 @@ export interface Personality {
   readonly oom: { readonly badness: Badness; readonly spares: "parents" | "nobody" };
   /** When an area of huge pages gets them. */
   readonly hugePagesCome: "at-mmap" | "at-fault";
+  /** Whether a private area that gives a huge page back is promised another one for its place. */
+  readonly hugePromises: "used-up" | "renewed";
   /** VM_* bits of such an area, beside VM_HUGETLB. */
   readonly bigAreaFlags: number;
   /** What happens to pages and page tables. */

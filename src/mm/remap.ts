@@ -57,12 +57,12 @@ export function* mremap(kernel: Kernel, thread: Thread, args: RemapArguments): P
 }
 
 /** The page where the mapping is now, or -ERRNO. */
-function* remapLocked(kernel: Kernel, mm: AddressSpace, remap: Remap, newAddress: Vaddr): Path<number> {
-  const { from, oldPages, newPages, flags } = remap;
-  const found = mm.vmas.containing(from);
+function* remapLocked(kernel: Kernel, mm: AddressSpace, asked: Remap, newAddress: Vaddr): Path<number> {
+  const found = mm.vmas.containing(asked.from);
   if (found === null) return -EFAULT;
-  const refused = refusesBigRemap(kernel, found, remap);
-  if (refused < 0) return refused;
+  const remap = inBigPages(kernel, found, asked);
+  if (typeof remap === "number") return remap;
+  const { from, oldPages, newPages, flags } = remap;
   if ((flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) !== 0) return yield* remapTo(kernel, mm, remap, newAddress);
   if (oldPages >= newPages) return yield* shrink(kernel, mm, remap);
 
@@ -77,11 +77,13 @@ function* remapLocked(kernel: Kernel, mm: AddressSpace, remap: Remap, newAddress
   return place < 0 ? place : yield* moveArea(kernel, vma, { ...remap, to: pageOf(place) });
 }
 
-/** Whether an area of big pages may not be remapped so: -ERRNO, or 0. */
-export function refusesBigRemap(kernel: Kernel, vma: Vma, { from, oldPages, newPages, flags, to }: Remap): number {
-  if ((vma.flags & VM_BIG) === 0) return 0;
-  const place = (flags & MREMAP_FIXED) !== 0 ? to : null;
-  return kernel.bigPages.refusesRemap(kernel, vma, { from, oldPages, newPages, to: place });
+/** What is asked for of an area of big pages, in whole ones; of others, as it is. Or -ERRNO. */
+export function inBigPages(kernel: Kernel, vma: Vma, remap: Remap): Remap | number {
+  if ((vma.flags & VM_BIG) === 0) return remap;
+  const { from, oldPages, newPages, flags } = remap;
+  const to = (flags & MREMAP_FIXED) !== 0 ? remap.to : null;
+  const whole = kernel.bigPages.remapped(kernel, vma, { from, oldPages, newPages, to });
+  return typeof whole === "number" ? whole : { ...remap, oldPages: whole.oldPages, newPages: whole.newPages };
 }
 
 /** Gives up the tail. The kernel does not look whether the rest is mapped, or in one area. */

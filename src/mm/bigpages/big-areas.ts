@@ -63,7 +63,7 @@ export class BigAreas extends NoBigPages {
     return -EINVAL;
   }
 
-  override refusesRemap(_kernel: Kernel, _vma: Vma, _remap: BigRemap): number {
+  override remapped(_kernel: Kernel, _vma: Vma, _remap: BigRemap): BigRemap | number {
     return -EINVAL;
   }
 

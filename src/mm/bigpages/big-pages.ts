@@ -90,7 +90,8 @@ export interface BigPages {
 
   refusesCut(kernel: Kernel, vma: Vma, page: Vpn): number;
   refusesProtect(kernel: Kernel, vma: Vma): number;
-  refusesRemap(kernel: Kernel, vma: Vma, remap: BigRemap): number;
+  /** What mremap is to do, in whole big pages. */
+  remapped(kernel: Kernel, vma: Vma, remap: BigRemap): BigRemap | number;
   /** The range that the advice is for, or -ERRNO. */
   advised(kernel: Kernel, vma: Vma, advice: number, range: Advised): Advised | number;
 }
@@ -182,7 +183,7 @@ export class NoBigPages implements BigPages {
     return this.none(vma);
   }
 
-  refusesRemap(_kernel: Kernel, vma: Vma, _remap: BigRemap): number {
+  remapped(_kernel: Kernel, vma: Vma, _remap: BigRemap): BigRemap | number {
     return this.none(vma);
   }
 

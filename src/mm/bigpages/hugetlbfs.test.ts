@@ -1,67 +1,16 @@
 import { describe, expect, test } from "vitest";
-import { EINVAL, ENOMEM } from "../../base/errno.ts";
+import { EINVAL, ENOMEM, EOPNOTSUPP } from "../../base/errno.ts";
 import { addressOf, PAGE_SIZE } from "../../base/units.ts";
-import { requireClean } from "../../check/audit/audit.ts";
 import { OpenFile } from "../file.ts";
 import { unlinkFile } from "../file-lifetime.ts";
-import type { Thread } from "../process.ts";
-import { MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, MAP_SHARED, READ, READ_WRITE, TestKernel } from "../test-kernel.ts";
+import { MAP_FIXED, MAP_PRIVATE, MAP_SHARED, READ, READ_WRITE } from "../test-kernel.ts";
 import { BUS_ADRERR, SEGV_ACCERR } from "../verdict.ts";
 import { createHugeFile } from "./huge-pages.ts";
-
-const MAP_HUGETLB = 0x4_0000;
-const MAP_NORESERVE = 0x4000;
-const HUGE = 512;
-const PRIVATE = MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB;
-const SHARED = MAP_SHARED | MAP_ANONYMOUS | MAP_HUGETLB;
-/** Where areas of huge pages go here. */
-const PLACE = 40 * HUGE;
-
-/** A machine with a pool of so many pages of 2 MiB. */
-class World extends TestKernel {
-  constructor(huge: number, machine: ConstructorParameters<typeof TestKernel>[0] = {}) {
-    super({ hugePages: "hugetlbfs", frames: 16_384, ...machine });
-    this.pool.resize(huge);
-  }
-
-  get pool() {
-    return this.kernel.bigPages.pools[0]!;
-  }
-
-  /** `total free reserved surplus`. */
-  get pages(): string {
-    const { total, free, reserved, surplus } = this.pool;
-    return [total, free, reserved, surplus].join(" ");
-  }
-
-  mapHuge(huge: number, flags: number, prot: number = READ_WRITE, at = PLACE, thread: Thread = this.thread): number {
-    return this.call("mmap", [addressOf(at), huge * HUGE * PAGE_SIZE, prot, flags | MAP_FIXED, null, 0], thread);
-  }
-
-  check(when: string): void {
-    requireClean({ kernel: this.kernel, processes: this.kernel.processes }, when);
-  }
-
-  byteAt(page: number, thread: Thread = this.thread): number {
-    expect(this.load(page, thread)).toBe(0);
-    const { mmu } = this.kernel.cpus[0]!;
-    expect(mmu.translate(page, 1)).toBe(true);
-    return this.kernel.memory.readByte(mmu.lastFrame, 0);
-  }
-
-  write(page: number, byte: number, thread: Thread = this.thread): number {
-    const verdict = this.store(page, thread);
-    if (verdict !== 0) return verdict;
-    const { mmu } = this.kernel.cpus[0]!;
-    expect(mmu.translate(page, 2)).toBe(true);
-    this.kernel.memory.writeByte(mmu.lastFrame, 0, byte);
-    return 0;
-  }
-}
+import { HUGE, HugeWorld, MAP_NORESERVE, PLACE, PRIVATE, SHARED } from "./huge-world.ts";
 
 describe("MAP_HUGETLB", () => {
   test("promises pages when it maps, and gives them by faults, one entry of the second level each", () => {
-    const world = new World(4);
+    const world = new HugeWorld(4);
     expect(world.mapHuge(3, PRIVATE)).toBe(addressOf(PLACE));
     expect(world.pages).toBe("4 4 3 0");
     expect(world.write(PLACE + 7, 5)).toBe(0);
@@ -77,7 +26,7 @@ describe("MAP_HUGETLB", () => {
   });
 
   test("fails where the pool is short, unless nothing need be promised; then the fault that finds no page kills", () => {
-    const world = new World(1);
+    const world = new HugeWorld(1);
     expect(world.mapHuge(2, PRIVATE)).toBe(-ENOMEM);
     expect(world.pages).toBe("1 1 0 0");
     expect(world.mapHuge(2, PRIVATE | MAP_NORESERVE)).toBe(addressOf(PLACE));
@@ -87,7 +36,7 @@ describe("MAP_HUGETLB", () => {
   });
 
   test("a promise is kept: who maps without one does not get the promised page", () => {
-    const world = new World(1);
+    const world = new HugeWorld(1);
     world.mapHuge(1, PRIVATE);
     world.mapHuge(1, PRIVATE | MAP_NORESERVE, READ_WRITE, PLACE + 8 * HUGE);
     expect(world.store(PLACE + 8 * HUGE)).toBe(BUS_ADRERR);
@@ -95,7 +44,7 @@ describe("MAP_HUGETLB", () => {
   });
 
   test("shared memory is one page for parent and child, and promised once", () => {
-    const world = new World(2);
+    const world = new HugeWorld(2);
     world.mapHuge(2, SHARED);
     world.write(PLACE, 9);
     const child = world.fork()!;
@@ -111,7 +60,7 @@ describe("MAP_HUGETLB", () => {
   });
 
   test("a private page is copied for whoever writes first, and the last one keeps it", () => {
-    const world = new World(2);
+    const world = new HugeWorld(2);
     world.mapHuge(1, PRIVATE);
     world.write(PLACE, 1);
     const child = world.fork()!;
@@ -128,7 +77,7 @@ describe("MAP_HUGETLB", () => {
   });
 
   test("an owner without a page for his copy takes it from his child, which is killed by its next access", () => {
-    const world = new World(1);
+    const world = new HugeWorld(1);
     world.mapHuge(1, PRIVATE);
     world.write(PLACE, 1);
     const child = world.fork()!;
@@ -143,7 +92,7 @@ describe("MAP_HUGETLB", () => {
 
 describe("areas of huge pages", () => {
   test("are cut only between huge pages", () => {
-    const world = new World(2);
+    const world = new HugeWorld(2);
     world.mapHuge(2, PRIVATE);
     const half = addressOf(PLACE + 256);
     expect(world.call("munmap", [half, PAGE_SIZE])).toBe(-EINVAL);
@@ -155,7 +104,7 @@ describe("areas of huge pages", () => {
   });
 
   test("mprotect changes the entries, and a write afterwards needs the right again", () => {
-    const world = new World(1);
+    const world = new HugeWorld(1);
     world.mapHuge(1, SHARED);
     world.write(PLACE, 7);
     expect(world.call("mprotect", [addressOf(PLACE), HUGE * PAGE_SIZE, READ])).toBe(0);
@@ -169,7 +118,7 @@ describe("areas of huge pages", () => {
   });
 
   test("mremap moves them whole, to aligned places, and never makes them larger", () => {
-    const world = new World(2);
+    const world = new HugeWorld(2);
     world.mapHuge(2, PRIVATE);
     world.write(PLACE, 7);
     const bytes = 2 * HUGE * PAGE_SIZE;
@@ -185,7 +134,7 @@ describe("areas of huge pages", () => {
   });
 
   test("MADV_DONTNEED gives whole huge pages back; what the process was promised is used up", () => {
-    const world = new World(2);
+    const world = new HugeWorld(2);
     world.mapHuge(2, PRIVATE);
     world.store(PLACE);
     world.store(PLACE + HUGE);
@@ -198,7 +147,7 @@ describe("areas of huge pages", () => {
   });
 
   test("mincore says of every page in an entry that it is there; mlock and MAP_POPULATE bring huge pages in", () => {
-    const world = new World(2);
+    const world = new HugeWorld(2);
     world.mapHuge(2, PRIVATE);
     world.store(PLACE + HUGE);
     const vector = new Uint8Array(2);
@@ -212,7 +161,7 @@ describe("areas of huge pages", () => {
 
 describe("files of huge pages", () => {
   test("are mapped in whole huge pages, keep their pages, and lose them by ftruncate", () => {
-    const world = new World(3);
+    const world = new HugeWorld(3);
     const file = createHugeFile(world.kernel, "shared", world.pool, 2 * HUGE);
     const open = new OpenFile(file, "read-write");
     const args = [addressOf(PLACE), 2 * HUGE * PAGE_SIZE, READ_WRITE, MAP_SHARED | MAP_FIXED, open] as const;
@@ -239,7 +188,7 @@ describe("files of huge pages", () => {
   });
 
   test("a private mapping reads the file's page and writes to a copy", () => {
-    const world = new World(2);
+    const world = new HugeWorld(2);
     const file = createHugeFile(world.kernel, "shared", world.pool, HUGE);
     const open = new OpenFile(file, "read-write");
     expect(world.call("fallocate", [open, 0, 0, HUGE * PAGE_SIZE])).toBe(0);
@@ -252,5 +201,91 @@ describe("files of huge pages", () => {
     world.call("pread", [open, byte, 0]);
     expect(byte[0]).toBe(0);
     world.check("after a private write");
+  });
+});
+
+/** What Linux 6.18 answered, with a pool of four pages of 2 MiB; see the operations on its left. */
+describe("as 6.18 answered", () => {
+  const bytes = (huge: number) => huge * HUGE * PAGE_SIZE;
+  const at = (huge: number, page = 0) => addressOf(PLACE + huge * HUGE + page);
+  const start = () => new HugeWorld(4, { kernel: "linux-6.18" });
+
+  test("the pool after each step of a private area's life", () => {
+    const world = start();
+    world.mapHuge(3, PRIVATE);
+    expect(world.pages).toBe("4 4 3 0");
+    world.write(PLACE + 7, 5);
+    expect(world.call("madvise", [at(0, 3), PAGE_SIZE, 4])).toBe(-EINVAL);
+    world.write(PLACE + HUGE, 1);
+    expect(world.call("madvise", [at(0), bytes(1) + 5 * PAGE_SIZE, 4])).toBe(0);
+    expect(world.pages).toBe("4 3 2 0");
+    for (const refused of [8, 20, 21, 25]) expect(world.call("madvise", [at(0), bytes(1), refused])).toBe(-EINVAL);
+    for (const taken of [3, 14, 15, 12]) expect(world.call("madvise", [at(0), bytes(1), taken])).toBe(0);
+    expect(world.call("munmap", [at(0), bytes(0.5)])).toBe(-EINVAL);
+    expect(world.call("mremap", [at(0), bytes(3), bytes(4), 1, 0])).toBe(-EINVAL);
+    expect(world.call("mremap", [at(0), bytes(3) - PAGE_SIZE, bytes(3) - PAGE_SIZE, 1, 0])).toBe(at(0));
+    expect(world.call("mremap", [at(0), bytes(3), bytes(2), 1, 0])).toBe(at(0));
+    expect(world.pages).toBe("4 3 1 0");
+    expect(world.call("mremap", [at(0), bytes(2), bytes(2), 3, at(64)])).toBe(at(64));
+    expect(world.byteAt(PLACE + 65 * HUGE)).toBe(1);
+    expect(world.pages).toBe("4 3 1 0");
+    expect(world.call("munmap", [at(64), bytes(2)])).toBe(0);
+    expect(world.pages).toBe("4 4 0 0");
+    world.check("at the end");
+  });
+
+  test("faults that populate are counted, and an owner takes the page back from his child", () => {
+    const world = start();
+    world.mapHuge(2, PRIVATE | 0x8000);
+    expect([world.thread.process.minorFaults, world.pages]).toEqual([2, "4 2 0 0"]);
+    world.call("munmap", [at(0), bytes(2)]);
+    world.mapHuge(3, PRIVATE, READ_WRITE, PLACE + 100 * HUGE);
+    expect(world.mapHuge(2, PRIVATE)).toBe(-ENOMEM);
+    world.mapHuge(2, PRIVATE | MAP_NORESERVE);
+    expect([world.store(PLACE), world.store(PLACE + HUGE)]).toEqual([0, BUS_ADRERR]);
+    world.call("munmap", [at(0), bytes(2)]);
+    world.mapHuge(1, PRIVATE);
+    world.write(PLACE, 1);
+    const child = world.fork()!;
+    expect([world.store(PLACE, child), world.byteAt(PLACE, child)]).toEqual([BUS_ADRERR, 1]);
+    expect([world.write(PLACE, 2), world.pages]).toEqual([0, "4 3 3 0"]);
+    expect(world.load(PLACE, child)).toBe(BUS_ADRERR);
+    world.check("after the theft");
+  });
+
+  test("the pool after each step of a file's life", () => {
+    const world = start();
+    const file = createHugeFile(world.kernel, "memfd", world.pool, 0);
+    const open = new OpenFile(file, "read-write");
+    const map = (place: number, length: number) =>
+      world.call("mmap", [place, length, READ_WRITE, MAP_SHARED | MAP_FIXED, open, 0]);
+    expect(world.call("ftruncate", [open, bytes(0.5)])).toBe(-EINVAL);
+    expect(world.call("ftruncate", [open, bytes(2)])).toBe(0);
+    map(at(0), bytes(2));
+    world.write(PLACE + HUGE, 4);
+    expect(world.pages).toBe("4 3 1 0");
+    expect(world.call("ftruncate", [open, bytes(1)])).toBe(0);
+    expect(world.pages).toBe("4 4 1 0");
+    expect(map(at(10), PAGE_SIZE)).toBe(at(10));
+    expect(world.call("fallocate", [open, 0, 0, PAGE_SIZE])).toBe(0);
+    expect(world.call("fallocate", [open, 1, 0, bytes(3)])).toBe(0);
+    expect(world.call("fallocate", [open, 16, 0, bytes(1)])).toBe(-EOPNOTSUPP);
+    expect(world.pages).toBe("4 1 0 0");
+    expect(world.call("fallocate", [open, 3, 0, bytes(1)])).toBe(0);
+    expect(world.pages).toBe("4 2 0 0");
+    expect(world.call("madvise", [at(0), bytes(1), 9])).toBe(0);
+    expect(world.call("msync", [at(0), bytes(1), 4])).toBe(0);
+    expect([world.call("fsync", [open]), world.call("fadvise", [open, 0, bytes(1), 4])]).toEqual([0, 0]);
+    world.call("munmap", [at(0), bytes(2)]);
+    world.call("munmap", [at(10), bytes(1)]);
+    unlinkFile(world.kernel, file);
+    expect(world.pages).toBe("4 4 0 0");
+    world.check("at the end");
+  });
+
+  test("sizes that there are, and one that there is not", () => {
+    const world = start();
+    const ask = (log: number) => world.call("mmap", [0, bytes(1), 3, PRIVATE + log * 2 ** 26, null, 0]);
+    expect([ask(30), ask(22)]).toEqual([-ENOMEM, -EINVAL]);
   });
 });

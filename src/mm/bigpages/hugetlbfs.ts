@@ -49,6 +49,7 @@ import {
   moveBig,
   protectBig,
   setBig,
+  zapBig,
 } from "./large-entries.ts";
 
 /** Where a fault is: the area, the first page of the big page, and its number in the file. */
@@ -237,6 +238,17 @@ export class Hugetlbfs extends BigAreas {
     return FAULT_MINOR;
   }
 
+  /** What private pages had been promised may be promised again when they go. */
+  override *zap(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn): Path<void> {
+    const pool = this.poolOf(vma);
+    const promise = kernel.personality.hugePromises === "renewed" && pool.surplus === 0 ? vma.privatePromise : null;
+    const freed: Vpn[] = [];
+    yield* zapBig(kernel, vma, pool, { first, end, freed }, this.sharing);
+    for (const page of freed) {
+      if (promise?.used.delete(vma.indexAt(page) / pool.pages) === true) pool.reserveAnyway(1);
+    }
+  }
+
   override *protect(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn): Path<number> {
     return yield* protectBig(kernel, vma, this.poolOf(vma), { first, end }, this.sharing);
   }
@@ -263,10 +275,13 @@ export class Hugetlbfs extends BigAreas {
    *
    * @models linux-6.1 mm/mremap.c sys_mremap
    */
-  override refusesRemap(_kernel: Kernel, vma: Vma, { from, oldPages, newPages, to }: BigRemap): number {
+  override remapped(_kernel: Kernel, vma: Vma, remap: BigRemap): BigRemap | number {
     const { pages } = this.poolOf(vma);
+    const { from, to } = remap;
     if (from % pages !== 0 || (to !== null && to % pages !== 0)) return -EINVAL;
-    return newPages > oldPages ? -EINVAL : 0;
+    const oldPages = Math.ceil(remap.oldPages / pages) * pages;
+    const newPages = Math.ceil(remap.newPages / pages) * pages;
+    return newPages > oldPages ? -EINVAL : { ...remap, oldPages, newPages };
   }
 
   /** @models linux-6.1 mm/madvise.c madvise_dontneed_free_valid_vma */

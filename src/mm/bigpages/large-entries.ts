@@ -154,31 +154,40 @@ function freeBelow(kernel: Kernel, gather: Gather, table: Pfn, level: number, pa
   gather.addTable(below, level - 1, first, first + span);
 }
 
+/** What is to be zapped. */
+interface ZapRange {
+  readonly first: Vpn;
+  readonly end: Vpn;
+  /** Gets the places whose private pages nobody else had. */
+  readonly freed?: Vpn[];
+}
+
 /** Takes the entries of `[first, end)` away, and drops their pages once TLBs are flushed. */
 export function* zapBig(
   kernel: Kernel,
   vma: Vma,
   pool: HugePool,
-  range: { readonly first: Vpn; readonly end: Vpn },
+  { first, end, freed }: ZapRange,
   sharing: TableSharing,
-): Path<number> {
+): Path<void> {
   const { mm } = vma;
+  const { frames, tlbFlush, counters } = kernel;
   const gather = new Gather(kernel, mm);
   const heads: Pfn[] = [];
   if (!tryLockTables(kernel, mm)) yield* lockTables(kernel, mm);
-  const left = sharing.unshare(kernel, vma, range.first, range.end);
-  if (left > 0) kernel.tlbFlush.all(mm);
-  visitBig(kernel, vma, pool, range.first, range.end, (entry, _flags, page) => {
-    heads.push(clearBig(kernel, entry));
+  if (sharing.unshare(kernel, vma, first, end) > 0) tlbFlush.all(mm);
+  visitBig(kernel, vma, pool, first, end, (entry, _flags, page) => {
+    const head = clearBig(kernel, entry);
+    heads.push(head);
+    if (frames.mapping.read(head) === 0 && frames.refs.read(head) === 1) freed?.push(page);
     gather.cover(page, page + 1);
   });
-  if (kernel.tlbFlush.owes) yield* kernel.tlbFlush.settle();
+  if (tlbFlush.owes) yield* tlbFlush.settle();
   unlockTables(kernel, mm);
-  kernel.counters.hugeEntriesZapped += heads.length;
-  if (heads.length > 0) kernel.events.record(EVENT_ZAP, mm.id, range.first, heads.length, -1, 0, 0);
+  counters.hugeEntriesZapped += heads.length;
+  if (heads.length > 0) kernel.events.record(EVENT_ZAP, mm.id, first, heads.length, -1, 0, 0);
   yield* gather.flush();
-  for (const head of heads) putHuge(kernel.frames, pool, head);
-  return heads.length;
+  for (const head of heads) putHuge(frames, pool, head);
 }
 
 /** fork: the child holds the same pages; private ones can be written by neither until they are copied. 0 or -ENOMEM. */

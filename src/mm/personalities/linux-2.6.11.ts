@@ -38,6 +38,7 @@ export const linux2611: Personality = {
   },
   oom: { badness: badness2611, spares: "parents" },
   hugePagesCome: "at-mmap",
+  hugePromises: "used-up",
   bigAreaFlags: VM_RESERVED,
   pages: pages2611,
   dirtyLimits: "linux-2.6.11",

@@ -53,6 +53,7 @@ export const linux61: Personality = {
   joinNew: expandInto,
   oom: { badness: badness61, spares: "nobody" },
   hugePagesCome: "at-fault",
+  hugePromises: "used-up",
   bigAreaFlags: VM_DONTEXPAND,
   pages: pages61,
   dirtyLimits: "linux-6.1",

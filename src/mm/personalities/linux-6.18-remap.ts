@@ -14,7 +14,7 @@ import { MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE, moveArea, type Remap } 
 import { backingOf, findPlace } from "../placement.ts";
 import { populate } from "../populate.ts";
 import type { Thread } from "../process.ts";
-import { expandable, growInPlace, type RemapArguments, refusesBigRemap, shrink } from "../remap.ts";
+import { expandable, growInPlace, inBigPages, type RemapArguments, shrink } from "../remap.ts";
 import { unmap } from "../unmap.ts";
 import { VM_DONTEXPAND, VM_LOCKED, VM_MAYSHARE, VM_PFNMAP, VM_SHARED, type Vma } from "../vma.ts";
 import { MAP_FIXED, MAP_SHARED } from "../vma-flags.ts";
@@ -67,12 +67,12 @@ function refusal(kernel: Kernel, mm: AddressSpace, args: RemapArguments, remap: 
 }
 
 /** Another size, another place, or both, of one area: the page where it is now, or -ERRNO. */
-function* resize(kernel: Kernel, mm: AddressSpace, remap: Remap): Path<number> {
-  const { from, oldPages, newPages, flags } = remap;
-  const vma = mm.vmas.containing(from);
+function* resize(kernel: Kernel, mm: AddressSpace, asked: Remap): Path<number> {
+  const vma = mm.vmas.containing(asked.from);
   if (vma === null) return -EFAULT;
-  const big = refusesBigRemap(kernel, vma, remap);
-  if (big < 0) return big;
+  const remap = inBigPages(kernel, vma, asked);
+  if (typeof remap === "number") return remap;
+  const { from, oldPages, newPages, flags } = remap;
   const goesElsewhere = (flags & GOES_ELSEWHERE) !== 0;
   if (!goesElsewhere && oldPages >= newPages) return yield* shrink(kernel, mm, remap);
   const refused = refusalOf(kernel, vma, remap);
@@ -112,9 +112,15 @@ function* moveAreas(kernel: Kernel, mm: AddressSpace, remap: Remap): Path<number
     const from = Math.max(vma.start, remap.from);
     const sourceEnd = vma.end;
     const pages = Math.min(sourceEnd, end) - from;
-    const part: Remap = { ...remap, from, oldPages: pages, newPages: pages, to: remap.to + (from - remap.from) };
-    const big = refusesBigRemap(kernel, vma, part);
-    const refused = big < 0 ? big : refusalOf(kernel, vma, part);
+    const part = inBigPages(kernel, vma, {
+      ...remap,
+      from,
+      oldPages: pages,
+      newPages: pages,
+      to: remap.to + (from - remap.from),
+    });
+    if (typeof part === "number") return part;
+    const refused = refusalOf(kernel, vma, part);
     const moved = refused < 0 ? refused : yield* moveTo(kernel, mm, part);
     if (moved < 0) return moved;
     if (result < 0) result = moved;

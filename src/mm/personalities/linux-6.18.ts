@@ -31,6 +31,7 @@ export const linux618: Personality = {
     const mm = below?.mm ?? above?.mm;
     return mm === undefined ? null : mergeVma(kernel, mm, below, range);
   },
+  hugePromises: "renewed",
   pages: pages618,
   calls: systemCalls({ ...calls61, mremap }),
 };
