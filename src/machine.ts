@@ -342,6 +342,7 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     format,
     hugePagesCome: personality.hugePagesCome,
     mostSurplus: tunables.hugePagesOvercommit,
+    pageStructBytes: geometry.pageStructBytes ?? footprint.pageStructBytes,
   });
   fillPools(bigPages, tunables);
   const world = { frames, entries, tables, files, anonVmas, spaces };

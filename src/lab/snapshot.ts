@@ -30,6 +30,11 @@ export const memorySchema = z.strictObject({
   vmas: z.int(),
   /** struct pages. */
   memMapBytes: bytes,
+  /** Pools of huge pages, and how much of them is in use. */
+  hugePagesBytes: bytes,
+  hugePagesUsedBytes: bytes,
+  /** The struct pages of huge pages that hugetlb_optimize_vmemmap would give back. */
+  hugePagesOptimisableBytes: bytes,
   reverseMapBytes: bytes,
   /** Pages of the caches of vmas. */
   vmaBytes: bytes,
@@ -70,6 +75,7 @@ export function memorySnapshot(kernel: Kernel): MemorySnapshot {
   const high = allocator.zones.filter((zone) => zone.kind === ZONE_HIGHMEM);
   const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
   const spaces = [...kernel.spaces];
+  const { pools } = kernel.bigPages;
   const tables = spaces.map((space) => ({ space: space.id, bytes: sum(space.tablesByLevel) * PAGE_SIZE }));
   tables.sort((a, b) => b.bytes - a.bytes || a.space - b.space);
   const levels = Array.from({ length: kernel.format.levels }, (_, level) => level + 1);
@@ -82,6 +88,9 @@ export function memorySnapshot(kernel: Kernel): MemorySnapshot {
     addressSpaces: spaces.length,
     vmas: kernel.slabs.vmas.objects,
     memMapBytes: owned(OWNER_MEM_MAP),
+    hugePagesBytes: sum(pools.map(({ total, pages }) => total * pages)) * PAGE_SIZE,
+    hugePagesUsedBytes: sum(pools.map(({ total, free, pages }) => (total - free) * pages)) * PAGE_SIZE,
+    hugePagesOptimisableBytes: sum(pools.map(({ optimisableBytes }) => optimisableBytes)),
     reverseMapBytes: kernel.reverseMap.bytes,
     vmaBytes: owned(OWNER_VMAS),
     slabBytes: owned(OWNER_SLAB),

@@ -162,6 +162,7 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
     format,
     hugePagesCome: personality.hugePagesCome,
     mostSurplus: tunables.hugePagesOvercommit,
+    pageStructBytes: 64,
   });
   const world = { frames, entries, tables, files, anonVmas, spaces };
   const userBytes = format.levels > 3 ? 2 ** 47 : 3 * 2 ** 30;

@@ -180,11 +180,12 @@ const tasksHaveStacks: Law = {
 
 const tablesAreTables: Law = {
   name: "tables-are-tables",
-  statement: "Each page-table frame hangs in one place, is marked as a table, and no entry maps it.",
+  statement:
+    "Each page-table frame hangs in one place, or in one of each tree of those that share it; it is marked as a table, and no entry maps it.",
   check: (census, report) => {
-    const { frames } = census.kernel;
+    const { frames, bigPages } = census.kernel;
     for (const [frame, uses] of census.tableFrames) {
-      if (uses !== 1) report(`frame ${frame} hangs in ${uses} places`);
+      if (uses !== bigPages.treesOf(frame)) report(`frame ${frame} hangs in ${uses} places`);
       if (!frames.has(frame, PG_TABLE)) report(`frame ${frame} is not marked`);
       if (census.byFrame.has(frame)) report(`frame ${frame} is mapped too`);
     }

@@ -27,6 +27,14 @@ export class BigAreas extends NoBigPages {
     this.sharing = sharing;
   }
 
+  override get tablesInCommon(): number {
+    return this.sharing.inCommon;
+  }
+
+  override treesOf(table: Pfn): number {
+    return this.sharing.treesOf(table);
+  }
+
   /** The pool whose pages the area has. */
   poolOf(vma: Vma): HugePool {
     return vma.file?.huge?.pool ?? this.pools[0]!;

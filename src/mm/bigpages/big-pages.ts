@@ -54,6 +54,8 @@ export interface BigPages {
   readonly pools: readonly HugePool[];
   /** Tables that hang in one more tree than the first, for each such tree: they are counted in all, and are there once. */
   readonly tablesInCommon: number;
+  /** In how many trees a page table hangs. */
+  treesOf(table: Pfn): number;
   /** The pool of the pages of 2^log bytes; 0 means the usual size. Null: no mapping can have such pages. */
   poolFor(log: number): HugePool | null;
 
@@ -116,6 +118,10 @@ export class NoBigPages implements BigPages {
 
   get tablesInCommon(): number {
     return 0;
+  }
+
+  treesOf(_table: Pfn): number {
+    return 1;
   }
 
   poolFor(_log: number): HugePool | null {

@@ -15,9 +15,17 @@ import type { LargePage } from "../../hw/paging-format.ts";
 import { type Allocator, WANT_USER } from "../allocator.ts";
 import { NO_FRAME } from "../frames.ts";
 import { OWNER_HUGE } from "../zone.ts";
+import { vmemmapFreed } from "./vmemmap.ts";
 
 /** Whether a page is one of those that were promised. */
 export type Claim = "promised" | "unpromised";
+
+/** What is the same for all pools of a machine. */
+export interface PoolParts {
+  /** vm.nr_overcommit_hugepages: how many surplus pages there may be. */
+  readonly mostSurplus: number;
+  readonly pageStructBytes: number;
+}
 
 export class HugePool {
   /** Pages of 4 KiB in one of its pages. */
@@ -29,17 +37,19 @@ export class HugePool {
   reserved = 0;
   surplus = 0;
   private readonly allocator: Allocator;
-  /** vm.nr_overcommit_hugepages: how many surplus pages there may be. */
   private readonly mostSurplus: number;
   /** Last in, first out. */
   private readonly freeList: Pfn[] = [];
 
-  constructor(allocator: Allocator, { pages, level }: LargePage, mostSurplus: number) {
+  private readonly pageStructBytes: number;
+
+  constructor(allocator: Allocator, { pages, level }: LargePage, { mostSurplus, pageStructBytes }: PoolParts) {
     this.allocator = allocator;
     this.pages = pages;
     this.order = Math.log2(pages);
     this.level = level;
     this.mostSurplus = mostSurplus;
+    this.pageStructBytes = pageStructBytes;
   }
 
   get free(): number {
@@ -49,6 +59,16 @@ export class HugePool {
   /** Free pages that are promised to nobody. */
   get available(): number {
     return this.free - this.reserved;
+  }
+
+  /** The struct pages of all its frames. */
+  get structPageBytes(): number {
+    return this.total * this.pages * this.pageStructBytes;
+  }
+
+  /** How much of that hugetlb_optimize_vmemmap gives back. */
+  get optimisableBytes(): number {
+    return this.total * vmemmapFreed(this.pages, this.pageStructBytes);
   }
 
   /** Those that are free, in no order. */

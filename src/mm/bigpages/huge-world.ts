@@ -2,7 +2,6 @@
 
 import { bug } from "../../base/errors.ts";
 import { addressOf, PAGE_SIZE } from "../../base/units.ts";
-import { requireClean } from "../../check/audit/audit.ts";
 import { LOAD, STORE } from "../../hw/access.ts";
 import type { Thread } from "../process.ts";
 import { MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, MAP_SHARED, READ_WRITE, TestKernel } from "../test-kernel.ts";
@@ -34,10 +33,6 @@ export class HugeWorld extends TestKernel {
 
   mapHuge(huge: number, flags: number, prot: number = READ_WRITE, at = PLACE, thread: Thread = this.thread): number {
     return this.call("mmap", [addressOf(at), huge * HUGE * PAGE_SIZE, prot, flags | MAP_FIXED, null, 0], thread);
-  }
-
-  check(when: string): void {
-    requireClean({ kernel: this.kernel, processes: this.kernel.processes }, when);
   }
 
   /** The byte that a program reads there. */

@@ -1,12 +1,16 @@
 import { describe, expect, test } from "vitest";
 import { EINVAL, ENOMEM, EOPNOTSUPP } from "../../base/errno.ts";
 import { addressOf, PAGE_SIZE } from "../../base/units.ts";
+import { requireClean } from "../../check/audit/audit.ts";
 import { OpenFile } from "../file.ts";
 import { unlinkFile } from "../file-lifetime.ts";
 import { MAP_FIXED, MAP_PRIVATE, MAP_SHARED, READ, READ_WRITE } from "../test-kernel.ts";
 import { BUS_ADRERR, SEGV_ACCERR } from "../verdict.ts";
 import { createHugeFile } from "./huge-pages.ts";
 import { HUGE, HugeWorld, MAP_NORESERVE, PLACE, PRIVATE, SHARED } from "./huge-world.ts";
+
+const check = ({ kernel }: HugeWorld, when: string): void =>
+  requireClean({ kernel, processes: kernel.processes }, when);
 
 describe("MAP_HUGETLB", () => {
   test("promises pages when it maps, and gives them by faults, one entry of the second level each", () => {
@@ -19,10 +23,10 @@ describe("MAP_HUGETLB", () => {
     expect(world.byteAt(PLACE + 8)).toBe(0);
     expect(world.kernel.counters.minorFaults).toBe(1);
     expect(world.tables()[0]).toBe(0);
-    world.check("after a fault");
+    check(world, "after a fault");
     expect(world.call("munmap", [addressOf(PLACE), 3 * HUGE * PAGE_SIZE])).toBe(0);
     expect(world.pages).toBe("4 4 0 0");
-    world.check("after munmap");
+    check(world, "after munmap");
   });
 
   test("fails where the pool is short, unless nothing need be promised; then the fault that finds no page kills", () => {
@@ -32,7 +36,7 @@ describe("MAP_HUGETLB", () => {
     expect(world.mapHuge(2, PRIVATE | MAP_NORESERVE)).toBe(addressOf(PLACE));
     expect(world.store(PLACE)).toBe(0);
     expect(world.store(PLACE + HUGE)).toBe(BUS_ADRERR);
-    world.check("after a shortage");
+    check(world, "after a shortage");
   });
 
   test("a promise is kept: who maps without one does not get the promised page", () => {
@@ -52,11 +56,11 @@ describe("MAP_HUGETLB", () => {
     expect(world.byteAt(PLACE, child)).toBe(9);
     world.write(PLACE + HUGE, 3, child);
     expect(world.byteAt(PLACE + HUGE)).toBe(3);
-    world.check("after both have touched");
+    check(world, "after both have touched");
     world.exit(child);
     world.call("munmap", [addressOf(PLACE), 2 * HUGE * PAGE_SIZE]);
     expect(world.pages).toBe("2 2 0 0");
-    world.check("at the end");
+    check(world, "at the end");
   });
 
   test("a private page is copied for whoever writes first, and the last one keeps it", () => {
@@ -64,14 +68,14 @@ describe("MAP_HUGETLB", () => {
     world.mapHuge(1, PRIVATE);
     world.write(PLACE, 1);
     const child = world.fork()!;
-    world.check("after fork");
+    check(world, "after fork");
     expect(world.write(PLACE, 2, child)).toBe(0);
     expect(world.kernel.counters.hugePagesCopied).toBe(1);
     expect(world.byteAt(PLACE)).toBe(1);
     expect(world.write(PLACE, 3)).toBe(0);
     expect(world.kernel.counters.hugePagesCopied).toBe(1);
     expect(world.byteAt(PLACE, child)).toBe(2);
-    world.check("after both have written");
+    check(world, "after both have written");
     world.exit(child);
     expect(world.pages).toBe("2 1 0 0");
   });
@@ -85,7 +89,7 @@ describe("MAP_HUGETLB", () => {
     expect(world.byteAt(PLACE, child)).toBe(1);
     expect(world.write(PLACE, 2)).toBe(0);
     expect(world.kernel.counters.hugePagesTaken).toBe(1);
-    world.check("after the page was taken");
+    check(world, "after the page was taken");
     expect(world.load(PLACE, child)).toBe(BUS_ADRERR);
   });
 });
@@ -100,7 +104,7 @@ describe("areas of huge pages", () => {
     expect(world.call("madvise", [half, PAGE_SIZE, 10])).toBe(-EINVAL);
     expect(world.call("munmap", [addressOf(PLACE), HUGE * PAGE_SIZE])).toBe(0);
     expect(world.pages).toBe("2 2 1 0");
-    world.check("after half is gone");
+    check(world, "after half is gone");
   });
 
   test("mprotect changes the entries, and a write afterwards needs the right again", () => {
@@ -110,7 +114,7 @@ describe("areas of huge pages", () => {
     expect(world.call("mprotect", [addressOf(PLACE), HUGE * PAGE_SIZE, READ])).toBe(0);
     expect(world.store(PLACE)).toBe(SEGV_ACCERR);
     expect(world.call("mprotect", [addressOf(PLACE), HUGE * PAGE_SIZE, 0])).toBe(0);
-    world.check("without rights");
+    check(world, "without rights");
     expect(world.load(PLACE)).toBe(SEGV_ACCERR);
     expect(world.call("mprotect", [addressOf(PLACE), HUGE * PAGE_SIZE, READ_WRITE])).toBe(0);
     expect(world.byteAt(PLACE)).toBe(7);
@@ -128,7 +132,7 @@ describe("areas of huge pages", () => {
     expect(world.call("mremap", [addressOf(PLACE), bytes, bytes, 3, to])).toBe(to);
     expect(world.byteAt(PLACE + 16 * HUGE)).toBe(7);
     expect(world.pages).toBe("2 1 1 0");
-    world.check("after the move");
+    check(world, "after the move");
     expect(world.call("munmap", [to, bytes])).toBe(0);
     expect(world.pages).toBe("2 2 0 0");
   });
@@ -143,7 +147,7 @@ describe("areas of huge pages", () => {
     expect(world.call("madvise", [addressOf(PLACE + 3), PAGE_SIZE, 4])).toBe(-EINVAL);
     expect(world.call("madvise", [addressOf(PLACE), HUGE * PAGE_SIZE, 8])).toBe(-EINVAL);
     expect(world.byteAt(PLACE)).toBe(0);
-    world.check("after MADV_DONTNEED");
+    check(world, "after MADV_DONTNEED");
   });
 
   test("mincore says of every page in an entry that it is there; mlock and MAP_POPULATE bring huge pages in", () => {
@@ -155,7 +159,7 @@ describe("areas of huge pages", () => {
     expect([...vector]).toEqual([0, 1]);
     expect(world.call("mlock", [addressOf(PLACE), 2 * HUGE * PAGE_SIZE])).toBe(0);
     expect(world.pages).toBe("2 0 0 0");
-    world.check("after mlock");
+    check(world, "after mlock");
   });
 });
 
@@ -181,7 +185,7 @@ describe("files of huge pages", () => {
     expect(world.call("ftruncate", [open, HUGE * PAGE_SIZE])).toBe(0);
     expect(world.load(PLACE + HUGE)).toBe(BUS_ADRERR);
     expect(world.pages).toBe("3 3 1 0");
-    world.check("after ftruncate");
+    check(world, "after ftruncate");
     world.call("munmap", [addressOf(PLACE), 2 * HUGE * PAGE_SIZE]);
     unlinkFile(world.kernel, file);
     expect(world.pages).toBe("3 3 0 0");
@@ -200,7 +204,7 @@ describe("files of huge pages", () => {
     const byte = new Uint8Array(1);
     world.call("pread", [open, byte, 0]);
     expect(byte[0]).toBe(0);
-    world.check("after a private write");
+    check(world, "after a private write");
   });
 });
 
@@ -231,7 +235,7 @@ describe("as 6.18 answered", () => {
     expect(world.pages).toBe("4 3 1 0");
     expect(world.call("munmap", [at(64), bytes(2)])).toBe(0);
     expect(world.pages).toBe("4 4 0 0");
-    world.check("at the end");
+    check(world, "at the end");
   });
 
   test("faults that populate are counted, and an owner takes the page back from his child", () => {
@@ -250,7 +254,7 @@ describe("as 6.18 answered", () => {
     expect([world.store(PLACE, child), world.byteAt(PLACE, child)]).toEqual([BUS_ADRERR, 1]);
     expect([world.write(PLACE, 2), world.pages]).toEqual([0, "4 3 3 0"]);
     expect(world.load(PLACE, child)).toBe(BUS_ADRERR);
-    world.check("after the theft");
+    check(world, "after the theft");
   });
 
   test("the pool after each step of a file's life", () => {
@@ -280,7 +284,7 @@ describe("as 6.18 answered", () => {
     world.call("munmap", [at(10), bytes(1)]);
     unlinkFile(world.kernel, file);
     expect(world.pages).toBe("4 4 0 0");
-    world.check("at the end");
+    check(world, "at the end");
   });
 
   test("sizes that there are, and one that there is not", () => {

@@ -64,10 +64,6 @@ interface Spot {
 }
 
 export class Hugetlbfs extends BigAreas {
-  override get tablesInCommon(): number {
-    return this.sharing.inCommon;
-  }
-
   override poolFor(log: number): HugePool | null {
     if (log === 0) return this.pools[0] ?? null;
     return this.pools.find(({ pages }) => pages * PAGE_SIZE === 2 ** log) ?? null;

@@ -3,7 +3,7 @@ import type { PagingFormat } from "../../hw/paging-format.ts";
 import type { Allocator } from "../allocator.ts";
 import type { BigPages } from "./big-pages.ts";
 import { NoBigPages } from "./big-pages.ts";
-import { HugePool } from "./huge-pool.ts";
+import { HugePool, type PoolParts } from "./huge-pool.ts";
 import { HugetlbSyscalls } from "./hugetlb-syscalls.ts";
 import { Hugetlbfs } from "./hugetlbfs.ts";
 import { MagicPages } from "./magic.ts";
@@ -11,18 +11,16 @@ import { PrefaultedHugetlbfs } from "./prefaulted-hugetlbfs.ts";
 import { ownTables, SharedTables, type TableSharing } from "./table-sharing.ts";
 
 /** What a strategy is made from. */
-export interface BigPageParts {
+export interface BigPageParts extends PoolParts {
   readonly allocator: Allocator;
   readonly format: PagingFormat;
   /** When an area of huge pages gets them: as its kernel has it. */
   readonly hugePagesCome: "at-mmap" | "at-fault";
-  /** vm.nr_overcommit_hugepages. */
-  readonly mostSurplus: number;
 }
 
 /** A pool for each size that the CPU has. */
-const poolsOf = ({ allocator, format, mostSurplus }: BigPageParts): HugePool[] =>
-  format.largePages.map((page) => new HugePool(allocator, page, mostSurplus));
+const poolsOf = (parts: BigPageParts): HugePool[] =>
+  parts.format.largePages.map((page) => new HugePool(parts.allocator, page, parts));
 
 /** A pool of the usual size alone. */
 const usualPool = (parts: BigPageParts): HugePool[] => poolsOf(parts).slice(0, 1);

@@ -27,10 +27,6 @@ import type { HugePool } from "./huge-pool.ts";
 import { bigFlags, bigTable, flagsOf, setBig } from "./large-entries.ts";
 
 export class PrefaultedHugetlbfs extends BigAreas {
-  override get tablesInCommon(): number {
-    return this.sharing.inCommon;
-  }
-
   override poolFor(log: number): HugePool | null {
     return log === 0 ? (this.pools[0] ?? null) : null;
   }

@@ -1,11 +1,15 @@
 import { describe, expect, test } from "vitest";
 import { EACCES, EINVAL, ENOENT, ENOMEM, EPERM } from "../../base/errno.ts";
 import { addressOf, PAGE_SIZE } from "../../base/units.ts";
+import { requireClean } from "../../check/audit/audit.ts";
 import { OpenFile } from "../file.ts";
 import { MAP_FIXED, MAP_PRIVATE, MAP_SHARED, READ, READ_WRITE } from "../test-kernel.ts";
 import { BUS_ADRERR, SEGV_ACCERR } from "../verdict.ts";
 import { createHugeFile } from "./huge-pages.ts";
 import { HugeWorld, PLACE } from "./huge-world.ts";
+
+const check = ({ kernel }: HugeWorld, when: string): void =>
+  requireClean({ kernel, processes: kernel.processes }, when);
 
 describe.each([
   ["pae", 512],
@@ -33,7 +37,7 @@ describe.each([
     world.write(PLACE + HUGE + 3, 6);
     expect(world.kernel.counters.minorFaults).toBe(0);
     expect(world.tables()).toEqual(before);
-    world.check("after mmap");
+    check(world, "after mmap");
 
     expect(world.call("mprotect", [at(0), bytes(2), READ])).toBe(-EACCES);
     expect(world.call("mremap", [at(0), bytes(2), bytes(3), 1, 0])).toBe(-EINVAL);
@@ -44,15 +48,15 @@ describe.each([
 
     const child = world.fork()!;
     expect(world.byteAt(PLACE + HUGE + 3, child)).toBe(6);
-    world.check("after fork");
+    check(world, "after fork");
     expect(world.call("ftruncate", [open, bytes(1)])).toBe(0);
     expect(world.load(PLACE + HUGE)).toBe(BUS_ADRERR);
     expect(world.load(PLACE + HUGE, child)).toBe(BUS_ADRERR);
     expect(world.pages).toBe("2 1 0 0");
-    world.check("after ftruncate");
+    check(world, "after ftruncate");
     expect(world.call("munmap", [at(0), bytes(2)])).toBe(0);
     world.exit(child);
-    world.check("at the end");
+    check(world, "at the end");
   });
 
   test("a shortage leaves no area", () => {
@@ -60,7 +64,7 @@ describe.each([
     const open = opened(world, 2);
     expect(world.call("mmap", [at(0), bytes(2), READ_WRITE, MAP_SHARED | MAP_FIXED, open, 0])).toBe(-ENOMEM);
     expect(world.thread.mm.vmas.count).toBe(0);
-    world.check("after a shortage");
+    check(world, "after a shortage");
   });
 
   test("SHM_HUGETLB is for those who may lock so much, and for what the pool has", () => {
@@ -97,7 +101,7 @@ describe("the calls of 2.5.36", () => {
     expect(world.byteAt(again / PAGE_SIZE, other)).toBe(4);
     expect(world.store(again / PAGE_SIZE, other)).toBe(SEGV_ACCERR);
     expect(world.pages).toBe("3 1 0 0");
-    world.check("with two users");
+    check(world, "with two users");
     expect(world.call("free_hugepages", [place + PAGE_SIZE])).toBe(-EINVAL);
     expect(world.call("free_hugepages", [place])).toBe(0);
     world.exit(other);
@@ -113,7 +117,7 @@ describe("the calls of 2.5.36", () => {
     const two = world.call("alloc_hugepages", [0, 0, bytes(1), READ_WRITE, 0]);
     world.write(one / PAGE_SIZE, 1);
     expect(world.byteAt(two / PAGE_SIZE)).toBe(0);
-    world.check("with two areas");
+    check(world, "with two areas");
   });
 });
 
@@ -133,12 +137,12 @@ describe("map_large_page", () => {
     expect(world.call("map_large_page", [at(4), bytes(1), 8], child)).toBe(bytes(1));
     expect(world.byteAt(PLACE + 4 * 512, child)).toBe(3);
     expect(world.pages).toBe("3 1 0 0");
-    world.check("with two users");
+    check(world, "with two users");
     world.exit(child);
     expect(world.call("munmap", [at(0), bytes(2)])).toBe(0);
     expect(world.call("map_large_page", [at(0), bytes(1), 8])).toBe(bytes(1));
     expect(world.byteAt(PLACE)).toBe(3);
-    world.check("at the end");
+    check(world, "at the end");
   });
 
   test("checks what it is given, never maps over anything, and returns less where pages run out", () => {
@@ -153,7 +157,7 @@ describe("map_large_page", () => {
     expect(world.call("map_large_page", [at(8), bytes(3), 1022])).toBe(bytes(2));
     expect(world.thread.mm.vmas.find(PLACE + 8 * 512)!.pages).toBe(1024);
     expect(world.call("map_large_page", [at(20), bytes(1), 0])).toBe(0);
-    world.check("with nothing left");
+    check(world, "with nothing left");
     world.thread.mm.limits.privilege = "user";
     expect(world.call("map_large_page", [at(20), bytes(1), 0])).toBe(-EPERM);
   });
@@ -169,7 +173,7 @@ describe("map_large_page", () => {
     expect(world.thread.mm.lockedPages).toBe(0);
     expect(world.call("munmap", [at(0), bytes(1)])).toBe(0);
     expect(world.thread.mm.vmas.count).toBe(1);
-    world.check("after all");
+    check(world, "after all");
   });
 
   test("takes the place of an empty page table that was left there", () => {
@@ -187,6 +191,6 @@ describe("map_large_page", () => {
     expect(world.call("map_large_page", [at(0), bytes(1), 0])).toBe(bytes(1));
     expect(world.tables()[0]).toBe(0);
     expect(world.write(PLACE + 3, 1)).toBe(0);
-    world.check("where a table was");
+    check(world, "where a table was");
   });
 });

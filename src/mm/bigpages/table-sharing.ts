@@ -18,6 +18,8 @@ import { VM_LOCKED, VM_LOCKONFAULT, VM_MAYSHARE, type Vma } from "../vma.ts";
 export interface TableSharing {
   /** Tables that hang in one more tree than the first, for each such tree. */
   readonly inCommon: number;
+  /** In how many trees a table hangs. */
+  treesOf(table: Pfn): number;
   /** Hangs the table of somebody else who maps the same, for a page that has none yet; says whether it did. */
   share(kernel: Kernel, vma: Vma, page: Vpn): boolean;
   /** Leaves the tables of `[first, end)` that others have too: how many. The caller flushes. Requires: page_table_lock is held. */
@@ -26,6 +28,7 @@ export interface TableSharing {
 
 export const ownTables: TableSharing = {
   inCommon: 0,
+  treesOf: () => 1,
   share: () => false,
   unshare: () => 0,
 };
@@ -40,6 +43,10 @@ export class SharedTables implements TableSharing {
   /** By table that has several trees: whose. */
   private readonly owners = new Map<Pfn, Set<AddressSpace>>();
   inCommon = 0;
+
+  treesOf(table: Pfn): number {
+    return this.owners.get(table)?.size ?? 1;
+  }
 
   share(kernel: Kernel, vma: Vma, page: Vpn): boolean {
     const { tables } = kernel;
