@@ -25,6 +25,9 @@ export interface Smaps {
   anonymous: number;
   swap: number;
   locked: number;
+  /** Of huge pages, which are in none of the above. */
+  sharedHugetlb: number;
+  privateHugetlb: number;
 }
 
 const KIB_PER_PAGE = 4;
@@ -44,12 +47,19 @@ export function smapsOf(kernel: Kernel, mm: AddressSpace, vma: Vma): Smaps {
     anonymous: 0,
     swap: 0,
     locked: 0,
+    sharedHugetlb: 0,
+    privateHugetlb: 0,
   };
   const { entries, frames } = kernel;
   let share = 0;
   walkTables(kernel, mm.root, vma.start, vma.end, {
-    leaf: (_page, table, index) => {
+    leaf: (_page, table, index, level) => {
       const flags = entries.flags(table, index);
+      if ((vma.flags & vm.VM_BIG) !== 0) {
+        const isShared = frames.mapCount.read(entries.frame(table, index)) >= 2;
+        counts[isShared ? "sharedHugetlb" : "privateHugetlb"] += kernel.format.entrySpan(level) * KIB_PER_PAGE;
+        return;
+      }
       if ((flags & PTE_SWAP) !== 0) counts.swap += KIB_PER_PAGE;
       if (!holdsFrame(flags)) return;
       const frame = entries.frame(table, index);
@@ -103,6 +113,17 @@ export function permissions(vma: Vma): string {
   );
 }
 
+/** HugetlbPages of /proc/PID/status: what areas of huge pages map, in KiB. */
+export function hugetlbKib(kernel: Kernel, mm: AddressSpace): number {
+  let kib = 0;
+  for (const vma of mm.vmas) {
+    if ((vma.flags & vm.VM_HUGETLB) === 0) continue;
+    const { sharedHugetlb, privateHugetlb } = smapsOf(kernel, mm, vma);
+    kib += sharedHugetlb + privateHugetlb;
+  }
+  return kib;
+}
+
 /** VmPTE: every table of the address space but the top one, which Linux does not count, in KiB. */
 export const pageTableKib = ({ format }: Kernel, { tablesByLevel }: AddressSpace): number =>
   tablesByLevel.slice(1, format.levels).reduce((sum, tables) => sum + tables, 0) * KIB_PER_PAGE;
@@ -111,8 +132,11 @@ export const pageTableKib = ({ format }: Kernel, { tablesByLevel }: AddressSpace
 export function pagemapAt(kernel: Kernel, mm: AddressSpace, first: Vpn, pages: number): Int32Array {
   const frames = new Int32Array(pages).fill(NOT_PRESENT);
   walkTables(kernel, mm.root, first, first + pages, {
-    leaf: (page, table, index) => {
-      if (holdsFrame(kernel.entries.flags(table, index))) frames[page - first] = kernel.entries.frame(table, index);
+    leaf: (page, table, index, level) => {
+      if (!holdsFrame(kernel.entries.flags(table, index))) return;
+      const frame = kernel.entries.frame(table, index);
+      const end = Math.min(page + kernel.format.entrySpan(level), first + pages);
+      for (let at = Math.max(page, first); at < end; at++) frames[at - first] = frame + (at - page);
     },
   });
   return frames;
