@@ -10,7 +10,7 @@
  * whole big pages, a child does not inherit them, and every other call refuses them.
  *
  * @models MAIL-BIGPAGE sys_map_ugly_big_page, get_magic_bigpage
- * @differs what the sketch left out or got wrong: docs/decisions/0007-magic-big-pages.md
+ * @differs what the sketch left out or got wrong: docs/decisions/0006-magic-big-pages.md
  */
 import { EINVAL, ENOMEM, EPERM } from "../../base/errno.ts";
 import { PAGE_SIZE, type Pfn, pageOf, type Vaddr, type Vpn } from "../../base/units.ts";
