@@ -117,12 +117,20 @@ export class Entries {
   nextUsed(table: OpenTable, index: number, end: number): number {
     const { memory } = this;
     const place = memory.placeOf(table);
-    if (place < 0) return end;
+    if (place < 0) return this.nextComputed(table, index, end);
     const words = this.wide ? 2 : 1;
     const last = place + end * words;
     let word = place + index * words;
     while (word < last && memory.wordAt(word) === 0) word++;
     return Math.floor((word - place) / words);
+  }
+
+  /** The same in a table whose words are not in one place. */
+  private nextComputed(table: OpenTable, index: number, end: number): number {
+    if (this.memory.isBlank(table)) return end;
+    let at = index;
+    while (at < end && (this.low(table, at) | this.high(table, at)) === 0) at++;
+    return at;
   }
 
   /** The entry's flags; 0 if it is none. */
@@ -224,7 +232,7 @@ export class Entries {
   /** High word first, so that an entry never names half a frame while it is present. */
   private store(table: OpenTable, index: number, low: number, high: number): void {
     const { memory, wide } = this;
-    const place = memory.placeOf(table);
+    const place = memory.ownPlaceOf(table);
     const word = wide ? index * 2 : index;
     if (place < 0) {
       if (wide) memory.write(table, word + 1, high);

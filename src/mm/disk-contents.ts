@@ -36,7 +36,7 @@ export class DiskContents {
   }
 
   store(memory: PhysicalMemory, frame: Pfn, index: FileIndex): void {
-    if (memory.contentsOf(frame) !== "literal") {
+    if (memory.isBlank(frame)) {
       this.written.set(index, null);
       return;
     }
