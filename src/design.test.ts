@@ -17,10 +17,14 @@ const base: Design = {
   pageTablePlacement: "lowmem",
   pageTableAccess: "direct",
   pageTableCache: "none",
+  pageTableFreeing: "pmd-ranges",
   kmap: "global",
   reverseMap: "object-anon",
+  reverseMapPlacement: "lowmem",
   tlbFlush: "per-range",
   nonlinear: "emulated",
+  mlock: "chained",
+  reclaim: "linux-2.6",
 };
 
 test("every question is one, and every option is a sentence", () => {
@@ -88,6 +92,14 @@ describe("rules", () => {
     expect(settleDesign(wanted, new Set(["reverseMap", "nonlinear"] as const), rules)).toEqual({
       illegal: "reverseMap=none with nonlinear=emulated: pieces are found through the reverse map",
     });
+  });
+
+  test("where the coupled axis was asked for, the other one follows, if the rule says so", () => {
+    const wanted: Design = { ...base, mlock: "counted" };
+    const settled = settleDesign(wanted, new Set(["mlock"] as const));
+    expect(settled).toMatchObject({ design: { mlock: "counted", reverseMap: "pte-chain-e" } });
+    expect(settleDesign(wanted, new Set(["reverseMap"] as const))).toMatchObject({ design: base });
+    expect(settleDesign(wanted, new Set(["reverseMap", "mlock"] as const))).toHaveProperty("illegal");
   });
 
   test("a rule without a way out makes the cell illegal", () => {

@@ -18,9 +18,24 @@ export const designSpace = {
     question: "Given a frame, how are the page-table entries that map it found?",
     options: {
       none: "They are not: every address space is scanned, as in 2.4.",
-      "pte-chain-e": "A chain of entries for each frame, packed by cache lines, as in 2.6.0.",
+      "pte-chain-a": "A chain of links for each frame, one entry a link, as in 2.5.27.",
+      "pte-chain-b": "A chain of cache lines full of entries, whose free slots are searched for, as in 2.5.34.",
+      "pte-chain-e": "A chain of cache lines that say which slot is their first used one, as in 2.6.0.",
+      "object-chain-convert":
+        "Through the file's areas; anonymous pages are chained, and a file's page once it is mapped out of order, as in 2.5.66-mm.",
+      "object-chain-incremental":
+        "Through the file's areas; anonymous pages are chained, and single entries out of order, as proposed in July 2003.",
       "object-anon":
         "Through the areas that may map it: the file's, or those of an anon_vma, as in 2.6.7 and ever since.",
+      anonmm:
+        "Through the file's areas; an anonymous page by its address, in all relatives by fork, as proposed in March 2004.",
+    },
+  },
+  reverseMapPlacement: {
+    question: "Which zone do the chains of reverse maps come from?",
+    options: {
+      lowmem: "Always addressable, and soon exhausted: as every kernel that had chains.",
+      highmem: "Plentiful, but each block must be opened to be read: as proposed in July 2003.",
     },
   },
   pageTablePlacement: {
@@ -47,6 +62,14 @@ export const designSpace = {
       "per-cpu-pages": "Each CPU keeps a list of single frames for all purposes, as 2.5.45 and ever since.",
     },
   },
+  pageTableFreeing: {
+    question: "When is a page table given back that maps nothing any more?",
+    options: {
+      spans: "When no area is left in the whole span of a top-level entry, 4 MiB or (PAE) 1 GiB: as 2.4.",
+      "pmd-ranges": "When areas are unmapped and none is left in the span of the table, as 2.6 and ever since.",
+      "when-empty": "When its last entry is cleared, which takes a count for each table, as proposed in 2002.",
+    },
+  },
   kmap: {
     question: "Whose are the windows through which highmem is read and written while sleeping?",
     options: {
@@ -66,7 +89,35 @@ export const designSpace = {
     question: "What does remap_file_pages do, which maps a file's pages in any order within one area?",
     options: {
       unsupported: "It fails with ENOSYS, as a kernel without the call, such as 2.4.",
+      "remap-2.5":
+        "It fills the area's entries, and truncation does not find what lies out of order: a bug of 2.5.46 to 2.6.5.",
+      "tagged-search": "It fills the area's entries; truncation searches such areas whole, as from 2.6.6 to 3.19.",
+      "cleanup-pass":
+        "The same; truncation takes each page that is left from those who map it, and searches if it cannot: proposed in July 2003.",
+      "cleanup-tolerant":
+        "The same without a search: a page whose tables somebody holds stays with him, in no file; proposed in July 2003.",
+      "unmap-each":
+        "The same; truncation looks at no area, but takes each page from those who map it: proposed in July 2003.",
+      "locked-only": "It fills the entries of mlocked areas alone, and promises nothing about truncation, as RHEL 3.",
       emulated: "It makes an area of each piece, as in 4.0 and ever since.",
+    },
+  },
+  mlock: {
+    question: "What is kept of the entries of locked areas, whose pages nobody will reclaim?",
+    options: {
+      chained: "What is kept of all others, as every kernel.",
+      counted:
+        "Their number, in the list links that a locked page does not need, and no chains: as proposed in July 2003.",
+    },
+  },
+  reclaim: {
+    question: "Which pages leave memory when it is short, and how is it known that a page is in use?",
+    options: {
+      "linux-2.4":
+        "Two lists for the machine; address spaces are walked for entries that were not used, as 2.4.10 and up to 2.4.31.",
+      rmap15: "Ageing lists in each zone; pages that nobody needs wait on a clean list, as rmap15 and RHEL3.",
+      "linux-2.6":
+        "Two lists a zone; the entries of a page say whether it was used, and pressure when mapped pages must go, as 2.6.",
     },
   },
 } as const satisfies Readonly<Record<string, Axis>>;
@@ -80,6 +131,32 @@ export const axisNames = Object.keys(designSpace) as readonly AxisName[];
 /** The options of an axis, in the table's order. */
 export const optionsOf = (axis: AxisName): readonly string[] => Object.keys(designSpace[axis].options);
 
+/** Options that break a promise which all others keep: how, and what catches them at it. */
+export const unsound: { readonly [A in AxisName]?: { readonly [O in Design[A]]?: Unsound } } = {
+  nonlinear: {
+    "remap-2.5": {
+      breaks: "A page beyond the end of its file stays mapped, and pages that the file keeps are lost.",
+      caughtBy:
+        "src/mm/nonlinear/truncate-oracle.test.ts; the scenarios fault-against-truncate and remap-against-truncate",
+    },
+    "locked-only": {
+      breaks: "The same, of locked areas: nobody was meant to truncate the files that they map.",
+      caughtBy: "src/mm/nonlinear/truncate-oracle.test.ts",
+    },
+  },
+};
+
+export interface Unsound {
+  readonly breaks: string;
+  readonly caughtBy: string;
+}
+
+/** The options of an axis that keep every promise. */
+export const soundOptionsOf = (axis: AxisName): readonly string[] => {
+  const broken: Readonly<Record<string, Unsound>> = unsound[axis] ?? {};
+  return optionsOf(axis).filter((option) => broken[option] === undefined);
+};
+
 /** A combination that cannot be built. */
 export interface Rule {
   /** The combination: these options of these axes. */
@@ -87,6 +164,8 @@ export interface Rule {
   readonly reason: string;
   /** Options to move to, of axes that nobody has asked for by name, to make it legal again. */
   readonly instead?: Partial<Design>;
+  /** Where to move if somebody has asked for one of those by name. */
+  readonly otherwise?: Partial<Design>;
 }
 
 /** Every illegal combination. */
@@ -111,7 +190,50 @@ export const designRules: readonly Rule[] = [
     reason: "quicklists are linked through the first word of the tables, which nobody can read in highmem",
     instead: { pageTableCache: "none" },
   },
+  {
+    when: { reverseMap: "pte-chain-a", pageTablePlacement: "highmem" },
+    reason: "a link is a pointer to an entry, and an entry in highmem has no address",
+    instead: { pageTablePlacement: "lowmem", pageTableAccess: "direct" },
+    otherwise: { reverseMap: "pte-chain-b" },
+  },
+  ...(["rmap15", "linux-2.6"] as const).map(
+    (reclaim): Rule => ({
+      when: { reverseMap: "none", reclaim },
+      reason: "it asks the reverse map who maps a page, and every question would be a search through all page tables",
+      instead: { reclaim: "linux-2.4" },
+      otherwise: { reverseMap: "object-anon" },
+    }),
+  ),
+  ...(["cleanup-pass", "cleanup-tolerant", "unmap-each"] as const).map(
+    (nonlinear): Rule => ({
+      when: { reverseMap: "none", nonlinear },
+      reason: "it takes each page from those who map it, and there is no way from a page to them",
+      instead: { nonlinear: "tagged-search" },
+      otherwise: { reverseMap: "object-anon", reclaim: "linux-2.6" },
+    }),
+  ),
+  ...(Object.keys(designSpace.reverseMap.options) as Design["reverseMap"][])
+    .filter((name) => !name.includes("-chain-"))
+    .flatMap(withoutChains),
 ];
+
+/** A reverse map without chains has none to leave out. */
+function withoutChains(reverseMap: Design["reverseMap"]): Rule[] {
+  return [
+    {
+      when: { reverseMap, mlock: "counted" },
+      reason: "this reverse map keeps no chains, so locks can spare none",
+      instead: { mlock: "chained" },
+      otherwise: { reverseMap: "pte-chain-e" },
+    },
+    {
+      when: { reverseMap, reverseMapPlacement: "highmem" },
+      reason: "this reverse map keeps no chains that could lie anywhere",
+      instead: { reverseMapPlacement: "lowmem" },
+      otherwise: { reverseMap: "pte-chain-e" },
+    },
+  ];
+}
 
 const allMapped = "a 64-bit kernel has all memory mapped: there is no highmem";
 
@@ -123,6 +245,7 @@ export const rulesWithoutHighmem: readonly Rule[] = [
     instead: { pageTablePlacement: "lowmem", pageTableAccess: "direct" },
   },
   { when: { kmap: "per-task" }, reason: allMapped, instead: { kmap: "global" } },
+  { when: { reverseMapPlacement: "highmem" }, reason: allMapped, instead: { reverseMapPlacement: "lowmem" } },
 ];
 
 /** The rules that hold with a paging format. */
@@ -152,11 +275,14 @@ export function settleDesign(design: Design, asked: ReadonlySet<AxisName>, rules
   for (;;) {
     const broken = rules.find((rule) => holds(rule.when, settled));
     if (broken === undefined) return { design: settled, moves };
-    const coupled = entriesOf(broken.instead ?? {}).filter(([axis, to]) => settled[axis] !== to);
-    const movable = coupled.every(([axis]) => !asked.has(axis) && moves.every((move) => move.axis !== axis));
-    if (coupled.length === 0 || !movable) return { illegal: `${describeCell(broken.when)}: ${broken.reason}` };
+    const isFree = ([axis]: [AxisName, string]) => !asked.has(axis) && moves.every((move) => move.axis !== axis);
+    const ways = [broken.instead ?? {}, broken.otherwise ?? {}].map((way) =>
+      entriesOf(way).filter(([axis, to]) => settled[axis] !== to),
+    );
+    const coupled = ways.find((way) => way.length > 0 && way.every(isFree));
+    if (coupled === undefined) return { illegal: `${describeCell(broken.when)}: ${broken.reason}` };
     for (const [axis, to] of coupled) moves.push({ axis, from: settled[axis], to, reason: broken.reason });
-    settled = { ...settled, ...broken.instead };
+    settled = { ...settled, ...Object.fromEntries(coupled) };
   }
 }
 

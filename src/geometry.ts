@@ -14,6 +14,10 @@ import { tlbPresets } from "./hw/tlb-presets.ts";
 import { parseRecord, presetOr, sizeSchema } from "./size-schema.ts";
 
 const GIB = 2 ** 30;
+/** MAX_SWAPFILES. */
+const MOST_SWAP_AREAS = 32;
+/** Slots of one area are numbered by an int32. */
+const MOST_SWAP_PAGES = 2 ** 31;
 
 const namesOf = <T extends object>(table: T) => Object.keys(table) as [Extract<keyof T, string>];
 
@@ -124,6 +128,10 @@ export const geometrySchema = z.strictObject({
     .literal([32, 64, 128])
     .default(64)
     .describe("the CPU's cache line, which blocks of PTE chains fill"),
+  swap: z
+    .union([sizeSchema, z.array(sizeSchema).max(MOST_SWAP_AREAS)])
+    .default([])
+    .describe("swap areas: the size of one, or a list of sizes; they are filled in this order"),
   dmaBytes: sizeSchema.default(16 * 2 ** 20).describe("where ZONE_DMA ends"),
 });
 
@@ -172,6 +180,9 @@ export function lowmemLimit(geometry: Geometry, mappable: number): number {
   if (!isNarrow(pagingFormats[geometry.paging])) return Number.POSITIVE_INFINITY;
   return geometry.lowmemBytes ?? mappable + 3 * GIB - pageOffsetOf(geometry);
 }
+
+/** Pages of each swap area. */
+export const swapAreasOf = ({ swap }: Geometry): number[] => [swap].flat().map((bytes) => bytes / PAGE_SIZE);
 
 /** The TLB that the geometry names or spells out. */
 export const tlbShapeOf = ({ tlb }: Geometry): TlbShape => (typeof tlb === "string" ? tlbPresets[tlb] : tlb);
@@ -240,6 +251,19 @@ const checks: readonly Check[] = [
 
   function dmaIsWholePages({ dmaBytes }) {
     if (dmaBytes % PAGE_SIZE !== 0) refuse("dmaBytes", `${dmaBytes} bytes are not a whole number of pages`);
+  },
+
+  function swapFits(geometry, format) {
+    for (const pages of swapAreasOf(geometry)) {
+      const size = formatSize(pages * PAGE_SIZE);
+      if (!Number.isInteger(pages) || pages < 2) {
+        refuse("swap", `${size} are not a whole number of pages, at least two: the first is the area's header`);
+      }
+      if (pages - 1 > format.highestSwapOffset || pages > MOST_SWAP_PAGES) {
+        const most = Math.min(format.highestSwapOffset + 1, MOST_SWAP_PAGES) * PAGE_SIZE;
+        refuse("swap", `${size} are more than the ${formatSize(most)} that entries of ${format.name} paging can name`);
+      }
+    }
   },
 
   function pagesExist({ largePages }, format) {

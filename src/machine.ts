@@ -9,7 +9,7 @@ import { bug, UsageError } from "./base/errors.ts";
 import { PAGE_SIZE, type Pfn, pageOf, type Vaddr } from "./base/units.ts";
 import { layOutMemory, startAllocator } from "./boot.ts";
 import { footprintOf } from "./footprint.ts";
-import { formatOf, tlbShapeOf, userBytes } from "./geometry.ts";
+import { formatOf, swapAreasOf, tlbShapeOf, userBytes } from "./geometry.ts";
 import { type Access, LOAD, STORE } from "./hw/access.ts";
 import { Cpu } from "./hw/cpu.ts";
 import { PhysicalMemory } from "./hw/physical-memory.ts";
@@ -18,6 +18,7 @@ import type { AddressSpace } from "./mm/address-space.ts";
 import { type Allocator, WANT_KERNEL } from "./mm/allocator.ts";
 import { anonVmaRules } from "./mm/anon-vma-rules.ts";
 import { Counters } from "./mm/counters.ts";
+import { attendDirty } from "./mm/dirty-limits.ts";
 import { Events } from "./mm/events.ts";
 import { execSpace } from "./mm/exec.ts";
 import { exitProcess } from "./mm/exit.ts";
@@ -31,18 +32,23 @@ import type { Kernel } from "./mm/kernel.ts";
 import { KernelStacks } from "./mm/kernel-stacks.ts";
 import { addressLayout } from "./mm/layout.ts";
 import { Limits } from "./mm/limits.ts";
+import { mlocks } from "./mm/mlock/mlocks.ts";
 import { nonlinears } from "./mm/nonlinear/nonlinears.ts";
 import { Commitment } from "./mm/overcommit.ts";
 import { overcommitGuesses } from "./mm/overcommit-guess.ts";
 import { PageTables } from "./mm/page-table.ts";
 import { personalities } from "./mm/personality.ts";
 import { Process, type ProcessState, Thread } from "./mm/process.ts";
+import { runKswapd } from "./mm/reclaim/make-room.ts";
+import { reclaims } from "./mm/reclaim/reclaims.ts";
 import { readRemote } from "./mm/remote.ts";
 import { reverseMaps } from "./mm/rmap/reverse-maps.ts";
 import { Slabs, slabPacking, slubPacking } from "./mm/slab.ts";
 import { createSpace, switchSpace } from "./mm/space.ts";
+import { Swap, usualClusterOrder } from "./mm/swap/swap.ts";
 import type { Argument } from "./mm/syscalls.ts";
-import { allocateTask, freeTask, releaseTask, type TaskKind, type TaskMemory } from "./mm/task-memory.ts";
+import { tableFreeings } from "./mm/tables/freeing.ts";
+import { allocateTask, freeTask, releaseTask, type TaskKind, type TaskMemory, waitForTask } from "./mm/task-memory.ts";
 import { tlbFlushes } from "./mm/tlb/tlb-flushes.ts";
 import { isRepaired, type Verdict } from "./mm/verdict.ts";
 import { OWNER_BOOT } from "./mm/zone.ts";
@@ -54,16 +60,19 @@ import { Current } from "./sync/task.ts";
 /** An access succeeded. Otherwise its outcome is the verdict on its fault: FAULT_OOM, SEGV_MAPERR and so on. */
 export const DONE = 0;
 
+const SIGKILL = 9;
+
 export class Machine {
   readonly spec: MachineSpec;
   readonly kernel: Kernel;
   /** Every process that ever ran, in the order of their birth. */
-  readonly processes: Process[] = [];
+  readonly processes: Process[];
   private lastTaskId = 0;
 
   constructor(spec: MachineSpec) {
     this.spec = spec;
     this.kernel = wire(spec);
+    this.processes = this.kernel.processes;
   }
 
   get cpus(): readonly Cpu[] {
@@ -82,7 +91,7 @@ export class Machine {
 
   /** One more thread of a process; it shares everything but its stack. Or -ENOMEM. */
   spawnThread(process: Process): Thread | number {
-    const memory = this.taskMemory("thread");
+    const memory = this.taskMemory("thread", process.threads[0]);
     return memory === null ? -ENOMEM : this.addThread(process, ++this.lastTaskId, memory);
   }
 
@@ -94,7 +103,7 @@ export class Machine {
   /** A copy of the thread's process; or -ENOMEM. */
   fork(thread: Thread): Process | number {
     const { process } = thread;
-    const memory = this.taskMemory("process");
+    const memory = this.taskMemory("process", thread);
     if (memory === null) return -ENOMEM;
     const mm = this.run(thread, forkSpace(this.kernel, thread));
     if (mm !== null) return this.admit(new Process(++this.lastTaskId, process.name, mm, process), memory);
@@ -105,7 +114,7 @@ export class Machine {
   /** A process that shares the thread's address space (vfork, CLONE_VM without CLONE_THREAD); or -ENOMEM. */
   share(thread: Thread): Process | number {
     const { process } = thread;
-    const memory = this.taskMemory("process");
+    const memory = this.taskMemory("process", thread);
     if (memory === null) return -ENOMEM;
     process.mm.users++;
     return this.admit(new Process(++this.lastTaskId, process.name, process.mm, process), memory);
@@ -133,11 +142,23 @@ export class Machine {
     this.switchTo(thread);
     const cpu = this.kernel.cpus[thread.cpu]!;
     const page = pageOf(address);
-    while (!cpu.touch(page, kind)) {
-      const verdict = handleFaultAlone(this.kernel, thread, address, cpu.mmu.faultError);
-      if (!isRepaired(verdict)) return verdict;
-    }
-    return DONE;
+    if (cpu.touch(page, kind)) return DONE;
+    let verdict: Verdict;
+    do verdict = handleFaultAlone(this.kernel, thread, address, cpu.mmu.faultError);
+    while (isRepaired(verdict) && !cpu.touch(page, kind));
+    this.attend(thread);
+    return isRepaired(verdict) ? DONE : verdict;
+  }
+
+  /**
+   * What is due when a thread is back in its program: a turn of the thread that writes dirty pages, if there are too many;
+   * kswapd's turn, if memory is low; and the end of its process, if that was chosen to be killed for its memory.
+   */
+  attend(thread: Thread): void {
+    const { dirty } = this.kernel.files;
+    if (dirty.due || dirty.isWoken) runToCompletion(attendDirty(this.kernel));
+    if (this.kernel.reclaim.wake) runToCompletion(runKswapd(this.kernel));
+    if (thread.process.isDoomed) this.kill(thread.process, SIGKILL);
   }
 
   /** A system call by its name; its result, or -ERRNO. An unknown name is a KernelBug. */
@@ -173,7 +194,9 @@ export class Machine {
   /** Runs a kernel path of the thread's, on its CPU. */
   run<T>(thread: Thread, path: Path<T>): T {
     this.switchTo(thread);
-    return runToCompletion(path);
+    const result = runToCompletion(path);
+    this.attend(thread);
+    return result;
   }
 
   /** The thread's CPU runs in its address space from now on. */
@@ -185,7 +208,11 @@ export class Machine {
 
   private frameAt(thread: Thread, address: Vaddr, kind: Access): number {
     const { mmu } = this.kernel.cpus[thread.cpu]!;
-    if (!mmu.translate(pageOf(address), kind)) bug(`${thread.name} may not reach ${address.toString(16)}`);
+    // Reclaim may have taken the page since.
+    while (!mmu.translate(pageOf(address), kind)) {
+      const verdict = handleFaultAlone(this.kernel, thread, address, mmu.faultError);
+      if (!isRepaired(verdict)) bug(`${thread.name} may not reach ${address.toString(16)}`);
+    }
     return mmu.lastFrame;
   }
 
@@ -202,8 +229,10 @@ export class Machine {
     return thread;
   }
 
-  private taskMemory(kind: TaskKind): TaskMemory | null {
-    return allocateTask(this.kernel, kind);
+  /** Memory for a task; who makes it waits for that, if somebody does. */
+  private taskMemory(kind: TaskKind, maker?: Thread): TaskMemory | null {
+    if (maker === undefined) return allocateTask(this.kernel, kind);
+    return this.run(maker, waitForTask(this.kernel, kind));
   }
 
   private end(process: Process, state: ProcessState, status: number): void {
@@ -234,11 +263,12 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
   const boot = layOutMemory(geometry, footprint);
 
   const memory = new PhysicalMemory(boot.frames);
-  const entries = new Entries(memory, format);
+  const tableFreeing = tableFreeings[design.pageTableFreeing];
   const shape = tlbShapeOf(geometry);
   const cpus = Array.from({ length: geometry.cpus }, (_, id) => new Cpu(id, memory, format, shape));
 
   const frames = new Frames(boot.frames);
+  const entries = tableFreeing.entries(memory, format, frames);
   const allocator = startAllocator(boot, frames, tunables, memory);
   const { wordBytes } = footprint;
   const packing = footprint.slabs === "slub" ? slubPacking(geometry.cpus, wordBytes) : slabPacking(wordBytes);
@@ -250,14 +280,22 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
   const current = new Current();
   const spaces = new Set<AddressSpace>();
   const files = new Files(slabs.treeNodes);
+  files.dirty.setRatelimit(allocator.managedPages, geometry.cpus);
   const anonVmas = anonVmaRules[personality.anonVmas](slabs);
+  const swap = new Swap({
+    sizes: swapAreasOf(geometry),
+    clusterOrder: tunables.pageCluster ?? usualClusterOrder(boot.frames),
+    memory,
+    nodes: slabs.treeNodes,
+  });
   const layout = addressLayout(format, userBytes(geometry), tunables.stackLimitBytes ?? 0);
 
   const tlbFlush = tlbFlushes[design.tlbFlush]({ cpus, counters, events, current }, tunables);
   const highmem = wireHighmem(
     {
       memory,
-      entries,
+      // The kernel's own tables, whose entries nobody counts.
+      entries: new Entries(memory, format),
       allocator,
       counters,
       tlbFlush,
@@ -283,10 +321,26 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     access: highmem.access,
     cache: highmem.cache,
   });
-  const chains = { lineBytes: geometry.cacheLineBytes, pointerBytes: wordBytes, slotBytes: wordBytes };
   const world = { frames, entries, tables, files, anonVmas, spaces };
 
-  return {
+  const reclaim = reclaims[design.reclaim]({ frames, allocator });
+  const locked = mlocks[design.mlock]({
+    reverseMap: reverseMaps[design.reverseMap]({
+      ...world,
+      slabs,
+      lineBytes: geometry.cacheLineBytes,
+      wordBytes,
+      tablePlacement: design.pageTablePlacement,
+      placement: design.reverseMapPlacement,
+      windows: highmem.atomicMaps,
+      cpus: cpus.length,
+      where: tlbFlush,
+    }),
+    world,
+    lists: reclaim,
+  });
+
+  const wired: Kernel = {
     memory,
     format,
     entries,
@@ -300,21 +354,31 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     stacks,
     zeroFrame: zeroFrameOf(allocator, memory),
     tables,
-    reverseMap: reverseMaps[design.reverseMap]({ ...world, slabs, chains }),
+    tableFreeing: tableFreeing.freeing,
+    reverseMap: locked.reverseMap,
+    mlock: locked.mlock,
     tlbFlush,
     nonlinear: nonlinears[design.nonlinear],
+    reclaim,
     anonVmas,
     files,
+    swap,
     commitment: new Commitment({
       mode: tunables.overcommitMode,
       ratio: tunables.overcommitRatio,
       totalPages: allocator.managedPages,
-      swapPages: 0,
+      swapPages: swap.totalPages,
       adminReservePages: tunables.adminReserveBytes / PAGE_SIZE,
       userReservePages: tunables.userReserveBytes / PAGE_SIZE,
-      obviousOvercommit: overcommitGuesses[personality.overcommitGuess](allocator, tunables.privilege),
+      obviousOvercommit: overcommitGuesses[personality.overcommitGuess]({
+        allocator,
+        swap,
+        privilege: tunables.privilege,
+      }),
     }),
     spaces,
+    processes: [],
+    oomVictims: [],
     personality,
     tunables,
     layout,
@@ -322,6 +386,8 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     counters,
     events,
   };
+  allocator.reclaimFor(wired);
+  return wired;
 }
 
 /** The frame that anonymous reads map: nobody counts its users, and it is never freed. */

@@ -33,7 +33,9 @@ const lowTables = {
   pageTablePlacement: "lowmem",
   pageTableAccess: "direct",
   pageTableCache: "none",
+  pageTableFreeing: "pmd-ranges",
   kmap: "global",
+  reverseMapPlacement: "lowmem",
 } as const;
 
 /** CONFIG_HIGHPTE. */
@@ -41,6 +43,7 @@ const highTables = { pageTablePlacement: "highmem", pageTableAccess: "kmap-atomi
 
 const tunables2611 = {
   watermarks: "linux-2.6",
+  dirtyRatio: 40,
   maxMapCount: 65_536,
   faultAroundBytes: "4K",
   lockedLimitBytes: "32K",
@@ -60,13 +63,22 @@ export const kernelPresets = {
       reverseMap: "none",
       tlbFlush: "whole-mm",
       nonlinear: "unsupported",
+      mlock: "chained",
+      reclaim: "linux-2.4",
     },
     tunables: { ...tunables2611, watermarks: "linux-2.4", buddyOrders: 10, maxMapCount: 65_536 },
   },
   "linux-2.6.11": {
     summary: "March 2005: anon_vmas, areas placed bottom-up, whole address spaces flushed; the end of the 32-bit era.",
     personality: "linux-2.6.11",
-    design: { ...lowTables, reverseMap: "object-anon", tlbFlush: "whole-mm", nonlinear: "unsupported" },
+    design: {
+      ...lowTables,
+      reverseMap: "object-anon",
+      tlbFlush: "whole-mm",
+      nonlinear: "unsupported",
+      mlock: "chained",
+      reclaim: "linux-2.6",
+    },
     tunables: tunables2611,
   },
   "linux-2.6.11-highpte": {
@@ -78,19 +90,36 @@ export const kernelPresets = {
       reverseMap: "object-anon",
       tlbFlush: "whole-mm",
       nonlinear: "unsupported",
+      mlock: "chained",
+      reclaim: "linux-2.6",
     },
     tunables: tunables2611,
   },
   "linux-6.1": {
     summary: 'December 2022, in wide use: what "today" means here; page tables in highmem where there is any.',
     personality: "linux-6.1",
-    design: { ...lowTables, ...highTables, reverseMap: "object-anon", tlbFlush: "per-range", nonlinear: "emulated" },
+    design: {
+      ...lowTables,
+      ...highTables,
+      reverseMap: "object-anon",
+      tlbFlush: "per-range",
+      nonlinear: "emulated",
+      mlock: "chained",
+      reclaim: "linux-2.6",
+    },
     tunables: {},
   },
   "linux-6.18": {
     summary: "November 2025: areas merge more, mremap moves several at once, large memory is aligned.",
     personality: "linux-6.18",
-    design: { ...lowTables, reverseMap: "object-anon", tlbFlush: "per-range", nonlinear: "emulated" },
+    design: {
+      ...lowTables,
+      reverseMap: "object-anon",
+      tlbFlush: "per-range",
+      nonlinear: "emulated",
+      mlock: "chained",
+      reclaim: "linux-2.6",
+    },
     tunables: {},
   },
 } as const satisfies Readonly<Record<string, KernelPreset>>;

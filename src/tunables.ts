@@ -28,7 +28,32 @@ export const tunablesSchema = z.strictObject({
     .default(65_536)
     .describe("fault_around_bytes: the window of cached pages that a read fault maps"),
   readaheadPages: z.int().min(0).default(32).describe("read_ahead_kb, in pages: what a file read brings in at once"),
+  dirtyRatio: z
+    .int()
+    .min(0)
+    .max(100)
+    .default(20)
+    .describe("vm.dirty_ratio, per cent of memory: above it whoever makes pages of files dirty is held up"),
+  dirtyBackgroundRatio: z
+    .int()
+    .min(0)
+    .max(100)
+    .default(10)
+    .describe("vm.dirty_background_ratio: above it the kernel's own thread writes dirty pages"),
+  pageCluster: z
+    .int()
+    .min(0)
+    .max(5)
+    .nullable()
+    .default(null)
+    .describe("vm.page-cluster: a swap read brings in 2^n pages; null: 2 on machines below 16 MiB, otherwise 3"),
   minFreeKiB: z.int().min(0).nullable().default(null).describe("vm.min_free_kbytes; null: from the formula"),
+  swappiness: z
+    .int()
+    .min(0)
+    .max(100)
+    .default(60)
+    .describe("vm.swappiness: how readily mapped pages are taken, rather than those of the page cache alone"),
   watermarks: z
     .enum(["linux-2.4", "linux-2.6", "linux-6.1"])
     .default("linux-6.1")

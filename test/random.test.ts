@@ -4,12 +4,13 @@
  */
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
+import { nameOfCell } from "../src/check/cells.ts";
 import { randomProgram, usualShape } from "../src/check/generator.ts";
 import { judge } from "../src/check/judge.ts";
 import { formatProgram, type Program, parsePrograms } from "../src/check/program.ts";
 import { ProgramRunner } from "../src/check/program-runner.ts";
 import { shrink } from "../src/check/shrink.ts";
-import { cells, nameOfCell, specOfCell } from "./specs.ts";
+import { cells, specOfCell } from "./specs.ts";
 
 const golden = new URL("golden/", import.meta.url);
 

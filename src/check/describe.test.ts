@@ -49,7 +49,7 @@ group("the state notation", () => {
       "        PTE  0x08000 -> frame A r--  ad  2 maps",
       "child   VMA  0x08000..0x08003 rw-p anon",
       "        PTE  0x08000 -> frame A r--  -d  2 maps",
-      "frame A  highmem  refs 2  anon",
+      "frame A  highmem  refs 2  anon  active",
     ]);
   });
 
@@ -62,7 +62,7 @@ group("the state notation", () => {
       "parent  VMA  0x08000..0x08008 rw-p anon",
       "        PTE  0x08000..0x08003 -> frames A..3 rw-  ad  1 map",
       "        PTE  0x08004..0x08006 -> zero page r--  a-",
-      "frames A..3  highmem  refs 1  anon  exclusive",
+      "frames A..3  highmem  refs 1  anon  exclusive  active",
     ]);
   });
 

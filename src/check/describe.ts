@@ -4,12 +4,13 @@
  *
  *     parent  VMA  0x08000..0x08003 rw-p anon
  *             PTE  0x08000 -> frame 17 r--  ad  2 maps
- *             PTE  0x08001 -> swap 0:3
+ *             PTE  0x08001 -> swap 3
  *     child   VMA  0x08000..0x08003 rw-p anon
  *             PTE  0x08000 -> frame 17 r--  a-  2 maps
  *     frame 17  normal  refs 2  anon  active
  *
- * Areas and entries are by page number. Neighbouring entries that differ only in following frames are one line.
+ * Areas and entries are by page number. Neighbouring entries that differ only in following frames are one line, and so are
+ * those that name following places in swap or in a file. Where there are several swap areas, a place is `swap 1:3`.
  */
 import type { Pfn, Vpn } from "../base/units.ts";
 import {
@@ -107,11 +108,15 @@ function backing(vma: Vma): string {
 interface Run {
   readonly page: Vpn;
   pages: number;
-  readonly frame: Pfn;
-  readonly large: number;
+  /** What the entries hold or name: "frame ", "swap ", and the number of the first; or NO_NUMBER, where there is none. */
   readonly target: string;
+  readonly first: number;
+  readonly large: number;
   readonly rest: string;
 }
+
+const NO_NUMBER = -1;
+const FRAME = "frame ";
 
 function describeEntries(kernel: Kernel, root: Pfn, first: Vpn, end: Vpn, shown: Set<Pfn>): string[] {
   if (first >= end) return [];
@@ -120,8 +125,8 @@ function describeEntries(kernel: Kernel, root: Pfn, first: Vpn, end: Vpn, shown:
     leaf: (page, table, index, level) => {
       const run = describeEntry(kernel, page, table, index, level);
       const last = runs[runs.length - 1];
-      if (run.frame >= 0 && run.frame !== kernel.zeroFrame) shown.add(run.frame);
-      if (last !== undefined && continues(kernel, last, run)) last.pages++;
+      if (run.target === FRAME) shown.add(run.first);
+      if (last !== undefined && continues(last, run)) last.pages++;
       else runs.push(run);
     },
   });
@@ -139,28 +144,33 @@ function describeEntry(kernel: Kernel, page: Vpn, table: OpenTable, index: numbe
     const count = zero ? "" : `  ${maps} map${maps === 1 ? "" : "s"}`;
     const used = ((flags & PTE_ACCESSED) !== 0 ? "a" : "-") + ((flags & PTE_DIRTY) !== 0 ? "d" : "-");
     const rest = `${entryRights(kernel, flags)}  ${used}${count}${large === 0 ? "" : `  ${large} pages`}`;
-    return { page, pages: 1, frame, large, target: zero ? "zero page" : "frame", rest };
+    return { page, pages: 1, target: zero ? "zero page" : FRAME, first: zero ? NO_NUMBER : frame, large, rest };
   }
-  const target =
-    (flags & PTE_SWAP) !== 0
-      ? `swap ${entries.swapType(table, index)}:${entries.swapOffset(table, index)}`
-      : (flags & PTE_FILE) !== 0
-        ? `file index ${entries.fileIndex(table, index)}`
-        : "nothing known";
-  return { page, pages: 1, frame: -1, large: 0, target, rest: "" };
+  const none = { page, pages: 1, large: 0, rest: "" };
+  if ((flags & PTE_SWAP) !== 0) {
+    return {
+      ...none,
+      target: swapWord(kernel, entries.swapType(table, index)),
+      first: entries.swapOffset(table, index),
+    };
+  }
+  if ((flags & PTE_FILE) !== 0) return { ...none, target: "file index ", first: entries.fileIndex(table, index) };
+  return { ...none, target: "nothing known", first: NO_NUMBER };
 }
 
-function continues({ zeroFrame }: Kernel, last: Run, run: Run): boolean {
-  if (run.large !== 0 || last.large !== 0 || run.page !== last.page + last.pages || run.rest !== last.rest)
-    return false;
-  if (run.frame < 0 || last.frame < 0) return false;
-  return run.frame === zeroFrame ? last.frame === zeroFrame : run.frame === last.frame + last.pages;
+/** `swap `, before an offset in the only area; `swap 1:` where there are several. */
+const swapWord = ({ swap }: Kernel, type: number): string => (swap.areas.length > 1 ? `swap ${type}:` : "swap ");
+
+function continues(last: Run, run: Run): boolean {
+  if (run.large !== 0 || last.large !== 0 || run.page !== last.page + last.pages) return false;
+  if (run.target !== last.target || run.rest !== last.rest) return false;
+  return run.first === (run.first === NO_NUMBER ? last.first : last.first + last.pages);
 }
 
-function formatRun({ page, pages, frame, target, rest }: Run): string {
+function formatRun({ page, pages, first, target, rest }: Run): string {
   const from = pages === 1 ? hexPage(page) : `${hexPage(page)}..${hexPage(page + pages)}`;
-  if (target !== "frame") return `PTE  ${from} -> ${target} ${rest}`;
-  return `PTE  ${from} -> ${pages === 1 ? `frame ${frame}` : `frames ${frame}..${frame + pages - 1}`} ${rest}`;
+  const numbers = first === NO_NUMBER ? "" : pages === 1 ? `${first}` : `${first}..${first + pages - 1}`;
+  return `PTE  ${from} -> ${target === FRAME && pages > 1 ? "frames " : target}${numbers} ${rest}`;
 }
 
 function entryRights({ format }: Kernel, flags: number): string {
@@ -190,7 +200,16 @@ function describeFrame(kernel: Kernel, frame: Pfn, past: number): string {
   const words = [kernel.allocator.zoneOf(frame).name.toLowerCase(), `refs ${frames.refs.read(frame)}`];
   if ((flags & frameBits.PG_ANON) !== 0) words.push("anon");
   else if (frames.mapping.read(frame) !== 0) words.push(filePlace(kernel, frame, past));
-  for (const [bit, word] of frameWords) if ((flags & bit) !== 0) words.push(word);
+  const say = (marks: readonly (readonly [number, string])[]) => {
+    for (const [bit, word] of marks) if ((flags & bit) !== 0) words.push(word);
+  };
+  say(contentWords);
+  if ((flags & frameBits.PG_LRU) !== 0) words.push((flags & frameBits.PG_ACTIVE) !== 0 ? "active" : "inactive");
+  say(stateWords);
+  if ((flags & frameBits.PG_SWAPCACHE) !== 0) {
+    const { type, offset } = kernel.swap.placeOf(frames.swapSlot.read(frame));
+    words.push(`${swapWord(kernel, type)}${offset - past}`);
+  }
   return words.join("  ");
 }
 
@@ -199,10 +218,12 @@ function filePlace({ frames, files }: Kernel, frame: Pfn, past: number): string 
   return `${files.byId(frames.mapping.read(frame)).name}+${index}`;
 }
 
-const frameWords: readonly (readonly [number, string])[] = [
+const contentWords: readonly (readonly [number, string])[] = [
   [frameBits.PG_EXCLUSIVE, "exclusive"],
   [frameBits.PG_DIRTY, "dirty"],
-  [frameBits.PG_ACTIVE, "active"],
+];
+
+const stateWords: readonly (readonly [number, string])[] = [
   [frameBits.PG_REFERENCED, "referenced"],
   [frameBits.PG_MLOCKED, "mlocked"],
   [frameBits.PG_LOCKED, "locked"],

@@ -13,6 +13,7 @@ import { bug } from "../base/errors.ts";
 import { addressOf, PAGE_SIZE, type Vaddr } from "../base/units.ts";
 import { FETCH, STORE } from "../hw/access.ts";
 import type { Machine } from "../machine.ts";
+import { FAULT_OOM } from "../mm/fault.ts";
 import { OpenFile } from "../mm/file.ts";
 import type { Process, Thread } from "../mm/process.ts";
 import type { Argument } from "../mm/syscalls.ts";
@@ -33,6 +34,7 @@ const MAP_ANONYMOUS = 0x20;
 const MAP_GROWSDOWN = 0x100;
 const MAP_NORESERVE = 0x4000;
 
+const SIGKILL = 9;
 /** vm.mmap_min_addr. */
 const LOWEST = 0x1_0000;
 const STACK_BYTES = 132 * 1024;
@@ -83,8 +85,11 @@ export function startExecutor(machine: Machine): Executor {
   setUp.map(breakStart + BREAK_HOLE_BYTES, breakStart + BREAK_HOLE_BYTES + PAGE_SIZE, PROT_NONE, guards);
 
   const touch = (toucher: Process, address: Vaddr, kind: number) => {
-    if (machine.access(toucher.threads[0]!, address, kind) !== 0)
-      bug(`the executor cannot touch ${address.toString(16)}`);
+    if (toucher.state !== "alive") return;
+    const verdict = machine.access(toucher.threads[0]!, address, kind);
+    // As a kernel ends a program whose page it has no memory for.
+    if (verdict === FAULT_OOM) machine.kill(toucher, SIGKILL);
+    else if (verdict !== 0) bug(`the executor cannot touch ${address.toString(16)}`);
   };
   const executor: Executor = {
     process,

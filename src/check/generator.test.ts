@@ -21,7 +21,7 @@ describe("random programs", () => {
     for (let seed = 0; seed < 100; seed++) {
       for (const { name } of randomProgram(seed, { ...usualShape, failures: 0.1 }).operations) used.add(name);
     }
-    expect(operationNames.filter((name) => !used.has(name))).toEqual(["fadv", "fsync", "rlimit"]);
+    expect(operationNames.filter((name) => !used.has(name))).toEqual(["fadv", "fsync", "rlimit", "fill", "scan"]);
   });
 });
 

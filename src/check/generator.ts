@@ -5,6 +5,7 @@
 import { Rng } from "../base/rng.ts";
 import { PAGE_SIZE } from "../base/units.ts";
 import { WINDOW_BYTES } from "./executor.ts";
+import { type PressureProfileName, pressureProfiles } from "./pressure-profiles.ts";
 import { MAP_FIXED_NOREPLACE, type Profile, type ProfileName, profiles } from "./profiles.ts";
 import type { Operand, Operation, OperationName, Program, ProgramFile } from "./program.ts";
 
@@ -13,8 +14,10 @@ export interface ProgramShape {
   readonly processes: number;
   /** The share of operations of which an allocation fails. */
   readonly failures: number;
-  readonly profile: ProfileName;
+  readonly profile: ProfileName | PressureProfileName;
 }
+
+const allProfiles: Readonly<Record<ProgramShape["profile"], Profile>> = { ...profiles, ...pressureProfiles };
 
 export const usualShape: ProgramShape = { operations: 40, processes: 4, failures: 0, profile: "base" };
 
@@ -22,12 +25,15 @@ const MAP_SHARED = 0x1;
 const MAP_PRIVATE = 0x2;
 const MAP_FIXED = 0x10;
 const MAP_ANONYMOUS = 0x20;
+const READ_WRITE = 3;
 const FILE_BYTES = [PAGE_SIZE, 2 * PAGE_SIZE, 4 * PAGE_SIZE, 8 * PAGE_SIZE, 16 * PAGE_SIZE];
 
 /** Where addresses crowd: the first pages of the window, the end of its first page table, its last pages. */
 const CROWDS = [0, 0x1f_0000, WINDOW_BYTES - 0x2_0000, WINDOW_BYTES - 0x2_0000, WINDOW_BYTES - 0x2_0000];
 const CROWD_PAGES = 32;
 const MOST_PAGES = 12;
+/** Mappings that a program looks at before it ends. */
+const MOST_LOOKS = 8;
 const LARGE_PAGE = 0x20_0000;
 
 export function randomProgram(seed: number, shape: ProgramShape = usualShape): Program {
@@ -56,23 +62,65 @@ class Generator {
     this.seed = seed;
     this.shape = shape;
     this.rng = new Rng(seed);
-    this.profile = profiles[shape.profile];
+    this.profile = allProfiles[shape.profile];
     this.weights = Object.entries(this.profile.weights) as [OperationName, number][];
     this.totalWeight = this.weights.reduce((sum, [, weight]) => sum + weight, 0);
   }
 
   program(): Program {
     const { rng, shape } = this;
-    const files: ProgramFile[] = [0, 1].map((file) => ({
-      file,
-      bytes: rng.chance(0.3) ? 1 + rng.below(0x1_0000) : rng.pick(FILE_BYTES),
-    }));
-    const operations: Operation[] = [];
+    const files = [this.file(0), this.file(1)];
+    const operations: Operation[] = this.hoard();
     while (operations.length < shape.operations) {
       if (rng.chance(shape.failures)) operations.push(this.operation("fail", this.failure()));
       operations.push(this.next());
     }
+    if (this.profile.hoards !== undefined) operations.push(...this.looks());
     return { name: `${shape.profile === "base" ? "random" : shape.profile}-${this.seed}`, files, operations };
+  }
+
+  /** Large mappings that may be written, each filled at once. */
+  private hoard(): Operation[] {
+    const { rng, profile } = this;
+    const operations: Operation[] = [];
+    for (let at = 0; at < (profile.hoards ?? 0); at++) {
+      const { start, bytes } = this.newRange();
+      const anonymous = rng.chance(profile.anonymous) ? MAP_ANONYMOUS : 0;
+      const flags = (rng.chance(profile.shared) ? MAP_SHARED : MAP_PRIVATE) | anonymous | MAP_FIXED;
+      const place = this.remember({ base: "window", value: start }, number(bytes));
+      const backing = [number(anonymous !== 0 ? -1 : rng.below(2)), number(0)];
+      const mapping = [place, number(bytes), number(READ_WRITE), number(flags), ...backing];
+      operations.push({ line: 0, process: 0, name: "mmap", operands: mapping });
+      operations.push({
+        line: 0,
+        process: 0,
+        name: "fill",
+        operands: [place, number(bytes), number(this.nextValue())],
+      });
+    }
+    return operations;
+  }
+
+  private file(file: number): ProgramFile {
+    const { rng, profile } = this;
+    const most = profile.mostFilePages;
+    const small = () => (rng.chance(0.3) ? 1 + rng.below(0x1_0000) : rng.pick(FILE_BYTES));
+    const bytes = most === undefined ? small() : (1 + rng.below(most)) * PAGE_SIZE;
+    // Profiles without files on a disk draw no number for it: their programs stay what they were.
+    return profile.onDisk !== undefined && rng.chance(profile.onDisk) ? { file, bytes, on: "disk" } : { file, bytes };
+  }
+
+  /** A scan of the latest mappings by each process that is left. */
+  private looks(): Operation[] {
+    const latest = this.mapped.slice(-MOST_LOOKS);
+    return [...this.live].flatMap((process) =>
+      latest.map(({ start, bytes }) => ({
+        line: 0,
+        process,
+        name: "scan" as const,
+        operands: [{ base: "window" as const, value: start }, number(bytes)],
+      })),
+    );
   }
 
   /** One of the first allocations: of a page or of a small object. */
@@ -117,7 +165,10 @@ class Generator {
       case "mlock":
       case "munlock":
       case "mincore":
+      case "scan":
         return this.range();
+      case "fill":
+        return [...this.range(), number(this.nextValue())];
       case "mprotect":
         return [...this.range(), number(rng.pick([3, 3, 3, 1, 1, 0, 2, 4, 5, 6, 7]))];
       case "mlock2":
@@ -200,7 +251,7 @@ class Generator {
     const unit = large ? LARGE_PAGE : PAGE_SIZE;
     const start = Math.floor(this.address() / unit) * unit;
     const room = Math.floor((WINDOW_BYTES - start) / unit);
-    return { start, bytes: Math.min(1 + rng.below(large ? 2 : MOST_PAGES), room) * unit };
+    return { start, bytes: Math.min(1 + rng.below(large ? 2 : (this.profile.mostPages ?? MOST_PAGES)), room) * unit };
   }
 
   /** A range that was mapped, as it was, moved to just before or after it, or a part of it. */
@@ -221,7 +272,7 @@ class Generator {
   private remapping(): readonly Operand[] {
     const { rng } = this;
     const [start, oldBytes] = this.range();
-    const newBytes = rng.chance(0.03) ? 0 : (1 + rng.below(MOST_PAGES)) * PAGE_SIZE;
+    const newBytes = rng.chance(0.03) ? 0 : (1 + rng.below(this.profile.mostPages ?? MOST_PAGES)) * PAGE_SIZE;
     const target = Math.min(this.address(), WINDOW_BYTES - newBytes);
     return [
       start,

@@ -3,6 +3,7 @@
  * What is wrong first is returned as one sentence, with the state of the machine at that time.
  */
 import { KernelBug } from "../base/errors.ts";
+import type { Machine } from "../machine.ts";
 import { audit } from "./audit/audit.ts";
 import { describe } from "./describe.ts";
 import { compareContents } from "./model/contents.ts";
@@ -10,6 +11,7 @@ import { FlatModel, type FlatRules } from "./model/flat-model.ts";
 import { formatOperation, type Operation, type Program } from "./program.ts";
 import type { ProgramRunner } from "./program-runner.ts";
 import type { ProgramRun } from "./run-program.ts";
+import { shortagesOf } from "./shortage.ts";
 
 export interface Failure {
   readonly what: string;
@@ -37,7 +39,7 @@ export function judge(runner: ProgramRunner, program: Program, { auditEvery }: J
   const judgement = new Judgement(program, auditEvery);
   try {
     const outcome = runner.run(program, (operation, line, run) => judgement.observe(operation, line, run));
-    return judgement.end(outcome.lines.slice(program.operations.length));
+    return judgement.end(outcome.lines.slice(program.operations.length), runner.machine);
   } catch (error) {
     if (error instanceof Wrong) return error.failure;
     if (error instanceof KernelBug)
@@ -61,44 +63,63 @@ class Judgement {
 
   observe(operation: Operation, line: string, run: ProgramRun): void {
     if (this.operations++ === 0) this.model = new FlatModel(this.program, rulesOf(run), run.executor.breakStart);
-    if (operation.name !== "fail") this.follow(operation, line, run);
+    const { times, complaint } = shortagesOf(run.machine).take();
+    if (complaint !== undefined) throw wrong(operation, line, run, complaint);
+    if (operation.name !== "fail") this.follow(operation, line, run, times > 0 || this.failing);
     this.failing = operation.name === "fail";
     if (this.auditEvery > 0 && this.operations % this.auditEvery === 0) requireLaws(operation, line, run);
   }
 
-  private follow(operation: Operation, line: string, run: ProgramRun): void {
-    const printed = line.split(" ").slice(3).join(" ");
-    if (this.failing && /^(E[A-Z]+|OOM)/.test(printed)) {
-      // What a call leaves half done is its own business; the auditor goes on alone.
-      if (!changesAllOrNothing(operation)) this.model = undefined;
-      return;
+  /** `short`: memory lacked, or was made to. */
+  private follow(operation: Operation, line: string, run: ProgramRun, short: boolean): void {
+    const [, result, , killed] = /^(.*?)( mf=\d+,\d+)?( killed=[\d,]+)?$/.exec(line.split(" ").slice(3).join(" "))!;
+    const printed = result!;
+    if (!short && (/\bOOM\b/.test(printed) || killed !== undefined)) {
+      throw wrong(operation, line, run, "out of memory, and reclaim has not given up");
     }
-    if (this.failing && mayHaveDoneLess(operation, this.model)) this.model = undefined;
-    const wrong = this.model?.step(operation, printed);
-    if (wrong === undefined) return;
-    throw new Wrong({ what: `${formatOperation(operation)} | ${line}: ${wrong}`, state: describe(run.machine) });
+    if (!short && operation.name === "fork" && printed === "ENOMEM")
+      throw wrong(operation, line, run, "ENOMEM, and reclaim has not given up");
+    const told = this.tell(operation, printed, short);
+    if (told !== undefined) throw wrong(operation, line, run, told);
+    for (const process of killed?.replace(" killed=", "").split(",") ?? []) this.model?.kill(Number(process));
   }
 
-  end(dump: readonly string[]): Failure | undefined {
+  /** What the model says of what was printed. */
+  private tell(operation: Operation, printed: string, short: boolean): string | undefined {
+    if (short && /^(E[A-Z]+|OOM)/.test(printed)) {
+      // What a call leaves half done is its own business; the auditor goes on alone.
+      if (!changesAllOrNothing(operation)) this.model = undefined;
+      return undefined;
+    }
+    if (short && mayHaveDoneLess(operation, this.model)) this.model = undefined;
+    return this.model?.step(operation, printed);
+  }
+
+  end(dump: readonly string[], machine: Machine): Failure | undefined {
+    const state = dump.join("\n");
+    const { times, complaint } = shortagesOf(machine).take();
+    if (complaint !== undefined) return { what: `at the end, ${complaint}`, state };
     if (this.model === undefined) return undefined;
-    const [wrong] = compareContents(this.model, dump);
-    return wrong === undefined ? undefined : { what: `at the end, ${wrong}`, state: dump.join("\n") };
+    const found = compareContents(this.model, dump);
+    // What nobody has memory for cannot be shown.
+    const first = times > 0 ? found.find((wrong) => !wrong.includes(": --, ")) : found[0];
+    return first === undefined ? undefined : { what: `at the end, ${first}`, state };
   }
 }
 
 const rulesOf = ({ machine }: ProgramRun): FlatRules => ({
   noExecute: machine.kernel.format.hasNoExecute,
   personality: machine.kernel.personality.name as FlatRules["personality"],
+  nonlinear: machine.spec.design.nonlinear,
 });
 
 function requireLaws(operation: Operation, line: string, run: ProgramRun): void {
   const [first] = audit(run.machine);
-  if (first === undefined) return;
-  throw new Wrong({
-    what: `${formatOperation(operation)} | ${line}: ${first.law}: ${first.what}`,
-    state: describe(run.machine),
-  });
+  if (first !== undefined) throw wrong(operation, line, run, `${first.law}: ${first.what}`);
 }
+
+const wrong = (operation: Operation, line: string, { machine }: ProgramRun, what: string): Wrong =>
+  new Wrong({ what: `${formatOperation(operation)} | ${line}: ${what}`, state: describe(machine) });
 
 /** These change nothing that a program sees when they fail. */
 const failWhole: ReadonlySet<string> = new Set([

@@ -20,6 +20,14 @@ export interface Profile {
   readonly familiar: number;
   /** The share of new ranges that start and end at large pages. */
   readonly large: number;
+  /** The most pages of a new range, where that is not a dozen. */
+  readonly mostPages?: number;
+  /** The share of files that are on a disk; the model alone has such. */
+  readonly onDisk?: number;
+  /** The most pages of a file, where files are not as small as those that were recorded first. */
+  readonly mostFilePages?: number;
+  /** Mappings that a program makes and fills before anything else; it ends with a look at what it has mapped. */
+  readonly hoards?: number;
 }
 
 /** The flags of mmap that profiles add. */
@@ -44,7 +52,7 @@ const COLD = 20;
 const PAGEOUT = 21;
 const WILLNEED = 3;
 
-const base: Profile = {
+export const base: Profile = {
   about: "every call, in about the proportions of the programs that were recorded first",
   weights: {
     mmap: 22,

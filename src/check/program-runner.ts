@@ -46,9 +46,10 @@ export class ProgramRunner {
     return outcome;
   }
 
-  /** Frames that nobody uses, idle page tables among them. */
+  /** Frames that nobody uses, idle page tables among them; what a CPU keeps in hand for its next mapping is in use. */
   private get unused(): number {
-    const { allocator, tables } = this.current.kernel;
+    const { allocator, tables, reverseMap } = this.current.kernel;
+    reverseMap.reserve();
     return allocator.unusedPages + tables.idle;
   }
 

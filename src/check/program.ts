@@ -3,10 +3,13 @@
  * over up to eight processes. This is its parser and its printer; `run-program.ts` runs it.
  *
  *     prog NAME
- *     file F BYTES                          a file whose page i holds 0x40 + (i & 15) at byte 0x10
+ *     file F BYTES [disk]                   a file whose page i holds 0x40 + (i & 15) at byte 0x10: in memory, or on a
+ *                                           disk (only on the model)
  *     P mmap ADDR|- LENGTH PROT FLAGS F OFFSET
  *     P munmap ADDR LENGTH | P mprotect ADDR LENGTH PROT | P mremap ADDR OLD NEW FLAGS [NEWADDR]
  *     P r ADDR | P w ADDR VALUE | P x ADDR  load, store or execute one byte
+ *     P fill ADDR LENGTH VALUE              store at byte 0x10 of page after page, one more each time (only on the model)
+ *     P scan ADDR LENGTH                    load that byte of page after page (only on the model)
  *     P fork Q | P exit | P stat ...
  *     P fail N [M]                          the next operation's Nth allocation of a page fails, and its Mth of a small
  *                                           object (only on the model; 0: none)
@@ -41,6 +44,8 @@ export interface Operation {
 export interface ProgramFile {
   readonly file: number;
   readonly bytes: number;
+  /** Left out: in memory. */
+  readonly on?: "disk";
 }
 
 export interface Program {
@@ -79,6 +84,8 @@ const grammar = {
   rlimit: "nn",
   stat: "",
   fail: "n?n",
+  fill: "ann",
+  scan: "an",
 } as const satisfies Record<string, string>;
 
 export type OperationName = keyof typeof grammar;
@@ -139,10 +146,13 @@ class Parser {
   }
 
   private file(words: string[]): ProgramFile {
-    if (words.length !== 3) this.fail("expected file F BYTES");
-    const file = this.number(words[1]!);
+    const [, number, size, on] = words;
+    if (number === undefined || size === undefined || words.length > 4) this.fail("expected file F BYTES [disk]");
+    const file = this.number(number);
     if (file >= FILES) this.fail(`file ${file}: files are 0 to ${FILES - 1}`);
-    return { file, bytes: this.number(words[2]!) };
+    const bytes = this.number(size);
+    if (on === undefined) return { file, bytes };
+    return on === "disk" ? { file, bytes, on } : this.fail(`file ${file} is on "${on}", expected "disk" or nothing`);
   }
 
   private operation(words: string[]): Operation {
@@ -216,12 +226,17 @@ class Parser {
   }
 }
 
+/** What `fill` stores in its n-th page. */
+export const filling = (value: number, page: number): number => (value + page) & 0xff;
+
 const isOperation = (name: string): name is OperationName => Object.hasOwn(grammar, name);
 
 /** The text of a program, as `parsePrograms` reads it. */
 export function formatProgram(program: Program): string {
   const lines = [`prog ${program.name}`];
-  for (const { file, bytes } of program.files) lines.push(`file ${file} ${bytes}`);
+  for (const { file, bytes, on } of program.files) {
+    lines.push(`file ${file} ${bytes}${on === undefined ? "" : ` ${on}`}`);
+  }
   for (const operation of program.operations) lines.push(formatOperation(operation));
   lines.push("end");
   return `${lines.join("\n")}\n`;

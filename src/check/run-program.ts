@@ -18,7 +18,14 @@ import type { Argument } from "../mm/syscalls.ts";
 import type { Outcome } from "./compare-outcomes.ts";
 import { type DumpWorld, dumpFile, dumpProcess } from "./dump.ts";
 import { BREAK_HOLE_BYTES, type Executor, startExecutor, WINDOW, WINDOW_BYTES } from "./executor.ts";
-import type { Operand, Operation, OperationName, Program } from "./program.ts";
+import {
+  filling,
+  type Operand,
+  type Operation,
+  type OperationName,
+  type Program,
+  type ProgramFile,
+} from "./program.ts";
 import { pageTableKib } from "./smaps.ts";
 
 /** The most pages that one mincore of the executor asks for. */
@@ -48,7 +55,7 @@ export class ProgramRun {
     this.machine = machine;
     this.program = program;
     machine.spawn("controller");
-    for (const { file, bytes } of program.files) this.files[file] = makeFile(machine, file, bytes);
+    for (const file of program.files) this.files[file.file] = makeFile(machine, file);
     this.executor = startExecutor(machine);
     this.processes[0] = this.executor.process;
     this.baseTablesKib = pageTableKib(machine.kernel, this.executor.process.mm);
@@ -67,9 +74,16 @@ export class ProgramRun {
 
   /** What an operation prints after its name. */
   operate(operation: Operation): string {
-    if (this.failing === undefined) return this.operateNormally(operation);
+    const printed = this.failing === undefined ? this.operateNormally(operation) : this.operateFailing(operation);
+    const killed = this.processes.flatMap((process, number) => (process?.state === "killed" ? [number] : []));
+    for (const number of killed) this.processes[number] = null;
+    return killed.length === 0 ? printed : `${printed} killed=${killed.join(",")}`;
+  }
+
+  /** The operation after one that says which of its allocations fail. */
+  private operateFailing(operation: Operation): string {
     const { allocator } = this.machine.kernel;
-    const [page, object] = this.failing.operands;
+    const [page, object] = this.failing!.operands;
     if (page!.value > 0) allocator.failAt(page!.value);
     allocator.failObjectAt(object!.value);
     this.failing = undefined;
@@ -120,6 +134,10 @@ export class ProgramRun {
         return this.touch(process, args[0]!, STORE) ?? this.store(process, args[0]!, args[1]!);
       case "x":
         return this.touch(process, args[0]!, FETCH) ?? " exec-ok";
+      case "fill":
+        return this.fill(process, args[0]!, args[1]!, args[2]!);
+      case "scan":
+        return this.scan(process, args[0]!, args[1]!);
       case "mincore":
         return this.mincore(process, args[0]!, args[1]!);
       case "fread":
@@ -191,6 +209,31 @@ export class ProgramRun {
   private store(process: Process, address: Vaddr, value: number): string {
     this.machine.writeByte(process.threads[0]!, address, value & 0xff);
     return " ok";
+  }
+
+  /** ` 3 SEGV ...`: the pages that were written, and the signal that ended it if one did. */
+  private fill(process: Process, address: Vaddr, lengthBytes: number, value: number): string {
+    const pages = Math.ceil(lengthBytes / PAGE_SIZE);
+    for (let page = 0; page < pages; page++) {
+      const place = address + page * PAGE_SIZE + MARK_OFFSET;
+      const signal = this.touch(process, place, STORE);
+      if (signal !== undefined) return ` ${page}${signal}`;
+      this.store(process, place, filling(value, page));
+    }
+    return ` ${pages}`;
+  }
+
+  /** ` 51 52 SEGV ...`: the bytes that were read, and the signal that ended it if one did. */
+  private scan(process: Process, address: Vaddr, lengthBytes: number): string {
+    const pages = Math.ceil(lengthBytes / PAGE_SIZE);
+    let bytes = "";
+    for (let page = 0; page < pages; page++) {
+      const place = address + page * PAGE_SIZE + MARK_OFFSET;
+      const signal = this.touch(process, place, LOAD);
+      if (signal !== undefined) return `${bytes}${signal}`;
+      bytes += ` ${hexByte(this.machine.readByte(process.threads[0]!, place))}`;
+    }
+    return bytes;
   }
 
   /** What a touch prints if it ends in a signal. */
@@ -295,9 +338,10 @@ const signals: ReadonlyMap<number, string> = new Map([
 
 const hexByte = (byte: number): string => byte.toString(16).padStart(2, "0");
 
-/** A file in memory whose pages are marked, as the controller makes it: each mark is a write. */
-function makeFile(machine: Machine, number: number, bytes: number): OpenFile {
-  const file = machine.kernel.files.create({ name: `f${number}`, kind: "shmem", sizeBytes: bytes });
+/** A file whose pages are marked, as the controller makes it: each mark is a write. */
+function makeFile(machine: Machine, { file: number, bytes, on }: ProgramFile): OpenFile {
+  const kind = on === "disk" ? "regular" : "shmem";
+  const file = machine.kernel.files.create({ name: `f${number}`, kind, sizeBytes: bytes });
   const opened = new OpenFile(file, "read-write");
   for (let page = 0; page * PAGE_SIZE + MARK_OFFSET < bytes; page++) {
     machine.writeFile(opened, page * PAGE_SIZE + MARK_OFFSET, Uint8Array.of(MARK_FIRST + (page & 15)));

@@ -33,6 +33,24 @@ export class Progress {
   }
 }
 
+/** One line that says what is being done, at a terminal; it goes when that is over. */
+export class StatusLine {
+  private readonly name: string;
+  private readonly visible = process.stderr.isTTY === true;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  show(what: string): void {
+    if (this.visible) process.stderr.write(`\r\x1b[K${this.name}: ${what}`);
+  }
+
+  end(): void {
+    if (this.visible) process.stderr.write("\r\x1b[K");
+  }
+}
+
 function count(value: number): string {
   if (value >= 1e9) return `${(value / 1e9).toPrecision(3)} G`;
   if (value >= 1e6) return `${(value / 1e6).toPrecision(3)} M`;

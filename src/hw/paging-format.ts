@@ -43,7 +43,7 @@ interface FormatRecord {
   /** Bits of a swap entry's type. */
   readonly swapTypeBits: number;
   readonly highestSwapOffset: number;
-  /** Bits of the file index that a nonlinear entry holds; 0 where there are no such entries. */
+  /** Bits of the file index that a nonlinear entry holds. */
   readonly fileIndexBits: number;
 }
 
@@ -191,7 +191,7 @@ const longMode = {
   absentEncoding: "x86-64",
   swapTypeBits: 5,
   highestSwapOffset: 2 ** 50 - 2, // the next one, inverted, would make the entry of type 0 none
-  fileIndexBits: 0,
+  fileIndexBits: 32,
 } as const;
 
 /** Long mode. Its physical addresses have 43 bits here: a frame number is an int32, so memory ends at 8 TiB. */

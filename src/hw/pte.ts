@@ -20,8 +20,8 @@
  *            i386                        pae                            x86-64
  *   none     0                           0                              0
  *   prot     bit 7, frame in place       bit 7, frame in place          bit 8, bits 51..12 inverted (L1TF)
- *   swap     type 5..1, offset 31..8     type 36..32, offset 63..37     type 63..59, inverted offset 58..9
- *   file     bit 6, index[4:0] 5..1,     bit 6, index 63..32            -
+ *   swap     type 5..1, offset 31..8     type 36..32, offset 63..37     type 63..59, inverted offset 58..9, exclusive bit 3
+ *   file     bit 6, index[4:0] 5..1,     bit 6, index 63..32            bit 6, index 43..12
  *            index[28:5] 31..8
  *
  * In the rest of the program an entry is a frame and a word of flags, the PTE_ bits below: hardware's own bits where a
@@ -29,8 +29,9 @@
  *
  * Intel SDM vol. 3A, tables 4-4 to 4-20.
  *
- * @models linux-2.6.11 include/asm-i386/pgtable.h, pgtable-2level.h, pgtable-3level.h
+ * @models linux-2.6.11 include/asm-i386/pgtable.h, pgtable-2level.h, pgtable-3level.h; include/asm-x86_64/pgtable.h pgoff_to_pte
  * @models linux-6.1 arch/x86/include/asm/pgtable_64.h, pgtable-invert.h
+ * @differs file entries of x86-64 are 2.6's beside swap entries and PROT_NONE of today: no kernel had both
  */
 import { bug } from "../base/errors.ts";
 import type { FileIndex, Pfn, PteSlot, SwapSlot } from "../base/units.ts";
@@ -72,6 +73,8 @@ const HIGH_NO_EXECUTE = 1 << 31;
 const NARROW_PROT_NONE = 1 << 7;
 const WIDE_PROT_NONE = 1 << 8;
 const ABSENT_FILE = 1 << 6;
+/** Of a swap entry of x86-64. */
+const SWAP_EXCLUSIVE = 1 << 3;
 
 /** What an entry that points to the next table says: everything is decided further down. */
 export function linkFlags(format: PagingFormat, level: number): number {
@@ -141,7 +144,7 @@ export class Entries {
     const noExecute = this.format.hasNoExecute && high < 0 ? PTE_NO_EXECUTE : 0;
     if ((low & PTE_PRESENT) !== 0) return (low & HARDWARE) | noExecute;
     if ((low & this.protNone) !== 0) return (low & HARDWARE & ~this.protNone) | noExecute | PTE_PROT_NONE;
-    return !this.inverted && (low & ABSENT_FILE) !== 0 ? PTE_FILE : PTE_SWAP;
+    return (low & ABSENT_FILE) !== 0 ? PTE_FILE : PTE_SWAP;
   }
 
   /** The frame of a present or PROT_NONE entry. */
@@ -199,21 +202,46 @@ export class Entries {
     return (~this.low(table, index) >>> 9) + (~this.high(table, index) & 0x7ffffff) * 2 ** 23;
   }
 
+  /** Whether a swap entry can say that nobody else names its slot (_PAGE_SWP_EXCLUSIVE). */
+  get marksExclusive(): boolean {
+    return this.inverted;
+  }
+
+  /** The swap entry says so from now on. Requires: `marksExclusive`. */
+  setSwapExclusive(table: OpenTable, index: number): void {
+    this.store(table, index, this.low(table, index) | SWAP_EXCLUSIVE, this.high(table, index));
+  }
+
+  clearSwapExclusive(table: OpenTable, index: number): void {
+    this.store(table, index, this.low(table, index) & ~SWAP_EXCLUSIVE, this.high(table, index));
+  }
+
+  isSwapExclusive(table: OpenTable, index: number): boolean {
+    return this.inverted && (this.low(table, index) & SWAP_EXCLUSIVE) !== 0;
+  }
+
   /** Whether an entry can name that page of a file. */
   holdsFileIndex(fileIndex: FileIndex): boolean {
-    return this.format.fileIndexBits > 0 && fileIndex < 2 ** this.format.fileIndexBits;
+    return fileIndex < 2 ** this.format.fileIndexBits;
   }
 
   setFile(table: OpenTable, index: number, fileIndex: FileIndex): void {
     if (!this.holdsFileIndex(fileIndex)) bug(`no entry of ${this.format.name} holds file index ${fileIndex}`);
-    if (this.wide) this.store(table, index, ABSENT_FILE, fileIndex | 0);
+    if (this.inverted) this.store(table, index, (fileIndex << FRAME_SHIFT) | ABSENT_FILE, fileIndex >>> LOW_FRAME_BITS);
+    else if (this.wide) this.store(table, index, ABSENT_FILE, fileIndex | 0);
     else this.store(table, index, ((fileIndex >>> 5) << 8) | ((fileIndex & 0x1f) << 1) | ABSENT_FILE, 0);
   }
 
   fileIndex(table: OpenTable, index: number): FileIndex {
-    if (this.wide) return this.high(table, index) >>> 0;
+    if (this.wide && !this.inverted) return this.high(table, index) >>> 0;
     const low = this.low(table, index);
+    if (this.inverted) return (low >>> FRAME_SHIFT) + this.high(table, index) * 2 ** LOW_FRAME_BITS;
     return ((low >>> 1) & 0x1f) + (low >>> 8) * 0x20;
+  }
+
+  /** Entry `to` of `target` says what entry `from` of `source` says, whatever that is. */
+  copy(source: OpenTable, from: number, target: OpenTable, to: number): void {
+    this.store(target, to, this.low(source, from), this.high(source, from));
   }
 
   /** The place of an entry, as one number. */
@@ -230,7 +258,7 @@ export class Entries {
   }
 
   /** High word first, so that an entry never names half a frame while it is present. */
-  private store(table: OpenTable, index: number, low: number, high: number): void {
+  protected store(table: OpenTable, index: number, low: number, high: number): void {
     const { memory, wide } = this;
     const place = memory.ownPlaceOf(table);
     const word = wide ? index * 2 : index;

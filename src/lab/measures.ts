@@ -5,14 +5,14 @@
 import { formatSize } from "../base/size-text.ts";
 import type { CompletedRun } from "./report.ts";
 
-export type MeasureUnit = "bytes" | "count" | "per 1000" | "cycles" | "seconds";
+export type MeasureUnit = "bytes" | "count" | "per 1000" | "each" | "cycles" | "seconds";
 
 export interface Measure {
   /** Its key, for options and CSV columns. */
   readonly key: string;
   readonly name: string;
   readonly unit: MeasureUnit;
-  readonly group: "memory" | "lowmem" | "faults" | "tlb" | "work" | "estimates";
+  readonly group: "memory" | "lowmem" | "faults" | "tlb" | "work" | "reclaim" | "estimates";
   /** What it says and where it comes from. */
   readonly how: string;
   readonly of: (run: CompletedRun) => number | undefined;
@@ -28,6 +28,14 @@ const perThousand =
     const { accesses } = run.counters;
     if (accesses === 0) return undefined;
     return (names.reduce((sum, name) => sum + (run.counters[name] ?? 0), 0) * 1000) / accesses;
+  };
+/** How many of one thing come on each of others; unknown where there are none of those. */
+const ratio =
+  (what: string, ...to: string[]) =>
+  (run: CompletedRun): number | undefined => {
+    const { counters } = run;
+    const times = to.reduce((sum, name) => sum + (counters[name] ?? 0), 0);
+    return times === 0 || counters[what] === undefined ? undefined : counters[what] / times;
   };
 const isNarrow = (run: CompletedRun): boolean => ["i386", "pae"].includes(run.spec.geometry.paging);
 const owner =
@@ -336,6 +344,110 @@ export const measures: readonly Measure[] = [
     of: counter("reverseMapLinksFollowed"),
   },
   {
+    key: "reverseMapAddsPerFault",
+    name: "  adds per fault",
+    unit: "each",
+    group: "work",
+    how: "reverse-map adds for each fault that was repaired, those of forks among them",
+    of: ratio("reverseMapAdds", "minorFaults", "majorFaults"),
+  },
+  {
+    key: "reverseMapLinksPerFault",
+    name: "  links per fault",
+    unit: "each",
+    group: "work",
+    how: "links followed for each fault that was repaired",
+    of: ratio("reverseMapLinksFollowed", "minorFaults", "majorFaults"),
+  },
+  {
+    key: "ptesCopiedPerFork",
+    name: "  PTEs copied per fork",
+    unit: "each",
+    group: "work",
+    how: "entries that a fork copied, each of which the reverse map is told of",
+    of: ratio("ptesCopied", "forks"),
+  },
+  {
+    key: "reverseMapAreasVisited",
+    name: "reverse map: areas",
+    unit: "count",
+    group: "work",
+    how: "areas that questions about a frame looked into",
+    of: counter("reverseMapAreasVisited"),
+  },
+  {
+    key: "reverseMapEntriesRead",
+    name: "reverse map: PTEs read",
+    unit: "count",
+    group: "work",
+    how: "entries that questions about a frame read to see whether they map it",
+    of: counter("reverseMapEntriesRead"),
+  },
+  {
+    key: "kswapdTurns",
+    name: "kswapd turns",
+    unit: "count",
+    group: "reclaim",
+    how: "times that kswapd woke up to free pages",
+    of: counter("reclaimKswapdTurns"),
+  },
+  {
+    key: "directTurns",
+    name: "direct reclaims",
+    unit: "count",
+    group: "reclaim",
+    how: "allocations that had to free pages themselves (allocstall)",
+    of: counter("reclaimDirectTurns"),
+  },
+  {
+    key: "pagesScanned",
+    name: "pages scanned",
+    unit: "count",
+    group: "reclaim",
+    how: "pages that reclaim took off the end of a list to look at (pgscan)",
+    of: counter("reclaimPagesScanned"),
+  },
+  {
+    key: "pagesFreed",
+    name: "pages freed",
+    unit: "count",
+    group: "reclaim",
+    how: "pages that reclaim freed (pgsteal)",
+    of: counter("reclaimPagesFreed"),
+  },
+  {
+    key: "reclaimEntriesVisited",
+    name: "PTEs visited",
+    unit: "count",
+    group: "reclaim",
+    how: "entries that reclaim looked at, by the reverse map or by walking address spaces",
+    of: counter("reclaimEntriesVisited"),
+  },
+  {
+    key: "entriesVisitedPerPageFreed",
+    name: "  per page freed",
+    unit: "each",
+    group: "reclaim",
+    how: "entries that reclaim looked at for each page that it freed",
+    of: ratio("reclaimEntriesVisited", "reclaimPagesFreed"),
+  },
+  {
+    key: "pagesSwappedIn",
+    name: "pages swapped in",
+    unit: "count",
+    group: "reclaim",
+    how: "pages read from swap (pswpin)",
+    of: counter("swapPagesIn"),
+  },
+  {
+    key: "pagesSwappedOut",
+    name: "pages swapped out",
+    unit: "count",
+    group: "reclaim",
+    how: "pages written to swap (pswpout)",
+    of: counter("swapPagesOut"),
+  },
+  {
     key: "atomicMaps",
     name: "kmap_atomic",
     unit: "count",
@@ -399,6 +511,7 @@ export function formatMeasure(value: number | undefined, unit: MeasureUnit, styl
   if (style === "exact") return Number.isInteger(value) ? String(value) : value.toFixed(6);
   if (unit === "bytes") return formatSize(value);
   if (unit === "per 1000") return value >= 1000 ? formatCount(value) : value.toPrecision(3);
+  if (unit === "each") return value >= 1000 ? formatCount(value) : value === 0 ? "0" : value.toPrecision(3);
   if (unit === "seconds") return value === 0 ? "0" : `${value.toPrecision(3)} s`;
   return formatCount(value);
 }

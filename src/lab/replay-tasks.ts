@@ -55,7 +55,13 @@ export class ReplayedTasks {
 
   /** The current thread; undefined if it has ended. */
   get thread(): Thread | undefined {
-    return this.current.thread;
+    const { thread } = this.current;
+    return thread?.process.state === "alive" ? thread : undefined;
+  }
+
+  /** A thread of the trace that ran in this process; the current one, if none is known any more. */
+  tracedAs(process: Process): TracedThread {
+    return [...this.threads.values()].find(({ thread }) => thread?.process === process) ?? this.current;
   }
 
   /** The records that follow are this thread's. */
@@ -70,7 +76,7 @@ export class ReplayedTasks {
   }
 
   event(event: TraceEvent, record: number): void {
-    const { thread } = this.current;
+    const { thread } = this;
     if (event.op === "start") this.start(event, record);
     else if (event.op === "switch") this.enter(event.thread);
     else if (event.op === "exit") this.exit(event);
@@ -195,7 +201,7 @@ export class ReplayedTasks {
 
   private exit(event: EventOf<"exit">): void {
     const traced = this.threads.get(event.thread);
-    if (traced?.thread === undefined) return;
+    if (traced?.thread?.process.state !== "alive") return;
     const { thread } = traced;
     if (event.scope === "thread") {
       this.machine.exitThread(thread);
@@ -240,5 +246,6 @@ function kernelTouch(machine: Machine, thread: Thread, page: Vpn, kind: Access):
     const verdict = handleFaultAlone(machine.kernel, thread, addressOf(page), mmu.faultError);
     if (!isRepaired(verdict)) return false;
   }
+  machine.attend(thread);
   return true;
 }

@@ -101,6 +101,8 @@ export class Replay {
   private changesInOpenRuns = 0;
   private readonly observer: ReplayObserver | undefined;
   private operations = 0;
+  /** So many of the machine's victims are noted. */
+  private victims = 0;
   private peak: MemorySnapshot | undefined;
   private peakBytes = -1;
   // The records since the last event: whose fetches may be open runs.
@@ -203,9 +205,12 @@ export class Replay {
       const verdict = handleFaultAlone(kernel, thread, addressOf(page), mmu.faultError);
       if (!isRepaired(verdict)) {
         this.signal(thread, verdict, page, at - from);
+        this.noteVictims(this.records + at - from);
         return false;
       }
     } while (!mmu.touch(page, kind));
+    this.machine.attend(thread);
+    this.noteVictims(this.records + at - from);
     if (wasPresent || counters.tlbInvalidations !== flushedPages || counters.tlbReloads !== flushedWhole) {
       const others = counters.tlbReloads !== flushedWhole || counters.tlbInvalidations > flushedPages + 1;
       this.noteChange(page, at, others);
@@ -238,19 +243,29 @@ export class Replay {
         : verdict === SEGV_MAPERR
           ? "SEGV_MAPERR"
           : "SEGV_ACCERR";
-    const { process, id } = this.tasks.current;
-    this.signalCount++;
-    if (this.signals.length < DESCRIBED) {
-      this.signals.push({
-        process,
-        thread: id,
-        signal: isKill ? "SIGKILL" : isBus ? "SIGBUS" : "SIGSEGV",
-        why,
-        address: page * PAGE_SIZE,
-        record: this.records + offset,
-      });
+    // Who is chosen to be killed for memory is noted as such.
+    if (!isKill || !thread.process.isDoomed) {
+      const { process, id } = this.tasks.current;
+      const signal = isKill ? "SIGKILL" : isBus ? "SIGBUS" : "SIGSEGV";
+      this.report({ process, thread: id, signal, why, address: page * PAGE_SIZE, record: this.records + offset });
     }
     this.tasks.kill(thread, isKill ? 9 : isBus ? 7 : 11);
+  }
+
+  /** Tells of those who were killed for their memory since the last look. */
+  private noteVictims(record: number): void {
+    const { oomVictims } = this.machine.kernel;
+    for (; this.victims < oomVictims.length; this.victims++) {
+      const { process: victim, points } = oomVictims[this.victims];
+      const { process, id } = this.tasks.tracedAs(victim);
+      const why = `killed for its memory, ${points} pages`;
+      this.report({ process, thread: id, signal: "SIGKILL", why, address: null, record });
+    }
+  }
+
+  private report(signal: SignalReport): void {
+    this.signalCount++;
+    if (this.signals.length < DESCRIBED) this.signals.push(signal);
   }
 
   private event(event: TraceEvent): void {
@@ -260,6 +275,7 @@ export class Replay {
     const operation = { number: this.operations++, record, thread: this.tasks.thread, what: event };
     observer?.before(operation);
     this.tasks.event(event, record);
+    this.noteVictims(record);
     observer?.after(operation);
   }
 

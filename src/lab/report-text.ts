@@ -74,7 +74,8 @@ export function runRemarks(run: CompletedRun): string[] {
   if (outcome.rebased !== null) lines.push(outcome.rebased.sentence);
   if (!outcome.absorption.identical) lines.push(outcome.absorption.sentence);
   for (const { signal, why, address, process, record } of outcome.signals.slice(0, SHOWN)) {
-    lines.push(`process ${process} got ${signal} (${why}) at 0x${address.toString(16)}, record ${record}`);
+    const where = address === null ? "" : ` at 0x${address.toString(16)}`;
+    lines.push(`process ${process} got ${signal} (${why})${where}, record ${record}`);
   }
   if (outcome.signalCount > SHOWN) lines.push(`${outcome.signalCount} signals in all`);
   if (outcome.skippedAccesses > 0)

@@ -34,7 +34,8 @@ const signalSchema = z.strictObject({
   signal: z.enum(["SIGSEGV", "SIGBUS", "SIGKILL"]),
   /** As siginfo has it: SEGV_MAPERR, SEGV_ACCERR, BUS_ADRERR; or "out of memory". */
   why: z.string(),
-  address: z.int(),
+  /** Where the access was that could not be made; null: somebody else's need for memory ended the process. */
+  address: z.int().nullable(),
   /** The record of the trace at which it came. */
   record: z.int(),
 });

@@ -92,10 +92,15 @@ export function memorySnapshot(kernel: Kernel): MemorySnapshot {
   };
 }
 
-/** Every counter of the kernel under its own name, those of the MMUs summed, and the reverse map's costs. */
+/** Costs under names that say whose they are: "pagesScanned" of "reclaim" is "reclaimPagesScanned". */
+function named(whose: string, costs: Readonly<Record<string, number>>): Record<string, number> {
+  const name = (key: string): string => `${whose}${key[0]!.toUpperCase()}${key.slice(1)}`;
+  return Object.fromEntries(Object.entries(costs).map(([key, value]) => [name(key), value]));
+}
+
+/** Every counter of the kernel under its own name, those of the MMUs summed, and the costs of its parts. */
 export function countersOf(kernel: Kernel, cpus: readonly Cpu[]): Record<string, number> {
   const sum = (of: (cpu: Cpu) => number): number => cpus.reduce((total, cpu) => total + of(cpu), 0);
-  const { costs } = kernel.reverseMap;
   const kmap = kernel.kmap.costs;
   const series = kernel.tables.access.costs;
   return {
@@ -107,11 +112,9 @@ export function countersOf(kernel: Kernel, cpus: readonly Cpu[]): Record<string,
     walkSteps: sum(({ mmu }) => mmu.walkSteps),
     dirtyUpdates: sum(({ mmu }) => mmu.dirtyUpdates),
     rootLoads: sum(({ mmu }) => mmu.rootLoads),
-    reverseMapAdds: costs.adds,
-    reverseMapRemoves: costs.removes,
-    reverseMapLinksFollowed: costs.linksFollowed,
-    reverseMapAreasVisited: costs.areasVisited,
-    reverseMapEntriesRead: costs.entriesRead,
+    ...named("reverseMap", { ...kernel.reverseMap.costs }),
+    ...named("reclaim", { ...kernel.reclaim.costs }),
+    ...named("swap", { ...kernel.swap.costs }),
     diskReads: kernel.files.costs.diskReads,
     diskPagesRead: kernel.files.costs.pagesRead,
     diskWrites: kernel.files.costs.diskWrites,

@@ -58,6 +58,8 @@ export class AddressSpace {
   defaultFlags = 0;
   /** Where top-down placement starts, going down. */
   mmapBase: Vpn = 0;
+  /** Where a walk that looks for pages to swap out goes on (linux-2.4). */
+  swapAddress: Vpn = 0;
   /** Where 2.6.11's bottom-up placement starts: below it no gap is worth a look. */
   freeAreaCache: Vpn = 0;
 

@@ -1,10 +1,12 @@
 import { describe, expect, test } from "vitest";
 import { ENOMEM } from "../base/errno.ts";
 import { Rng } from "../base/rng.ts";
-import { type Path, runToCompletion } from "../sync/path.ts";
+import { runToCompletion } from "../sync/path.ts";
 import { Allocator, WANT_DMA, WANT_KERNEL, WANT_USER } from "./allocator.ts";
 import { Buddy } from "./buddy.ts";
 import { Frames, NO_FRAME } from "./frames.ts";
+import type { Kernel } from "./kernel.ts";
+import type { Reclaim } from "./reclaim/reclaim.ts";
 import { type WatermarkPolicy, watermarkPolicies } from "./watermarks.ts";
 import {
   OWNER_KERNEL_IMAGE,
@@ -176,13 +178,15 @@ describe("failure", () => {
     const { allocator } = machine(noMarks);
     const taken = allocateAll(allocator, WANT_KERNEL);
     let rounds = 0;
-    allocator.reclaimer = {
-      *reclaim(): Path<number> {
+    const reclaim: Pick<Reclaim, "wake" | "freePages"> = {
+      wake: false,
+      *freePages() {
         rounds++;
         if (rounds === 2) for (const frame of taken.filter((frame) => frame < 32)) allocator.free(frame, 0);
         return rounds < 4 ? 1 : 0;
       },
     };
+    allocator.reclaimFor({ reclaim } as Kernel);
     expect(runToCompletion(allocator.allocate(1, WANT_KERNEL, OWNER_SLAB))).toBeGreaterThanOrEqual(0);
     expect(rounds).toBe(2);
     expect(runToCompletion(allocator.allocate(5, WANT_KERNEL, OWNER_SLAB))).toBe(-ENOMEM);

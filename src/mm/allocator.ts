@@ -1,8 +1,8 @@
 /**
  * The page allocator: which zone serves a request, what it must leave there, and who then owns the frames.
  *
- * `tryAllocate` never waits. `allocate` is a path, because that is where reclaim belongs: when the zones are down to
- * their marks it asks `reclaimer` to free memory and tries again; without one it fails with -ENOMEM.
+ * `tryAllocate` never waits; what it finds below a low mark wakes kswapd. `allocate` is a path, because that is where
+ * reclaim belongs: when the zones are down to their marks it frees memory itself, and tries again.
  *
  * @models linux-2.6.11 mm/page_alloc.c __alloc_pages
  * @models linux-2.6.11 mm/page_alloc.c buffered_rmqueue, free_hot_cold_page
@@ -13,8 +13,10 @@ import { bug } from "../base/errors.ts";
 import type { Pfn } from "../base/units.ts";
 import type { Path } from "../sync/path.ts";
 import type { Frames } from "./frames.ts";
-import { NO_FRAME } from "./frames.ts";
+import { NO_FRAME, PG_LRU } from "./frames.ts";
+import type { Kernel } from "./kernel.ts";
 import { PerCpuPages } from "./per-cpu-pages.ts";
+import { makeRoom } from "./reclaim/make-room.ts";
 import type { Mark, WatermarkPolicy } from "./watermarks.ts";
 import type { Owner, Zone } from "./zone.ts";
 import { ZONE_DMA, ZONE_HIGHMEM, ZONE_KINDS, ZONE_NORMAL } from "./zone.ts";
@@ -32,12 +34,6 @@ export interface FrameContents {
   forgetRun(first: Pfn, end: Pfn): void;
 }
 
-/** Frees memory when allocations would fail. */
-export interface Reclaimer {
-  /** Frees what it can for a request; the frames freed, 0 if there is nothing to be had. */
-  reclaim(order: number, want: Want): Path<number>;
-}
-
 /** The zones that a request tries, in order, and what it must leave in each. */
 interface Route {
   readonly zones: readonly Zone[];
@@ -45,12 +41,12 @@ interface Route {
   readonly minFloors: Int32Array;
 }
 
+const noFloors = new Int32Array(ZONE_KINDS);
+
 export class Allocator {
   readonly frames: Frames;
   /** Lowest addresses first. */
   readonly zones: readonly Zone[];
-  /** Reclaim, where the machine has it. */
-  reclaimer: Reclaimer | undefined;
   /** Attempts so far: what `failAt` counts. */
   attempts = 0;
   /** Attempts that found no memory or were made to fail. */
@@ -58,6 +54,8 @@ export class Allocator {
   private readonly policy: WatermarkPolicy;
   private readonly contents: FrameContents;
   private routes: readonly Route[] = [];
+  /** Who has page lists, and whose reclaim frees memory; none while the machine is put together. */
+  private kernel: Kernel | undefined;
   private readonly idleSources: (() => number)[] = [];
   private nextFailure = Number.POSITIVE_INFINITY;
   private failurePeriod = Number.POSITIVE_INFINITY;
@@ -86,8 +84,14 @@ export class Allocator {
     this.failing = false;
     const { zones, lowFloors, minFloors } = this.routes[want];
     let frame = this.take(zones, lowFloors, "low", order, owner);
-    if (frame === NO_FRAME) frame = this.take(zones, minFloors, "min", order, owner);
+    if (frame !== NO_FRAME) return frame;
+    if (this.kernel !== undefined) this.kernel.reclaim.wake = true;
+    frame = this.take(zones, minFloors, "min", order, owner);
     if (frame === NO_FRAME && this.drain() > 0) frame = this.take(zones, minFloors, "min", order, owner);
+    // Who frees memory may have the last of it.
+    if (frame === NO_FRAME && order === 0 && this.kernel?.current.task.freesMemory === true) {
+      frame = this.take(zones, noFloors, "min", order, owner);
+    }
     if (frame === NO_FRAME) this.failures++;
     return frame;
   }
@@ -100,21 +104,43 @@ export class Allocator {
     while (!this.failing) {
       const frame = this.tryAllocate(order, want, owner);
       if (frame !== NO_FRAME) return frame;
-      if (this.failing) break;
-      if (this.reclaimer === undefined) return -ENOMEM;
-      if ((yield* this.reclaimer.reclaim(order, want)) === 0) return -ENOMEM;
+      if (!(yield* this.waitFor(order, want))) break;
     }
     this.failing = false;
     return -ENOMEM;
+  }
+
+  /** Whether there is memory for such a request now. */
+  hasRoom(order: number, want: Want): boolean {
+    const { zones, minFloors } = this.routes[want];
+    return zones.some(
+      (zone, at) =>
+        zone.free + zone.listed - (1 << order) >= minFloors[at] &&
+        (order === 0 || this.policy.leavesBlocks(zone, order, "min")),
+    );
+  }
+
+  /** Frees memory for an attempt that has just failed. False: there is none to be had, or it was made to fail. */
+  *waitFor(order: number, want: Want): Path<boolean> {
+    const { kernel } = this;
+    if (this.failing || kernel === undefined) return false;
+    return yield* makeRoom(kernel, { order, want });
+  }
+
+  /** From now on memory that is short is reclaimed, and the page lists of `kernel` lose what is freed. */
+  reclaimFor(kernel: Kernel): void {
+    this.kernel = kernel;
   }
 
   /** Takes back 2^order frames that one `tryAllocate` gave; at most one reference may be left. */
   free(frame: Pfn, order: number): void {
     const { frames } = this;
     if (frames.refs.read(frame) > 1 || frames.mapCount.read(frame) !== 0) this.refuse(frame);
+    if (frames.has(frame, PG_LRU)) this.kernel!.reclaim.forget(frame);
     const zone = this.zoneOf(frame);
     if (order === 0 && zone.perCpu !== null) zone.perCpu.give(frame);
     else zone.buddy.give(frame, order);
+    zone.hopes();
     zone.account(frames.owner.read(frame), -(1 << order));
     frames.refs.write(frame, 0);
     frames.flags.write(frame, 0);
@@ -181,6 +207,7 @@ export class Allocator {
   refusesObject(): boolean {
     if (this.objectsUntilFailure === 0 || --this.objectsUntilFailure > 0) return false;
     this.failures++;
+    this.failing = true;
     return true;
   }
 
@@ -242,7 +269,9 @@ export class Allocator {
   /** Frees single frames of one owner, whose one reference is dropped. */
   private freeRun(zone: Zone, first: Pfn, end: Pfn): void {
     const { frames } = this;
+    for (let frame = first; frame < end; frame++) if (frames.has(frame, PG_LRU)) this.kernel!.reclaim.forget(frame);
     zone.buddy.giveRun(first, end);
+    zone.hopes();
     zone.account(frames.owner.read(first), first - end);
     frames.refs.fill(first, end, 0);
     frames.flags.fill(first, end, 0);

@@ -4,35 +4,37 @@
  * pages of files, and pages that MADV_FREE marked and nobody has written since.
  *
  * @models linux-6.1 mm/madvise.c madvise_free_pte_range, madvise_cold_or_pageout_pte_range; mm/vmscan.c reclaim_pages
- * @differs there are no page lists yet: every mapped page counts as being on one
  */
 import type { FileIndex, Pfn, Vpn } from "../base/units.ts";
-import { type OpenTable, PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_PROT_NONE } from "../hw/pte.ts";
+import { type OpenTable, PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_PROT_NONE, PTE_SWAP } from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
 import type { FileObject } from "./file.ts";
 import { dropPage, setFrameDirty } from "./file-pages.ts";
-import { PG_ACTIVE, PG_ANON, PG_DIRTY, PG_LOCKED, PG_REFERENCED, PG_SWAPBACKED, PG_WRITEBACK } from "./frames.ts";
+import { PG_ANON, PG_DIRTY, PG_LOCKED, PG_SWAPBACKED, PG_SWAPCACHE, PG_WRITEBACK } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { unmapFrame } from "./mapped-frame.ts";
+import { tryLockPage, unlockPage } from "./page-lock.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
+import { clearSwapEntry, giveSlotBack } from "./swap/swap-cache.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
+import { gatherEmptied } from "./tables/emptied.ts";
 import { Gather } from "./tlb/gather.ts";
 import { VM_DROPPABLE, type Vma } from "./vma.ts";
 
 /** MADV_FREE: the contents of the anonymous pages of `[first, end)` may be lost from now on, until they are written. */
 export function* freePages(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn): Path<void> {
-  yield* eachLeaf(kernel, vma, first, end, freeLazily);
+  yield* eachLeaf(kernel, vma, first, end, { mapped: freeLazily, swapped: clearSwapEntry });
 }
 
 /** MADV_COLD: the pages of `[first, end)` that nobody else maps become old. */
 export function* coolPages(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn): Path<void> {
-  yield* eachLeaf(kernel, vma, first, end, cool);
+  yield* eachLeaf(kernel, vma, first, end, { mapped: cool });
 }
 
 /** MADV_PAGEOUT: the same, and what can be reclaimed is. */
 export function* pageOut(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn): Path<void> {
-  yield* eachLeaf(kernel, vma, first, end, cool);
-  yield* eachLeaf(kernel, vma, first, end, reclaim);
+  yield* eachLeaf(kernel, vma, first, end, { mapped: cool });
+  yield* eachLeaf(kernel, vma, first, end, { mapped: reclaim });
 }
 
 /** One entry that maps a frame with a struct page of its own. */
@@ -44,7 +46,11 @@ interface Mapped {
   readonly flags: number;
 }
 
-type Treatment = (kernel: Kernel, gather: Gather, vma: Vma, mapped: Mapped) => void;
+interface Treatment {
+  mapped(kernel: Kernel, gather: Gather, vma: Vma, mapped: Mapped): void;
+  /** The entry names a swap slot. Left out: it stays as it is. */
+  swapped?(kernel: Kernel, vma: Vma, table: OpenTable, index: number): void;
+}
 
 function* eachLeaf(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn, treat: Treatment): Path<void> {
   const { tables } = kernel;
@@ -57,6 +63,7 @@ function* eachLeaf(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn, treat: Treatm
     if (table !== NO_TABLE) {
       treatLeaf(kernel, gather, vma, table, { first: page, end: stop, treat });
       tables.close(table);
+      gatherEmptied(kernel, gather, page);
     }
     unlockTables(kernel, vma.mm);
     yield* gather.flush();
@@ -75,29 +82,42 @@ function treatLeaf(kernel: Kernel, gather: Gather, vma: Vma, table: OpenTable, r
   let index = kernel.tables.indexAt(range.first, LEAF);
   for (let page = range.first; page < range.end; page++, index++) {
     const flags = entries.flags(table, index);
-    if ((flags & (PTE_PRESENT | PTE_PROT_NONE)) === 0) continue;
+    if ((flags & (PTE_PRESENT | PTE_PROT_NONE)) === 0) {
+      if (flags === PTE_SWAP) range.treat.swapped?.(kernel, vma, table, index);
+      continue;
+    }
     const frame = entries.frame(table, index);
-    if (frame !== zeroFrame) range.treat(kernel, gather, vma, { table, index, page, frame, flags });
+    if (frame !== zeroFrame) range.treat.mapped(kernel, gather, vma, { table, index, page, frame, flags });
   }
 }
 
 function freeLazily(kernel: Kernel, gather: Gather, _vma: Vma, mapped: Mapped): void {
   const { frames, counters } = kernel;
-  if (frames.has(mapped.frame, PG_DIRTY)) {
-    if (frames.mapCount.read(mapped.frame) !== 1) return;
+  if ((frames.flags.read(mapped.frame) & (PG_DIRTY | PG_SWAPCACHE)) !== 0) {
+    if (frames.mapCount.read(mapped.frame) !== 1 || !isOutOfSwap(kernel, mapped.frame)) return;
     frames.clearFlag(mapped.frame, PG_DIRTY);
   }
   makeOld(kernel, gather, mapped, PTE_ACCESSED | PTE_DIRTY);
   if (!frames.has(mapped.frame, PG_ANON | PG_SWAPBACKED)) return;
-  frames.clearFlag(mapped.frame, PG_ACTIVE | PG_REFERENCED | PG_SWAPBACKED);
+  kernel.reclaim.deactivate(mapped.frame);
+  frames.clearFlag(mapped.frame, PG_SWAPBACKED);
   counters.pagesLazilyFreed++;
+}
+
+/** Whether the page has no swap slot, or could give it back. */
+function isOutOfSwap(kernel: Kernel, frame: Pfn): boolean {
+  if (!kernel.frames.has(frame, PG_SWAPCACHE)) return true;
+  if (!tryLockPage(kernel, frame)) return false;
+  const isOut = giveSlotBack(kernel, frame);
+  unlockPage(kernel, frame);
+  return isOut;
 }
 
 function cool(kernel: Kernel, gather: Gather, _vma: Vma, mapped: Mapped): void {
   const { frames, counters } = kernel;
   if (frames.mapCount.read(mapped.frame) !== 1) return;
   makeOld(kernel, gather, mapped, PTE_ACCESSED);
-  frames.clearFlag(mapped.frame, PG_REFERENCED | PG_ACTIVE);
+  kernel.reclaim.deactivate(mapped.frame);
   counters.pagesCooled++;
 }
 

@@ -6,15 +6,16 @@
  * @models linux-2.6.11 mm/memory.c copy_page_range, copy_one_pte
  */
 import { ENOMEM } from "../base/errno.ts";
-import { bug } from "../base/errors.ts";
 import type { Pfn, Vpn } from "../base/units.ts";
 import {
   forbidsFetch,
+  type OpenTable,
   PTE_ACCESSED,
   PTE_DIRTY,
   PTE_NO_EXECUTE,
   PTE_PRESENT,
   PTE_PROT_NONE,
+  PTE_SWAP,
   PTE_WRITE,
   presentFrame,
 } from "../hw/pte.ts";
@@ -22,7 +23,9 @@ import type { Path } from "../sync/path.ts";
 import { EVENT_COPY } from "./events.ts";
 import { PG_ANON, PG_EXCLUSIVE, PG_SWAPBACKED } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
+import { waitForMemory } from "./mapped-frame.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
+import { slotOfEntry } from "./swap/swap-cache.ts";
 import { giveTableRoom, takeTableRoom } from "./table-lock.ts";
 import { isCopyOnWrite, VM_SHARED, type Vma } from "./vma.ts";
 
@@ -54,7 +57,7 @@ function* copyBelow(kernel: Kernel, copy: Copy, frame: Pfn, level: number, first
       if (target < 0) return target;
       const result =
         level - 1 === LEAF
-          ? yield* copyLocked(kernel, copy, source, target, page, next)
+          ? yield* copyTable(kernel, copy, source, target, page, next)
           : yield* copyBelow(kernel, copy, source, level - 1, page, next);
       if (result < 0) return result;
     }
@@ -64,25 +67,41 @@ function* copyBelow(kernel: Kernel, copy: Copy, frame: Pfn, level: number, first
 }
 
 /**
- * Copies entries with both page_table_locks held, the child's first. It is the only place that takes two, and the child's
- * is nobody else's yet.
+ * Copies the entries of one leaf table: 0 or -ENOMEM. Where the reverse map has no memory, the locks are given up until
+ * there is some, and the copy goes on where it was.
  */
-function* copyLocked(kernel: Kernel, copy: Copy, from: Pfn, to: Pfn, first: Vpn, end: Vpn): Path<number> {
+function* copyTable(kernel: Kernel, copy: Copy, from: Pfn, to: Pfn, first: Vpn, end: Vpn): Path<number> {
+  let page = yield* copyLocked(kernel, copy, from, to, first, end);
+  while (page < end) {
+    do {
+      if (!(yield* waitForMemory(kernel.allocator))) return -ENOMEM;
+    } while (kernel.reverseMap.reserve() < 0);
+    page = yield* copyLocked(kernel, copy, from, to, page, end);
+  }
+  return 0;
+}
+
+/**
+ * Copies entries with both page_table_locks held, the child's first; returns the first page that is not copied, or `end`. It
+ * is the only place that takes two, and the child's is nobody else's yet.
+ */
+function* copyLocked(kernel: Kernel, copy: Copy, from: Pfn, to: Pfn, first: Vpn, end: Vpn): Path<Vpn> {
   const { task } = kernel.current;
   const target = copy.child.mm.birthLock;
   const source = copy.parent.mm.pageTableLock;
   if (kernel.tables.takesRoom) yield* takeTableRoom(kernel);
   if (!target.tryAcquire(task)) yield* target.acquire(task);
   if (!source.tryAcquire(task)) yield* source.acquire(task);
-  const result = copyLeaf(kernel, copy, from, to, first, end);
+  const done = copyLeaf(kernel, copy, from, to, first, end);
+  copy.child.file?.mappings.spread();
   source.release(task);
   target.release(task);
   if (kernel.tables.takesRoom) giveTableRoom(kernel);
-  return result;
+  return done;
 }
 
-/** Copies entries of one leaf table into another: 0, or -ENOMEM if the reverse map had no memory. */
-function copyLeaf(kernel: Kernel, { child, parent }: Copy, from: Pfn, to: Pfn, first: Vpn, end: Vpn): number {
+/** Copies entries of one leaf table into another, until the reverse map has no memory; the page after the last. */
+function copyLeaf(kernel: Kernel, { child, parent }: Copy, from: Pfn, to: Pfn, first: Vpn, end: Vpn): Vpn {
   const { tables, entries, frames, reverseMap, zeroFrame, counters } = kernel;
   const source = tables.openSecond(from);
   const target = tables.open(to);
@@ -93,20 +112,21 @@ function copyLeaf(kernel: Kernel, { child, parent }: Copy, from: Pfn, to: Pfn, f
   const firstIndex = tables.indexAt(first, LEAF);
   const endIndex = firstIndex + (end - first);
   let copied = 0;
-  let result = 0;
-  for (let index = firstIndex; index < endIndex; index++) {
+  let index = firstIndex;
+  for (; index < endIndex; index++) {
     const low = entries.low(source, index);
     const high = entries.high(source, index);
     if ((low | high) === 0) continue;
     const isPresent = (low & PTE_PRESENT) !== 0;
-    const frame = isPresent ? presentFrame(low, high) : entries.frame(source, index);
     let flags = isPresent ? presentFlags(low, high) : entries.flags(source, index);
-    if ((flags & (PTE_PRESENT | PTE_PROT_NONE)) === 0) bug(`entry ${index} of table ${from} has no page to copy`);
+    if ((flags & (PTE_PRESENT | PTE_PROT_NONE)) === 0) {
+      copyAbsent(kernel, child, source, target, index);
+      copied++;
+      continue;
+    }
+    const frame = isPresent ? presentFrame(low, high) : entries.frame(source, index);
     if (frame !== zeroFrame) {
-      if (reverseMap.add(frame, targetSlot + index, child) < 0) {
-        result = -ENOMEM;
-        break;
-      }
+      if (reverseMap.add(frame, targetSlot + index, child) < 0) break;
       frames.refs.add(frame, 1);
       const state = frames.flags.read(frame);
       if ((state & PG_ANON) !== 0) {
@@ -127,7 +147,18 @@ function copyLeaf(kernel: Kernel, { child, parent }: Copy, from: Pfn, to: Pfn, f
   tables.closeSecond(source);
   counters.ptesCopied += copied;
   if (copied > 0) kernel.events.record(EVENT_COPY, parent.mm.id, first, copied, -1, 0, child.mm.id);
-  return result;
+  return first + (index - firstIndex);
+}
+
+/** The child names the same place in swap, or in its file, as the parent: neither is alone in that any more. */
+function copyAbsent(kernel: Kernel, child: Vma, source: OpenTable, target: OpenTable, index: number): void {
+  const { entries, swap } = kernel;
+  if (entries.flags(source, index) === PTE_SWAP) {
+    if (entries.isSwapExclusive(source, index)) entries.clearSwapExclusive(source, index);
+    swap.duplicate(slotOfEntry(kernel, source, index));
+    child.mm.resident.swap++;
+  }
+  entries.copy(source, index, target, index);
 }
 
 /** The flags that the low word of a present entry holds as they are. */

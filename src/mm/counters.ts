@@ -23,6 +23,8 @@ export class Counters {
   zeroPageFaults = 0;
   /** Writes to untouched anonymous memory, given a zeroed page of their own. */
   anonymousFaults = 0;
+  /** Faults on entries that named a swap slot. */
+  swapFaults = 0;
   /** Reads through a mapping of a file. */
   fileReadFaults = 0;
   /** First writes through a shared mapping of a file. */
@@ -57,6 +59,8 @@ export class Counters {
   tablesReused = 0;
   /** Page tables freed, all levels. */
   tablesFreed = 0;
+  /** Those among them that went because their last entry was cleared. */
+  tablesFreedEmpty = 0;
   /** Whole tables re-hung by mremap instead of their entries being moved. */
   tablesMoved = 0;
   /** Entries that fork copied into a child. */
@@ -69,6 +73,23 @@ export class Counters {
   ptesMoved = 0;
   /** Entries rewritten by mprotect. */
   ptesProtected = 0;
+
+  // Nonlinear areas.
+
+  /** Entries that were made to remember a page of the file that is not at its place. */
+  fileEntriesWritten = 0;
+  /** Pages that remap_file_pages, or a fault on a file entry, mapped. */
+  nonlinearPagesInstalled = 0;
+  /** Entries of nonlinear areas that were read to find pages that must go. */
+  nonlinearEntriesRead = 0;
+  /** Pages that were found so, and unmapped. */
+  nonlinearPagesZapped = 0;
+  /** Entries that were looked at in passing, 32 at a time, because a page of their file could not be found. */
+  clusterEntriesScanned = 0;
+  /** Pages that truncation had to try again to unmap, because somebody held their tables. */
+  cleanupRetries = 0;
+  /** Pages that left their file while somebody mapped them. */
+  pagesOrphaned = 0;
 
   // Translation lookaside buffers.
 

@@ -6,24 +6,26 @@
  *     no right                              SEGV_ACCERR
  *     entry none      anonymous area        anonymous-fault.ts
  *                     file                  file-fault.ts
+ *     entry absent    names a swap slot     swap/swap-fault.ts
+ *                     names a file's page   the nonlinear strategy
  *     entry present   write, read-only      write-fault.ts
  *                     anything else         already repaired: nothing to do but set A and D
  *
  * @models linux-6.1 mm/memory.c handle_mm_fault, handle_pte_fault; arch/x86/mm/fault.c do_user_addr_fault
  * @differs a stack may grow down by any distance: 2.6.11 wants the access near the stack pointer
  */
-import { bug } from "../base/errors.ts";
 import { type Pfn, type PteSlot, pageOf, type Vaddr, type Vpn } from "../base/units.ts";
-import { PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_PROT_NONE, PTE_WRITE } from "../hw/pte.ts";
+import { PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_PROT_NONE, PTE_SWAP, PTE_WRITE } from "../hw/pte.ts";
 import { type Path, runToCompletion } from "../sync/path.ts";
+import { WANT_KERNEL, WANT_USER } from "./allocator.ts";
 import { anonymousFault } from "./anonymous-fault.ts";
 import { EVENT_FAULT } from "./events.ts";
 import { fileFault } from "./file-fault.ts";
 import type { Kernel } from "./kernel.ts";
-import { waitForMemory } from "./mapped-frame.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
 import type { Process, Thread } from "./process.ts";
 import { expandStack } from "./stack.ts";
+import { swapFault } from "./swap/swap-fault.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
 import {
   ERROR_PRESENT,
@@ -34,7 +36,10 @@ import {
   type Intent,
   NEEDS_COPY,
   NEEDS_FILE,
+  NEEDS_FILE_ENTRY,
+  NEEDS_FRAME,
   NEEDS_MEMORY,
+  NEEDS_SWAP,
   SEGV_ACCERR,
   SEGV_MAPERR,
   type Verdict,
@@ -133,12 +138,28 @@ function* finishLocked(kernel: Kernel, vma: Vma, page: Vpn, first: Verdict): Pat
 
 /** Waits for what the repair needs, and tries again, until the fault comes to its end. */
 function* finish(kernel: Kernel, payer: Process, vma: Vma, page: Vpn, intent: Intent, first: Verdict): Path<Verdict> {
+  const taken = { major: false };
   let verdict = first;
   for (;;) {
-    while (verdict === NEEDS_FILE) verdict = yield* fileFault(kernel, vma, vma.file!, page, intent);
-    if (verdict !== NEEDS_MEMORY) return charged(kernel, payer, vma, page, intent, verdict);
-    verdict = (yield* waitForMemory(kernel.allocator)) ? yield* repair(kernel, vma, page, intent) : FAULT_OOM;
+    if (verdict === NEEDS_FILE) verdict = yield* fileFault(kernel, vma, vma.file!, page, intent);
+    else if (verdict === NEEDS_SWAP) verdict = yield* swapFault(kernel, vma, page, intent, taken);
+    else if (verdict === NEEDS_FILE_ENTRY) verdict = yield* kernel.nonlinear.fault(kernel, vma, page);
+    else if (verdict !== NEEDS_MEMORY && verdict !== NEEDS_FRAME) break;
+    else verdict = (yield* waitFor(kernel, verdict)) ? yield* repair(kernel, vma, page, intent) : FAULT_OOM;
   }
+  if (verdict === FAULT_MINOR && taken.major) verdict = FAULT_MAJOR;
+  return charged(kernel, payer, vma, page, intent, verdict);
+}
+
+/**
+ * Waits for the memory that a repair could not have, and draws what the reverse map may want of it while no lock is held.
+ * False: there is none to be had.
+ */
+function* waitFor(kernel: Kernel, need: Verdict): Path<boolean> {
+  const { allocator, reverseMap } = kernel;
+  if (!(yield* allocator.waitFor(0, need === NEEDS_FRAME ? WANT_USER : WANT_KERNEL))) return false;
+  while (reverseMap.reserve() < 0) if (!(yield* allocator.waitFor(0, WANT_KERNEL))) return false;
+  return true;
 }
 
 /**
@@ -170,7 +191,7 @@ function tryRepair(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Verdict
   const flags = entries.flags(table, index);
   tables.close(table);
   if (flags === 0) return missingPage(kernel, vma, page, intent, leaf);
-  if ((flags & (PTE_PRESENT | PTE_PROT_NONE)) === 0) bug(`page ${page} of ${vma.mm.id}: no one wrote entry ${flags}`);
+  if ((flags & (PTE_PRESENT | PTE_PROT_NONE)) === 0) return flags === PTE_SWAP ? NEEDS_SWAP : NEEDS_FILE_ENTRY;
   const slot = entries.slotOf(table, index);
   if (intent === "write" && (flags & PTE_WRITE) === 0) return writeProtectedPage(kernel, vma, page, slot);
   return alreadyPresent(kernel, slot, flags, intent);

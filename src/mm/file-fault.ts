@@ -7,7 +7,7 @@
  * @models linux-2.6.11 mm/memory.c do_no_page
  */
 import { ENOMEM } from "../base/errno.ts";
-import type { Pfn, Vpn } from "../base/units.ts";
+import type { FileIndex, Pfn, Vpn } from "../base/units.ts";
 import { type OpenTable, PTE_DIRTY, PTE_WRITE } from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
 import { MEMORY } from "./address-space.ts";
@@ -18,6 +18,7 @@ import { cachedPages, filePage, type PageRequest, setFrameDirty } from "./file-p
 import { NO_FRAME } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { entryFlags, mapNewAnonymous, mapShared, tryUserFrame } from "./mapped-frame.ts";
+import type { FoundPage } from "./nonlinear/truncation.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
 import { lockTables, unlockTables } from "./table-lock.ts";
 import {
@@ -28,6 +29,7 @@ import {
   type Intent,
   isRepaired,
   NEEDS_FILE,
+  NEEDS_FRAME,
   NEEDS_MEMORY,
   type Verdict,
 } from "./verdict.ts";
@@ -44,44 +46,47 @@ export function* fileFault(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn
 }
 
 function* readFault(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn): Path<Verdict> {
-  const { counters } = kernel;
-  let verdict = FAULT_MINOR;
   yield* lockTables(kernel, vma.mm);
   const mapped = mapAround(kernel, vma, file, page);
   unlockTables(kernel, vma.mm);
-  if (!mapped) {
-    const request: PageRequest = { areaFlags: vma.flags, major: false };
-    const frame = yield* findPage(kernel, vma, file, page, request);
-    verdict = frame < 0 ? failure(frame) : yield* mapPage(kernel, vma, page, frame, entryFlags(kernel, vma), request);
-  }
-  if (verdict >= 0 && isRepaired(verdict)) counters.fileReadFaults++;
+  const verdict = mapped ? FAULT_MINOR : yield* findAndMap(kernel, vma, file, page, entryFlags(kernel, vma));
+  if (verdict >= 0 && isRepaired(verdict)) kernel.counters.fileReadFaults++;
   return verdict;
 }
 
 function* sharedWriteFault(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn): Path<Verdict> {
+  const verdict = yield* findAndMap(kernel, vma, file, page, entryFlags(kernel, vma) | PTE_DIRTY | PTE_WRITE);
+  if (verdict >= 0 && isRepaired(verdict)) kernel.counters.sharedWriteFaults++;
+  return verdict;
+}
+
+/** Maps the file's page; one that may be written from now on is dirty. */
+function* findAndMap(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn, flags: number): Path<Verdict> {
   const request: PageRequest = { areaFlags: vma.flags, major: false };
-  const frame = yield* findPage(kernel, vma, file, page, request);
-  if (frame < 0) return failure(frame);
-  const verdict = yield* mapPage(kernel, vma, page, frame, entryFlags(kernel, vma) | PTE_DIRTY | PTE_WRITE, request);
-  if (verdict < 0 || !isRepaired(verdict)) return verdict;
-  setFrameDirty(kernel, file, frame);
-  kernel.counters.sharedWriteFaults++;
+  const found = yield* findPage(kernel, file, vma.indexAt(page), request);
+  if (typeof found === "number") return failure(found);
+  const verdict = yield* mapPage(kernel, vma, page, found, flags, request);
+  const isMapped = verdict >= 0 && isRepaired(verdict);
+  if (isMapped && (flags & PTE_DIRTY) !== 0) setFrameDirty(kernel, file, found.frame);
+  kernel.allocator.release(found.frame);
   return verdict;
 }
 
 function* privateWriteFault(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn): Path<Verdict> {
   const { counters, allocator, contents } = kernel;
-  if (anonVmaPrepare(kernel, vma) < 0) return FAULT_OOM;
+  if (anonVmaPrepare(kernel, vma) < 0) return NEEDS_MEMORY;
   const copy = tryUserFrame(kernel);
-  if (copy === NO_FRAME) return NEEDS_MEMORY;
+  if (copy === NO_FRAME) return NEEDS_FRAME;
   const request: PageRequest = { areaFlags: vma.flags, major: false };
-  const frame = yield* findPage(kernel, vma, file, page, request);
-  let verdict = frame < 0 ? failure(frame) : FAULT_MINOR;
-  if (frame >= 0) {
-    contents.copy(frame, copy);
+  const found = yield* findPage(kernel, file, vma.indexAt(page), request);
+  let verdict: Verdict;
+  if (typeof found === "number") verdict = failure(found);
+  else {
+    contents.copy(found.frame, copy);
     yield* lockTables(kernel, vma.mm);
-    verdict = stillHas(kernel, vma, page, frame) ? mapCopy(kernel, vma, page, copy) : NEEDS_FILE;
+    verdict = mayMap(kernel, file, found) ? mapCopy(kernel, vma, page, copy) : NEEDS_FILE;
     unlockTables(kernel, vma.mm);
+    allocator.release(found.frame);
   }
   if (verdict !== FAULT_MINOR || kernel.frames.mapCount.read(copy) === 0) {
     allocator.release(copy);
@@ -92,32 +97,34 @@ function* privateWriteFault(kernel: Kernel, vma: Vma, file: FileObject, page: Vp
   return request.major ? FAULT_MAJOR : FAULT_MINOR;
 }
 
-/** The file's page, brought in if need be. Nothing but page_table_lock keeps it in the file afterwards. */
-function* findPage(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn, request: PageRequest): Path<number> {
-  const frame = yield* filePage(kernel, file, vma.indexAt(page), request);
+/** The file's page, brought in if need be, with a reference for the fault; or -ERRNO. It may leave the file any time. */
+function* findPage(kernel: Kernel, file: FileObject, index: FileIndex, request: PageRequest): Path<FoundPage | number> {
+  const { truncations } = file;
+  const frame = yield* filePage(kernel, file, index, request);
   kernel.current.task.watch?.touch(MEMORY, "read");
-  return frame;
+  if (frame < 0) return frame;
+  kernel.frames.addReference(frame);
+  return { index, frame, truncations };
 }
 
 const failure = (result: number): Verdict => (result === -ENOMEM ? FAULT_OOM : BUS_ADRERR);
 
-/**
- * Whether the file still has `frame` as this page: truncation may have come in between finding it and locking the tables.
- * If not, the fault starts over with what the file is now. Requires: page_table_lock is held; so it stays, or truncation,
- * which drops no page that is mapped, takes the entry away first.
- *
- * @models linux-2.6.11 mm/memory.c do_no_page
- * @differs Linux compares truncate_count, or holds the page's lock from finding it to mapping it
- */
-function stillHas(kernel: Kernel, vma: Vma, page: Vpn, frame: Pfn): boolean {
-  return vma.file!.pages.find(vma.indexAt(page)) === frame && kernel.frames.refs.read(frame) > 0;
-}
+/** Whether truncation has left the page where it was found; if not, the fault starts over with what the file is now. */
+const mayMap = (kernel: Kernel, file: FileObject, found: FoundPage): boolean =>
+  kernel.nonlinear.truncation.mayMap(file, found);
 
 /** Maps a page of the file, unless somebody else has meanwhile. The leaf table comes last: a fault that fails leaves none. */
-function* mapPage(kernel: Kernel, vma: Vma, page: Vpn, frame: Pfn, flags: number, request: PageRequest): Path<Verdict> {
+function* mapPage(
+  kernel: Kernel,
+  vma: Vma,
+  page: Vpn,
+  found: FoundPage,
+  flags: number,
+  request: PageRequest,
+): Path<Verdict> {
   yield* lockTables(kernel, vma.mm);
-  const isThere = stillHas(kernel, vma, page, frame);
-  const verdict = isThere ? mapIfNone(kernel, vma, page, frame, flags, request) : NEEDS_FILE;
+  const isThere = mayMap(kernel, vma.file!, found);
+  const verdict = isThere ? mapIfNone(kernel, vma, page, found.frame, flags, request) : NEEDS_FILE;
   unlockTables(kernel, vma.mm);
   return verdict;
 }
@@ -130,7 +137,7 @@ function mapIfNone(kernel: Kernel, vma: Vma, page: Vpn, frame: Pfn, flags: numbe
   const table = tables.open(leaf);
   let verdict = request.major ? FAULT_MAJOR : FAULT_MINOR;
   if (entries.flags(table, index) === 0) {
-    if (mapShared(kernel, vma, frame, entries.slotOf(table, index)) < 0) verdict = FAULT_OOM;
+    if (mapShared(kernel, vma, frame, entries.slotOf(table, index)) < 0) verdict = NEEDS_MEMORY;
     else entries.set(table, index, frame, flags);
   }
   tables.close(table);
@@ -146,7 +153,7 @@ function mapCopy(kernel: Kernel, vma: Vma, page: Vpn, copy: Pfn): Verdict {
   const table = tables.open(leaf);
   let verdict = FAULT_MINOR;
   if (entries.flags(table, index) === 0) {
-    if (mapNewAnonymous(kernel, vma, page, copy, entries.slotOf(table, index)) < 0) verdict = FAULT_OOM;
+    if (mapNewAnonymous(kernel, vma, page, copy, entries.slotOf(table, index)) < 0) verdict = NEEDS_MEMORY;
     else entries.set(table, index, copy, writtenEntry(kernel, vma));
   }
   tables.close(table);

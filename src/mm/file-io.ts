@@ -9,6 +9,7 @@ import { EBADF, EFBIG, EINVAL, EOPNOTSUPP } from "../base/errno.ts";
 import { type FileIndex, PAGE_SIZE, type Pfn } from "../base/units.ts";
 import type { Path } from "../sync/path.ts";
 import type { Task } from "../sync/task.ts";
+import { balanceDirty } from "./dirty-limits.ts";
 import { FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO_RANGE } from "./fallocate-modes.ts";
 import type { FileObject, OpenFile } from "./file.ts";
 import { addPage, dropPage, makeUptodate, readPages, setDirty } from "./file-pages.ts";
@@ -62,6 +63,7 @@ export function* writeFile(
     result = yield* writePage(kernel, file, at, count, part);
     if (result < 0) break;
     done += count;
+    if (kernel.files.dirty.due) yield* balanceDirty(kernel);
   }
   lock.release(task);
   return done > 0 ? done : result;
@@ -240,7 +242,7 @@ function* reservePages(kernel: Kernel, file: FileObject, from: number, to: numbe
   for (let index = first; index < end; index++) {
     const known = file.pages.find(index);
     if (known !== NOT_CACHED) makeUptodate(kernel, known);
-    else {
+    while (file.pages.find(index) === NOT_CACHED) {
       const result = yield* addPage(kernel, file, index, 0);
       if (result < 0) {
         forgetReserved(kernel, file, first, index);

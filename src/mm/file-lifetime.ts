@@ -4,6 +4,7 @@ import { PAGE_SIZE } from "../base/units.ts";
 import type { FileObject } from "./file.ts";
 import { dropPages } from "./file-pages.ts";
 import type { Kernel } from "./kernel.ts";
+import { dropSwapped } from "./swap/shmem-swap.ts";
 
 /**
  * A nameless shmem file behind shared anonymous memory, with no reference yet. Null, and nothing promised, if so much
@@ -44,6 +45,7 @@ export function unlinkFile(kernel: Kernel, file: FileObject): void {
 function destroy(kernel: Kernel, file: FileObject): void {
   if (file.mappings.count !== 0) bug(`${file.name} is freed while ${file.mappings.count} areas map it`);
   const mapped = dropPages(kernel, file, 0, Number.POSITIVE_INFINITY);
+  dropSwapped(kernel, file, 0, Number.POSITIVE_INFINITY);
   if (mapped > 0) bug(`${file.name} is freed while ${mapped} of its pages are mapped`);
   if (file.promise === "size") kernel.commitment.uncharge(file.endIndex);
   kernel.files.forget(file);

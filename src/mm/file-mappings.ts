@@ -10,14 +10,16 @@
  *
  * The tree is a treap: ordered by range, heaped by a hash of the range, so its shape depends on its contents alone.
  *
- * An area is linked under the range that it has at that time: it must be unlinked before its range changes.
+ * An area is linked under the range that it has at that time: it must be unlinked before its range changes. A nonlinear
+ * area may have any page anywhere: it is on a list of its own (i_mmap_nonlinear), for those who search areas whole.
  *
  * @models linux-6.1 mm/interval_tree.c vma_interval_tree_insert, vma_interval_tree_remove
+ * @models linux-2.6.11 mm/prio_tree.c, mm/fremap.c vma_nonlinear_insert
  * @differs a treap with one node a range; Linux has a red-black tree with one node an area
  */
 import { bug } from "../base/errors.ts";
 import type { FileIndex } from "../base/units.ts";
-import type { Vma } from "./vma.ts";
+import { VM_NONLINEAR, type Vma } from "./vma.ts";
 
 interface Range {
   readonly first: FileIndex;
@@ -34,13 +36,42 @@ interface Range {
 export class FileMappings {
   private root: Range | null = null;
   private areas = 0;
+  private readonly unordered = new Set<Vma>();
+  private spreads = 0;
 
   /** How many areas are linked. */
   get count(): number {
-    return this.areas;
+    return this.areas + this.unordered.size;
+  }
+
+  /** The areas that map pages out of the file's order, oldest first. */
+  get nonlinear(): ReadonlySet<Vma> {
+    return this.unordered;
+  }
+
+  /**
+   * Moves whenever entries of the file's pages may have come to an area that had none: by an area that is new or has a new
+   * range, by fork's copy, by mremap. Whoever goes through all areas, and waits in between, goes through them again if it
+   * has moved.
+   */
+  get generation(): number {
+    return this.spreads;
+  }
+
+  /** Entries have been copied or moved from one area to another. */
+  spread(): void {
+    this.spreads++;
   }
 
   insert(vma: Vma): void {
+    this.spreads++;
+    if ((vma.flags & VM_NONLINEAR) !== 0) {
+      if (this.unordered.has(vma)) bug(`area ${vma.start}..${vma.end} is linked twice`);
+      this.unordered.add(vma);
+    } else this.insertRange(vma);
+  }
+
+  private insertRange(vma: Vma): void {
     const first = vma.fileIndex;
     const end = first + vma.pages;
     const known = find(this.root, first, end);
@@ -62,8 +93,13 @@ export class FileMappings {
     this.areas++;
   }
 
-  /** Requires: the area's range is what it was when it was linked. */
+  /** Requires: the area's range, and whether it is nonlinear, are what they were when it was linked. */
   remove(vma: Vma): void {
+    if ((vma.flags & VM_NONLINEAR) === 0) this.removeRange(vma);
+    else if (!this.unordered.delete(vma)) bug(`area ${vma.start}..${vma.end} is not linked as nonlinear`);
+  }
+
+  private removeRange(vma: Vma): void {
     const first = vma.fileIndex;
     const end = first + vma.pages;
     const range = find(this.root, first, end);
@@ -74,15 +110,16 @@ export class FileMappings {
   }
 
   has(vma: Vma): boolean {
+    if ((vma.flags & VM_NONLINEAR) !== 0) return this.unordered.has(vma);
     return find(this.root, vma.fileIndex, vma.fileIndex + vma.pages)?.areas.has(vma) ?? false;
   }
 
-  /** Visits each area that maps a page of `[first, end)`, by range, until `visit` returns false. */
+  /** Visits each linear area that maps a page of `[first, end)`, by range, until `visit` returns false. */
   forEach(first: FileIndex, end: FileIndex, visit: (vma: Vma) => boolean): void {
     visitOverlapping(this.root, first, end, visit);
   }
 
-  /** The areas that map a page of `[first, end)`. */
+  /** The linear areas that map a page of `[first, end)`. */
   overlapping(first: FileIndex, end: FileIndex): Vma[] {
     const found: Vma[] = [];
     this.forEach(first, end, (vma) => {

@@ -13,8 +13,12 @@ import { WANT_USER } from "./allocator.ts";
 import type { FileObject } from "./file.ts";
 import { NO_FRAME, PG_DIRTY, PG_LOCKED, PG_SWAPBACKED, PG_UPTODATE } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
+import { waitForMemory } from "./mapped-frame.ts";
 import { NOT_CACHED, type PageVisitor } from "./page-cache.ts";
+import { pageLock } from "./page-lock.ts";
 import { faultWindow } from "./readahead.ts";
+import { shmemIn } from "./swap/shmem-swap.ts";
+import { NO_SWAP_SLOT } from "./swap/swap.ts";
 import { VM_RAND_READ, VM_SEQ_READ } from "./vma.ts";
 import { OWNER_PAGE_CACHE } from "./zone.ts";
 
@@ -44,7 +48,8 @@ export function* filePage(kernel: Kernel, file: FileObject, index: FileIndex, re
       continue;
     }
     let result: number;
-    if (file.kind === "shmem") result = yield* addPage(kernel, file, index, PG_UPTODATE);
+    if (file.swapped.find(index) !== NO_SWAP_SLOT) result = yield* shmemIn(kernel, file, index, request);
+    else if (file.kind === "shmem") result = yield* addPage(kernel, file, index, PG_UPTODATE);
     else {
       request.major = true;
       const window = faultWindow(kernel.tunables, index, request.areaFlags & (VM_SEQ_READ | VM_RAND_READ));
@@ -90,25 +95,31 @@ export function makeUptodate(kernel: Kernel, frame: Pfn): void {
 }
 
 /**
- * Adds a zeroed page to the cache of a file. 0, or -ENOMEM with nothing changed; 0 too if somebody else added it
- * meanwhile. `state`: PG_UPTODATE, or PG_LOCKED for a page that the caller will fill, or 0.
+ * Adds a page to the cache of a file: a zeroed one, or what a shmem file has in swap for it. 0, or -ENOMEM with nothing
+ * changed; 0 too if somebody else added it meanwhile, even if it has left again. `state`: PG_UPTODATE, or PG_LOCKED for a page that the caller will fill, or 0.
  */
 export function* addPage(kernel: Kernel, file: FileObject, index: FileIndex, state: number): Path<number> {
   const { allocator, frames, contents, commitment } = kernel;
+  if (file.swapped.find(index) !== NO_SWAP_SLOT) return yield* shmemIn(kernel, file, index, { major: false });
   const charged = file.promise === "pages" ? 1 : 0;
   if (charged > 0 && commitment.charge(charged, null) < 0) return -ENOMEM;
   let frame = allocator.tryAllocate(0, WANT_USER, OWNER_PAGE_CACHE);
   if (frame === NO_FRAME) frame = yield* allocator.allocate(0, WANT_USER, OWNER_PAGE_CACHE);
-  const there = file.pages.find(index) !== NOT_CACHED;
-  if (frame < 0 || there || file.pages.insert(index, frame) < 0) {
+  const isThere = () => file.pages.find(index) !== NOT_CACHED || file.swapped.find(index) !== NO_SWAP_SLOT;
+  let result = frame < 0 ? -ENOMEM : 0;
+  while (result === 0 && !isThere() && file.pages.insert(index, frame) < 0) {
+    if (!(yield* waitForMemory(allocator))) result = -ENOMEM;
+  }
+  if (result < 0 || file.pages.find(index) !== frame) {
     if (frame >= 0) allocator.free(frame, 0);
     commitment.uncharge(charged);
-    return there ? 0 : -ENOMEM;
+    return isThere() ? 0 : result;
   }
   frames.mapping.write(frame, file.id);
   frames.index.write(frame, index);
   frames.setFlag(frame, file.kind === "shmem" ? PG_SWAPBACKED | state : state);
   contents.zero(frame);
+  kernel.reclaim.adopt(frame);
   return 0;
 }
 
@@ -117,6 +128,7 @@ export function setDirty(kernel: Kernel, file: FileObject, index: FileIndex, fra
   if (kernel.frames.has(frame, PG_DIRTY)) return;
   kernel.frames.setFlag(frame, PG_DIRTY);
   file.pages.markDirty(index);
+  if (file.kind === "regular") kernel.files.dirty.note(file);
 }
 
 /** The same, for a frame of `file`, or of nobody any more, that a page-table entry says was written. */
@@ -178,8 +190,14 @@ export function dropPages(kernel: Kernel, file: FileObject, first: FileIndex, en
  * Takes one page out of the cache, whatever it holds; its frame goes with its last reference. Requires: nobody maps it.
  */
 export function dropPage(kernel: Kernel, file: FileObject, index: FileIndex, frame: Pfn): void {
+  if (kernel.frames.mapCount.read(frame) !== 0)
+    bug(`page ${index} of ${file.name} is dropped while frame ${frame} is mapped`);
+  leaveCache(kernel, file, index, frame);
+}
+
+/** The same, even if somebody maps it: then it is nobody's page from now on. */
+export function leaveCache(kernel: Kernel, file: FileObject, index: FileIndex, frame: Pfn): void {
   const { frames, commitment, files } = kernel;
-  if (frames.mapCount.read(frame) !== 0) bug(`page ${index} of ${file.name} is dropped while frame ${frame} is mapped`);
   file.pages.remove(index);
   frames.mapping.write(frame, 0);
   frames.clearFlag(frame, PG_DIRTY);
@@ -187,12 +205,6 @@ export function dropPage(kernel: Kernel, file: FileObject, index: FileIndex, fra
   files.costs.pagesDropped++;
   kernel.allocator.release(frame);
 }
-
-/** Waits until whoever reads or writes the frame is done. */
-export const pageLock = (kernel: Kernel, frame: Pfn): Wait => ({
-  on: `PG_locked of frame ${frame}`,
-  ready: () => !kernel.frames.has(frame, PG_LOCKED),
-});
 
 /** The model disk answers at once: what it costs is counted, not waited for. */
 export const diskDone = (file: FileObject): Wait => ({ on: `the disk, for ${file.name}`, ready: () => true });

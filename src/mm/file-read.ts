@@ -4,11 +4,14 @@ import { type FileIndex, PAGE_SIZE, type Pfn } from "../base/units.ts";
 import type { Path } from "../sync/path.ts";
 import type { OpenFile } from "./file.ts";
 import { lengthOf } from "./file-io.ts";
-import { pageLock, readPages } from "./file-pages.ts";
+import { readPages } from "./file-pages.ts";
 import { PG_LOCKED, PG_UPTODATE } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { NOT_CACHED } from "./page-cache.ts";
+import { pageLock } from "./page-lock.ts";
 import { readWindow } from "./readahead.ts";
+import { shmemIn } from "./swap/shmem-swap.ts";
+import { NO_SWAP_SLOT } from "./swap/swap.ts";
 
 /**
  * Reads into `bytes`, or only touches the cache where `bytes` is a length. The bytes read, 0 at the end of the file; or
@@ -66,7 +69,12 @@ function* pageForRead(kernel: Kernel, open: OpenFile, index: FileIndex, end: Fil
       yield pageLock(kernel, frame);
       continue;
     }
-    if (file.kind === "shmem") return NOT_CACHED;
+    if (file.kind === "shmem") {
+      if (file.swapped.find(index) === NO_SWAP_SLOT) return NOT_CACHED;
+      const brought = yield* shmemIn(kernel, file, index, { major: false });
+      if (brought < 0) return brought;
+      continue;
+    }
     const window = readWindow(kernel.tunables, open.readahead, index, Math.max(end, index + 1));
     const result = yield* readPages(kernel, file, index, window.first, window.end);
     if (result < 0) return result;

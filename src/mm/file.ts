@@ -12,11 +12,13 @@ import { type FileIndex, type Pfn, pagesFor } from "../base/units.ts";
 import type { PhysicalMemory } from "../hw/physical-memory.ts";
 import { Mutex } from "../sync/lock.ts";
 import { MEMORY } from "./address-space.ts";
+import { DirtyPages } from "./dirty-pages.ts";
 import { DiskContents } from "./disk-contents.ts";
 import { FileMappings } from "./file-mappings.ts";
-import { PageCache } from "./page-cache.ts";
+import { type DirtyTally, PageCache } from "./page-cache.ts";
 import type { ReadaheadState } from "./readahead.ts";
 import type { Slab } from "./slab.ts";
+import { SwappedPages } from "./swap/swapped-pages.ts";
 import { VM_SHARED, type Vma } from "./vma.ts";
 
 export type FileKind = "shmem" | "regular";
@@ -49,11 +51,16 @@ export class FileObject {
   readonly pages: PageCache;
   /** A regular file's contents while they are not cached. */
   readonly disk: DiskContents;
+  /** A shmem file's pages that are in swap. */
+  readonly swapped = new SwappedPages();
 
   /** The areas that map it, by index (i_mmap). */
   readonly mappings = new FileMappings();
   /** How many of these are VM_SHARED (i_mmap_writable). */
   writableMappings = 0;
+
+  /** How often pages have been taken from it, by truncation or for holes (truncate_count). */
+  truncations = 0;
 
   /** Who keeps it: areas and opens. */
   references = 0;
@@ -63,13 +70,14 @@ export class FileObject {
   /** i_rwsem: held to write, truncate, punch. */
   readonly lock: Mutex;
 
-  constructor(id: number, spec: FileSpec, nodes: Slab) {
+  /** `dirty`: where a regular file's dirty pages are added up with those of others. */
+  constructor(id: number, spec: FileSpec, nodes: Slab, dirty: DirtyTally) {
     this.id = id;
     this.name = spec.name;
     this.kind = spec.kind;
     this.promise = spec.promise ?? (spec.kind === "shmem" ? "pages" : "none");
     this.sizeBytes = spec.sizeBytes;
-    this.pages = new PageCache(nodes);
+    this.pages = spec.kind === "regular" ? new PageCache(nodes, dirty) : new PageCache(nodes);
     this.disk = new DiskContents(spec.content, pagesFor(spec.sizeBytes));
     this.lock = new Mutex(`i_rwsem of ${spec.name}`, MEMORY);
   }
@@ -101,6 +109,9 @@ export class Files {
   private readonly nodes: Slab;
   private lastId = 0;
 
+  /** Pages of regular files that are newer than the disk. */
+  readonly dirty = new DirtyPages();
+
   /** What reading and writing files has cost so far. */
   readonly costs = { diskReads: 0, pagesRead: 0, diskWrites: 0, pagesWritten: 0, pagesDropped: 0 };
 
@@ -124,13 +135,14 @@ export class Files {
 
   /** A new file with a name. Promise "size" is charged by `createSharedMemory` alone. */
   create(spec: FileSpec): FileObject {
-    const file = new FileObject(++this.lastId, spec, this.nodes);
+    const file = new FileObject(++this.lastId, spec, this.nodes, this.dirty);
     this.byNumber.set(file.id, file);
     return file;
   }
 
   forget(file: FileObject): void {
     if (!this.byNumber.delete(file.id)) bug(`${file.name} is freed twice`);
+    this.dirty.files.delete(file);
   }
 }
 

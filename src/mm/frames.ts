@@ -27,6 +27,8 @@ export const PG_EXCLUSIVE = 1 << 10; // anonymous, and one PTE only has ever map
 export const PG_TABLE = 1 << 11; // a page table
 export const PG_WRITEBACK = 1 << 12; // being written to its file
 export const PG_SLAB = 1 << 13; // holds small kernel objects
+export const PG_SWAPCACHE = 1 << 14; // `swapSlot` says where in swap its contents are, or will be
+export const PG_ORPHAN = 1 << 15; // has left its file while it was mapped, and is known to have
 
 export class Frames {
   /** How many frames there are; frame numbers are below it. */
@@ -35,6 +37,8 @@ export class Frames {
   readonly refs: SparseInt32;
   /** By frame: page-table entries that map it; 0 = unmapped. */
   readonly mapCount: SparseInt32;
+  /** Frames that some entry maps (nr_mapped). */
+  mapped = 0;
   /** By frame: PG_* bits. */
   readonly flags: SparseInt32;
   /** By frame: id of the FileObject or AnonVma whose page it is; 0 = none. */
@@ -44,6 +48,8 @@ export class Frames {
   /** By frame: its neighbours on the one list that it is on (a free list, or a page list). */
   readonly next: SparseInt32;
   readonly previous: SparseInt32;
+  /** By frame in the swap cache: its slot. */
+  readonly swapSlot: SparseFloat64;
   /** By frame: who took it out of the allocator (an OWNER_* of zone.ts). */
   readonly owner: SparseInt8;
 
@@ -56,6 +62,7 @@ export class Frames {
     this.index = new SparseFloat64(count);
     this.next = new SparseInt32(count, NO_FRAME);
     this.previous = new SparseInt32(count, NO_FRAME);
+    this.swapSlot = new SparseFloat64(count);
     this.owner = new SparseInt8(count);
   }
 
@@ -68,6 +75,18 @@ export class Frames {
     const left = this.refs.add(frame, -1);
     if (left < 0) bug(`frame ${frame} is dropped once too often`);
     return left === 0;
+  }
+
+  /** One entry more maps it. */
+  addMapping(frame: Pfn): void {
+    if (this.mapCount.add(frame, 1) === 1) this.mapped++;
+  }
+
+  /** One entry less maps it; how many are left. */
+  dropMapping(frame: Pfn): number {
+    const left = this.mapCount.add(frame, -1);
+    if (left === 0) this.mapped--;
+    return left;
   }
 
   /** Whether all of `bits` are set. */
@@ -85,8 +104,8 @@ export class Frames {
 
   /** What the arrays cost their host. */
   get hostBytes(): number {
-    const { refs, mapCount, flags, mapping, index, next, previous, owner } = this;
-    return [refs, mapCount, flags, mapping, index, next, previous, owner].reduce(
+    const { refs, mapCount, flags, mapping, index, next, previous, swapSlot, owner } = this;
+    return [refs, mapCount, flags, mapping, index, next, previous, swapSlot, owner].reduce(
       (sum, array) => sum + array.hostBytes,
       0,
     );

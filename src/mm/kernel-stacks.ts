@@ -27,7 +27,8 @@ export class KernelStacks {
   readonly frames: number;
   private readonly allocator: Allocator;
   private readonly blocks: number;
-  private readonly blockOrder: number;
+  /** Of each block that a stack is made of. */
+  readonly blockOrder: number;
   private inUse = 0;
 
   constructor(allocator: Allocator, { order, placement }: StackShape) {

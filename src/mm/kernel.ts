@@ -21,12 +21,18 @@ import type { AtomicMaps } from "./kmap/atomic.ts";
 import type { Kmap } from "./kmap/kmap.ts";
 import type { PageContents } from "./kmap/page-contents.ts";
 import type { AddressLayout } from "./layout.ts";
+import type { Mlock } from "./mlock/mlock.ts";
 import type { Nonlinear } from "./nonlinear/nonlinear.ts";
 import type { Commitment } from "./overcommit.ts";
 import type { PageTables } from "./page-table.ts";
 import type { Personality } from "./personality.ts";
+import type { Process } from "./process.ts";
+import type { OomVictim } from "./reclaim/oom-kill.ts";
+import type { Reclaim } from "./reclaim/reclaim.ts";
 import type { ReverseMap } from "./rmap/reverse-map.ts";
 import type { Slabs } from "./slab.ts";
+import type { Swap } from "./swap/swap.ts";
+import type { TableFreeing } from "./tables/freeing.ts";
 import type { TlbFlush } from "./tlb-flush.ts";
 
 export interface Kernel {
@@ -53,15 +59,24 @@ export interface Kernel {
 
   // The mechanisms, one choice each.
   readonly tables: PageTables;
+  readonly tableFreeing: TableFreeing;
   readonly reverseMap: ReverseMap;
+  readonly mlock: Mlock;
   readonly tlbFlush: TlbFlush;
   readonly nonlinear: Nonlinear;
+  readonly reclaim: Reclaim;
 
   readonly anonVmas: AnonVmas;
   readonly files: Files;
+  /** Where pages go for which there is no memory. */
+  readonly swap: Swap;
   readonly commitment: Commitment;
   /** Every live address space. */
   readonly spaces: Set<AddressSpace>;
+  /** Every process that ever ran, in the order of their birth. */
+  readonly processes: Process[];
+  /** Those of them that were killed for their memory. */
+  readonly oomVictims: OomVictim[];
 
   /** How calls and faults behave where kernels differ. */
   readonly personality: Personality;

@@ -54,7 +54,7 @@ export function* mlock2(
 export function* munlock(kernel: Kernel, thread: Thread, address: Vaddr, lengthBytes: number): Path<number> {
   const { mm } = thread;
   if (!mm.mmapSem.tryWrite(thread)) yield* mm.mmapSem.write(thread);
-  const result = applyToRange(kernel, mm, around(kernel, address, lengthBytes), 0);
+  const result = yield* applyToRange(kernel, mm, around(kernel, address, lengthBytes), 0);
   mm.mmapSem.releaseWrite(thread);
   return result;
 }
@@ -63,7 +63,7 @@ function* lockRange(kernel: Kernel, thread: Thread, range: PageRange, bits: numb
   const { mm } = thread;
   if (!mayLock(mm)) return -EPERM;
   if (!mm.mmapSem.tryWrite(thread)) yield* mm.mmapSem.write(thread);
-  const result = withinLimit(mm, range) ? applyToRange(kernel, mm, range, bits) : -ENOMEM;
+  const result = withinLimit(mm, range) ? yield* applyToRange(kernel, mm, range, bits) : -ENOMEM;
   mm.mmapSem.releaseWrite(thread);
   if (result < 0 || range.pages === 0) return result;
   const populated = yield* populate(kernel, thread, range.first, range.first + range.pages);
@@ -87,7 +87,7 @@ function lockedIn(mm: AddressSpace, first: Vpn, end: Vpn): number {
 }
 
 /** Sets the lock bits of a range that must be mapped without holes; what lies before a hole stays changed. */
-function applyToRange(kernel: Kernel, mm: AddressSpace, { first, pages }: PageRange, bits: number): number {
+function* applyToRange(kernel: Kernel, mm: AddressSpace, { first, pages }: PageRange, bits: number): Path<number> {
   const last = first + pages;
   if (last * PAGE_SIZE >= wordLimit(kernel.layout)) return -EINVAL;
   if (pages === 0) return 0;
@@ -97,7 +97,7 @@ function applyToRange(kernel: Kernel, mm: AddressSpace, { first, pages }: PageRa
   let start = first;
   for (;;) {
     const end = Math.min(vma.end, last);
-    const changed = lockPart(kernel, vma, previous, start, end, (vma.flags & ~LOCKED_BITS) | bits);
+    const changed: Vma | null = yield* lockPart(kernel, vma, previous, start, end, (vma.flags & ~LOCKED_BITS) | bits);
     if (changed === null) return -ENOMEM;
     previous = changed;
     start = Math.max(end, previous.end);
@@ -108,10 +108,22 @@ function applyToRange(kernel: Kernel, mm: AddressSpace, { first, pages }: PageRa
   }
 }
 
-/** Gives `[start, end)` of `vma` new lock bits: the area that it is part of then, or null for -ENOMEM. */
-function lockPart(kernel: Kernel, vma: Vma, previous: Vma | null, start: Vpn, end: Vpn, flags: number): Vma | null {
+/**
+ * Gives `[start, end)` of `vma` new lock bits: the area that it is part of then, or null for -ENOMEM. What is unlocked is
+ * told to the reverse map first: if it has no memory for that, the area stays locked.
+ */
+function* lockPart(
+  kernel: Kernel,
+  vma: Vma,
+  previous: Vma | null,
+  start: Vpn,
+  end: Vpn,
+  flags: number,
+): Path<Vma | null> {
   const oldFlags = vma.flags;
   if (flags === oldFlags || (oldFlags & (kernel.personality.unmergeable | VM_HUGETLB | VM_DROPPABLE)) !== 0) return vma;
+  const unlocks = (oldFlags & VM_LOCKED) !== 0 && (flags & VM_LOCKED) === 0;
+  if (unlocks && (yield* kernel.mlock.unlock(kernel, vma, start, end)) < 0) return null;
   const part = isolate(kernel, vma, previous, start, end, flags);
   if (part === null) return null;
   const pages = end - start;
@@ -128,7 +140,7 @@ export function* mlockall(kernel: Kernel, thread: Thread, flags: number): Path<n
   if (!mm.mmapSem.tryWrite(thread)) yield* mm.mmapSem.write(thread);
   const now = (flags & MCL_CURRENT) !== 0;
   const allowed = !now || mm.limits.privilege === "root" || mm.totalPages <= lockedLimitPages(mm);
-  if (allowed) applyToAll(kernel, mm, flags);
+  if (allowed) yield* applyToAll(kernel, mm, flags);
   mm.mmapSem.releaseWrite(thread);
   if (!allowed) return -ENOMEM;
   if (now) yield* populate(kernel, thread, 0, kernel.layout.taskEnd, "next-area");
@@ -138,24 +150,35 @@ export function* mlockall(kernel: Kernel, thread: Thread, flags: number): Path<n
 export function* munlockall(kernel: Kernel, thread: Thread): Path<number> {
   const { mm } = thread;
   if (!mm.mmapSem.tryWrite(thread)) yield* mm.mmapSem.write(thread);
-  applyToAll(kernel, mm, 0);
+  const result = yield* applyToAll(kernel, mm, 0);
   mm.mmapSem.releaseWrite(thread);
-  return 0;
+  return result;
 }
 
-/** Lock bits for areas to come and for those that are there, which keep theirs if there is no memory to split. */
-function applyToAll(kernel: Kernel, mm: AddressSpace, flags: number): void {
+/** Lock bits for areas to come and for those that are there. 0; or -ENOMEM if some keep theirs, for want of memory. */
+function* applyToAll(kernel: Kernel, mm: AddressSpace, flags: number): Path<number> {
   const onFault = (flags & MCL_ONFAULT) !== 0 ? VM_LOCKONFAULT : 0;
   mm.defaultFlags &= ~LOCKED_BITS;
   if ((flags & MCL_FUTURE) !== 0) {
     mm.defaultFlags |= VM_LOCKED | onFault;
-    if ((flags & MCL_CURRENT) === 0) return;
+    if ((flags & MCL_CURRENT) === 0) return 0;
   }
   const bits = (flags & MCL_CURRENT) !== 0 ? VM_LOCKED | onFault : 0;
   let previous: Vma | null = null;
+  let result = 0;
   for (let vma = mm.vmas.first; vma !== null; ) {
     const { end } = vma;
-    previous = lockPart(kernel, vma, previous, vma.start, end, (vma.flags & ~LOCKED_BITS) | bits) ?? vma;
+    const changed: Vma | null = yield* lockPart(
+      kernel,
+      vma,
+      previous,
+      vma.start,
+      end,
+      (vma.flags & ~LOCKED_BITS) | bits,
+    );
+    if (changed === null) result = -ENOMEM;
+    previous = changed ?? vma;
     vma = mm.vmas.find(end);
   }
+  return result;
 }

@@ -8,7 +8,7 @@ import { PTE_ACCESSED, PTE_NO_EXECUTE, PTE_PRESENT, PTE_PROT_NONE, PTE_USER, PTE
 import type { Path } from "../sync/path.ts";
 import type { AddressSpace } from "./address-space.ts";
 import { type Allocator, WANT_KERNEL, WANT_USER } from "./allocator.ts";
-import { PG_ANON, PG_LRU, PG_SWAPBACKED, PG_UPTODATE } from "./frames.ts";
+import { PG_ANON, PG_SWAPBACKED, PG_UPTODATE } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { VM_ACCESS, VM_DROPPABLE, VM_EXEC, VM_SHARED, VM_WRITE, type Vma } from "./vma.ts";
 import { OWNER_USER } from "./zone.ts";
@@ -44,8 +44,7 @@ export function tryUserFrame(kernel: Kernel): Pfn {
 
 /** Waits until there may be memory for a page or a page table. False: there will be none. */
 export function* waitForMemory(allocator: Allocator): Path<boolean> {
-  const { reclaimer } = allocator;
-  return reclaimer !== undefined && (yield* reclaimer.reclaim(0, WANT_KERNEL)) > 0;
+  return yield* allocator.waitFor(0, WANT_KERNEL);
 }
 
 /**
@@ -59,8 +58,10 @@ export function mapNewAnonymous(kernel: Kernel, vma: Vma, page: Vpn, frame: Pfn,
   frames.mapping.write(frame, vma.anonVma!.id);
   frames.index.write(frame, vma.indexAt(page));
   const backed = (vma.flags & VM_DROPPABLE) !== 0 ? 0 : PG_SWAPBACKED;
-  frames.flags.write(frame, PG_ANON | backed | PG_UPTODATE | PG_LRU | kernel.personality.pages.newAnonymousFlags);
+  frames.flags.write(frame, PG_ANON | backed | PG_UPTODATE | kernel.personality.pages.newAnonymousFlags);
+  kernel.reclaim.adopt(frame);
   if (kernel.reverseMap.add(frame, slot, vma) < 0) {
+    kernel.reclaim.forget(frame);
     frames.mapping.write(frame, 0);
     frames.flags.write(frame, 0);
     return -ENOMEM;

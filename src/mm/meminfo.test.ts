@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { meminfo, meminfoText } from "./meminfo.ts";
+import { evict, swapOut } from "./swap/test-swap.ts";
 import { MAP_PRIVATE, MAP_SHARED, READ_WRITE, TestKernel } from "./test-kernel.ts";
 
 const pagesOf = ({ kernel }: TestKernel) => Object.fromEntries(meminfo(kernel).map(({ key, pages }) => [key, pages]));
@@ -59,4 +60,21 @@ test("MemAvailable is less than what is free, by the marks that no program can g
   const { MemFree, MemAvailable } = pagesOf(new TestKernel());
   expect(MemAvailable).toBeLessThan(MemFree!);
   expect(MemAvailable).toBeGreaterThan(0);
+});
+
+test("swap: what there is, what is free, and what is in memory too", () => {
+  const machine = new TestKernel({ swap: [64, 32] });
+  machine.map(0x1000, 4, READ_WRITE, MAP_PRIVATE);
+  for (const at of [0, 1, 2]) machine.store(0x1000 + at);
+  evict(machine, swapOut(machine, 0x1000));
+  swapOut(machine, 0x1001);
+  expect(pagesOf(machine)).toMatchObject({ SwapTotal: 63 + 31, SwapFree: 92, SwapCached: 1, AnonPages: 1 });
+});
+
+test("Active and Inactive are the lists of all zones", () => {
+  const machine = new TestKernel();
+  machine.map(0x1000, 4, READ_WRITE, MAP_PRIVATE);
+  machine.map(0x2000, 4, READ_WRITE, MAP_SHARED, machine.file(4));
+  for (const page of [0x1000, 0x1001, 0x2000]) machine.store(page);
+  expect(pagesOf(machine)).toMatchObject({ Active: 2, Inactive: 1 });
 });

@@ -1,7 +1,7 @@
 /**
  * /proc/meminfo: what memory is used for, under the kernel's own names. The lines that a kernel has and this one lacks
- * are those whose mechanism is not modelled (swap, the lists of active pages, bounce buffers): none is printed as a
- * zero that nobody counted.
+ * are those whose mechanism is not modelled (buffers of block devices, bounce buffers): none is printed as a zero that
+ * nobody counted.
  *
  * @models linux-6.1 fs/proc/meminfo.c meminfo_proc_show, mm/page_alloc.c si_mem_available
  * @models linux-2.6.11 fs/proc/proc_misc.c meminfo_read_proc
@@ -11,7 +11,7 @@ import { PAGE_SIZE } from "../base/units.ts";
 import type { FileKind } from "./file.ts";
 import type { Kernel } from "./kernel.ts";
 import { LEAF } from "./page-table.ts";
-import { OWNER_PAGE_CACHE, OWNER_STACKS, OWNER_USER, ZONE_HIGHMEM, type Zone } from "./zone.ts";
+import { OWNER_PAGE_CACHE, OWNER_STACKS, ZONE_HIGHMEM, type Zone } from "./zone.ts";
 
 /** One line: its key, and how many pages. */
 export interface MeminfoLine {
@@ -64,15 +64,29 @@ function mappedFilePages({ files, frames }: Kernel): number {
   return mapped;
 }
 
-const anonymous: Count = ({ allocator }) => allocator.ownedBy(OWNER_USER);
+const mapped: Count = ({ frames }) => frames.mapped;
+const anonymous: Count = (kernel) => mapped(kernel) - mappedFilePages(kernel);
 const cached: Count = ({ allocator }) => allocator.ownedBy(OWNER_PAGE_CACHE);
 const shmem: Count = (kernel) => cachedOf(kernel, "shmem");
 const stacks: Count = ({ allocator }) => allocator.ownedBy(OWNER_STACKS);
 const slab: Count = ({ slabs }) => slabs.pages;
 const reclaimable: Count = ({ slabs }) => slabs.pagesOf("reclaimable");
-const dirty: Count = ({ files }) =>
-  sum([...files.all()].map((file) => (file.kind === "regular" ? file.pages.dirtyCount : 0)));
-const noSwap: Count = () => 0;
+const dirty: Count = ({ files }) => files.dirty.pages;
+const underWriteback: Count = ({ files }) => files.dirty.underWriteback;
+const swapTotal: Count = ({ swap }) => swap.totalPages;
+const swapFree: Count = ({ swap }) => swap.freePages;
+const swapCached: Count = ({ swap }) => swap.cachedPages;
+
+/** Pages on the lists whose names start so: a strategy of reclaim may have several for what the kernel adds up. */
+const listed =
+  (start: "active" | "inactive"): Count =>
+  ({ allocator, reclaim }) =>
+    sum(
+      allocator.zones
+        .flatMap((zone) => reclaim.listsOf(zone))
+        .filter(({ name }) => name.startsWith(start))
+        .map(({ count }) => count),
+    );
 
 /** What programs could still have: free memory beyond all marks, and half or more of what can be dropped. */
 const available: Count = (kernel) => {
@@ -100,11 +114,15 @@ const reports: Readonly<Record<MeminfoName, (kernel: Kernel) => Lines>> = {
     MemTotal: managed(every),
     MemFree: free(every),
     Cached: cached,
+    SwapCached: swapCached,
+    Active: listed("active"),
+    Inactive: listed("inactive"),
     ...highmem,
-    SwapTotal: noSwap,
-    SwapFree: noSwap,
+    SwapTotal: swapTotal,
+    SwapFree: swapFree,
     Dirty: dirty,
-    Mapped: (kernel) => anonymous(kernel) + mappedFilePages(kernel),
+    Writeback: underWriteback,
+    Mapped: mapped,
     Slab: slab,
     CommitLimit: ({ commitment }) => commitment.limitPages,
     Committed_AS: ({ commitment }) => commitment.pages,
@@ -115,10 +133,14 @@ const reports: Readonly<Record<MeminfoName, (kernel: Kernel) => Lines>> = {
     MemFree: free(every),
     MemAvailable: available,
     Cached: cached,
+    SwapCached: swapCached,
+    Active: listed("active"),
+    Inactive: listed("inactive"),
     ...(layout.abi === "i386" ? highmem : {}),
-    SwapTotal: noSwap,
-    SwapFree: noSwap,
+    SwapTotal: swapTotal,
+    SwapFree: swapFree,
     Dirty: dirty,
+    Writeback: underWriteback,
     AnonPages: anonymous,
     Mapped: mappedFilePages,
     Shmem: shmem,

@@ -44,6 +44,8 @@ export function* moveArea(kernel: Kernel, vma: Vma, remap: Remap): Path<Vpn> {
   if (mm.vmas.count >= kernel.tunables.maxMapCount - 3) return -ENOMEM;
   const cutsOut = keepsOld && kernel.personality.leavesUnlocked === "part" && (flags & VM_LOCKED) !== 0;
   if (cutsOut && !cutOut(kernel, vma, from, from + oldPages)) return -ENOMEM;
+  const unlocks = keepsOld && (flags & VM_LOCKED) !== 0;
+  if (unlocks && (yield* kernel.mlock.unlock(kernel, vma, vma.start, vma.end)) < 0) return -ENOMEM;
   const charged = (flags & VM_ACCOUNT) === 0 ? 0 : keepsOld ? newPages : newPages - oldPages;
   if (charged > 0 && kernel.commitment.charge(charged, mm) < 0) return -ENOMEM;
   if (charged < 0) kernel.commitment.uncharge(-charged);

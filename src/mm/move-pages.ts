@@ -14,6 +14,7 @@ import { EVENT_MOVE } from "./events.ts";
 import type { Kernel } from "./kernel.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
+import { gatherEmptied } from "./tables/emptied.ts";
 import { Gather } from "./tlb/gather.ts";
 import type { Vma } from "./vma.ts";
 
@@ -46,6 +47,7 @@ export function* movePages(
     const left = { from: fromPage + done, to: toPage + done, pages: pages - done };
     const moved = yield* moveSome(kernel, gather, mm, left);
     if (moved < 0) break;
+    from.file?.mappings.spread();
     done += moved;
   }
   yield* gather.flush();
@@ -94,9 +96,11 @@ function* moveSome(kernel: Kernel, gather: Gather, mm: AddressSpace, left: Step)
   const target = yield* tables.ensure(mm, step.to, LEAF);
   if (target < 0) return target;
   if (!tryLockTables(kernel, mm)) yield* lockTables(kernel, mm);
-  moveEntries(kernel, gather, mm, step);
+  // Until the lock was had the target could go again, if tables go when they are empty.
+  const isThere = tables.tableAt(mm, step.to, LEAF) !== NO_TABLE;
+  if (isThere) moveEntries(kernel, gather, mm, step);
   unlockTables(kernel, mm);
-  return step.pages;
+  return isThere ? step.pages : 0;
 }
 
 /** How far a step goes that leaves neither the entry of `span` pages that it comes from nor the one that it goes to. */
@@ -113,6 +117,7 @@ function moveTable(kernel: Kernel, gather: Gather, mm: AddressSpace, step: Step,
   const source = tables.tableAt(mm, step.from, level);
   const table = tables.unhang(mm, source, level, tables.indexAt(step.from, level));
   tables.hang(mm, target, level, toIndex, table);
+  tables.moved(table, level - 1, step.to);
   gather.cover(step.from, step.from + step.pages);
   kernel.counters.tablesMoved++;
   kernel.events.record(EVENT_MOVE, mm.id, step.from, step.pages, table, 0, level);
@@ -133,10 +138,12 @@ function* hasEntries(kernel: Kernel, mm: AddressSpace, step: Step): Path<boolean
   return found;
 }
 
-/** Both leaf tables are there, and the step stays within each. */
+/** The target's leaf table is there, and the step stays within each. */
 function moveEntries(kernel: Kernel, gather: Gather, mm: AddressSpace, step: Step): void {
   const { tables, counters } = kernel;
-  const source = tables.openSecond(tables.tableAt(mm, step.from, LEAF));
+  const from = tables.tableAt(mm, step.from, LEAF);
+  if (from === NO_TABLE) return;
+  const source = tables.openSecond(from);
   const target = tables.open(tables.tableAt(mm, step.to, LEAF));
   const fromIndex = tables.indexAt(step.from, LEAF);
   const toIndex = tables.indexAt(step.to, LEAF);
@@ -148,6 +155,7 @@ function moveEntries(kernel: Kernel, gather: Gather, mm: AddressSpace, step: Ste
   }
   tables.close(target);
   tables.closeSecond(source);
+  gatherEmptied(kernel, gather, step.from);
   counters.ptesMoved += moved;
   if (moved > 0) kernel.events.record(EVENT_MOVE, mm.id, step.from, moved, -1, 0, LEAF);
 }
@@ -157,7 +165,11 @@ function moveEntry(kernel: Kernel, source: OpenTable, from: number, target: Open
   const { entries, reverseMap, zeroFrame } = kernel;
   const flags = entries.flags(source, from);
   if (flags === 0) return false;
-  if ((flags & (PTE_PRESENT | PTE_PROT_NONE)) === 0) bug(`entry ${from} of table ${source} has no page to move`);
+  if ((flags & (PTE_PRESENT | PTE_PROT_NONE)) === 0) {
+    entries.copy(source, from, target, to);
+    entries.clear(source, from);
+    return true;
+  }
   const frame = entries.frame(source, from);
   entries.clear(source, from);
   entries.set(target, to, frame, flags);

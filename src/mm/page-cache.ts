@@ -33,19 +33,26 @@ interface Node {
 
 const noFrames = new Int32Array(0);
 
+/** Adds up the dirty pages of many caches. */
+export interface DirtyTally {
+  pages: number;
+}
+
 /** What a visitor of cached pages is told; return false to stop. */
 export type PageVisitor = (index: FileIndex, frame: Pfn) => boolean;
 
 export class PageCache {
   private readonly slab: Slab;
+  private readonly tally: DirtyTally;
   private root: Node | null = null;
   private height = 0;
   private pages = 0;
   private dirty = 0;
   private treeNodes = 0;
 
-  constructor(slab: Slab) {
+  constructor(slab: Slab, tally: DirtyTally = { pages: 0 }) {
     this.slab = slab;
+    this.tally = tally;
   }
 
   /** Cached pages (nrpages). */
@@ -117,8 +124,10 @@ export class PageCache {
       mark(at, slot);
       at = level === 1 ? null : at.children[slot];
     }
-    if (wasClean) this.dirty++;
-    return wasClean;
+    if (!wasClean) return false;
+    this.dirty++;
+    this.tally.pages++;
+    return true;
   }
 
   /** Returns whether the page was dirty. */
@@ -126,6 +135,7 @@ export class PageCache {
     if (!this.isDirty(index)) return false;
     this.clearMark(this.root!, this.height, index);
     this.dirty--;
+    this.tally.pages--;
     return true;
   }
 

@@ -2,23 +2,16 @@
  * How kernels differ below the system calls: what a fault makes ready beforehand, who may write a private page in
  * place, what fork copies, how mremap moves entries and when page tables are freed. Part of a personality.
  */
-import type { Pfn, Vpn } from "../base/units.ts";
+import type { Pfn } from "../base/units.ts";
 import type { Tunables } from "../tunables.ts";
-import type { AddressSpace } from "./address-space.ts";
 import type { Frames } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
-import type { Gather } from "./tlb/gather.ts";
+import type { FreeTables } from "./tables/freeing.ts";
 import type { Intent } from "./verdict.ts";
 import type { Vma } from "./vma.ts";
 
-/** Frees the tables that covered `vmas` and no neighbour: those lie outside `[floor, ceiling)`. */
-export type TableFreeing = (
-  kernel: Kernel,
-  gather: Gather,
-  mm: AddressSpace,
-  vmas: readonly Vma[],
-  span: { readonly floor: Vpn; readonly ceiling: Vpn },
-) => void;
+/** What a swap entry says of its slot beside its place: that nobody else names it, or nothing. */
+export type SwapMark = "exclusive" | "none";
 
 export interface PagePolicy {
   /** The lowest level of tables that a fault of a file makes before it looks for the page. */
@@ -34,7 +27,14 @@ export interface PagePolicy {
   /** Whether the one who maps this anonymous page is the only one who ever will without a fork. */
   isOwn(frames: Frames, frame: Pfn): boolean;
   /** Whether the one who writes to this anonymous page, mapped read-only, may keep it. */
-  mayReuse(frames: Frames, frame: Pfn): boolean;
+  mayReuse(kernel: Kernel, frame: Pfn): boolean;
+  /** Whether a page that a fault has brought in from swap returns its slot, if nobody else uses that. */
+  returnsSlot(kernel: Kernel, vma: Vma, frame: Pfn, intent: Intent): boolean;
+  /**
+   * Whether a page that a fault has brought in from swap is that area's alone, in memory and in swap; one entry has been
+   * given to it already, which named its slot before, and said `mark` of it. Requires: it is locked.
+   */
+  isAlone(kernel: Kernel, frame: Pfn, mark: SwapMark): boolean;
   /** Whether entries of a shared writable area stay read-only until written, so that the file learns of it. */
   noticesWrites(vma: Vma): boolean;
   /** Whether mprotect may make this entry of a writable area writable at once. */
@@ -52,5 +52,8 @@ export interface PagePolicy {
   readonly moves: "entries" | "tables" | "realigned-tables";
   /** What MADV_DONTNEED frees: pages, or also the leaf tables that it leaves empty. */
   readonly dontNeedFrees: "pages" | "empty-tables";
-  readonly freeTables: TableFreeing;
+  /** Whether taking the A bit off an entry takes its translation out of TLBs, so that the next use is seen. */
+  readonly flushesYoung: boolean;
+  /** How tables are freed leaf by leaf when areas are unmapped. */
+  readonly freeTables: FreeTables;
 }

@@ -5,6 +5,7 @@ import { LEAF, NO_TABLE } from "./page-table.ts";
 import { MAP_PRIVATE, READ_WRITE, TestKernel } from "./test-kernel.ts";
 
 const AT = 0x40000;
+const MAP_NORESERVE = 0x4000;
 
 const formats: PagingFormatName[] = ["i386", "pae", "x86-64", "x86-64-la57"];
 
@@ -90,4 +91,78 @@ test("a table that cannot be had leaves those above it, and nothing is counted t
   expect(machine.tables()).toEqual([0, 1, 1]);
   expect(machine.load(AT)).toBe(0);
   expect(machine.tables()).toEqual([1, 1, 1]);
+});
+
+describe("the owner of an entry", () => {
+  /** Every leaf table of the process, by the page that a walk finds it at. */
+  function* leaves(machine: TestKernel, thread = machine.thread) {
+    const { tables, entries, layout } = machine.kernel;
+    const { mm } = thread;
+    for (let page = 0; ; page += tables.span(LEAF)) {
+      page = tables.nextLeaf(mm, page, layout.taskEnd);
+      if (page >= layout.taskEnd) return;
+      const first = page - (page % tables.span(LEAF));
+      const table = tables.open(tables.tableAt(mm, page, LEAF));
+      yield { page: first, slot: entries.slotOf(table, 0) };
+      tables.close(table);
+    }
+  }
+
+  function checkOwners(machine: TestKernel, thread = machine.thread): number {
+    const { tables } = machine.kernel;
+    const last = tables.span(LEAF) - 1;
+    let checked = 0;
+    for (const { page, slot } of leaves(machine, thread)) {
+      expect([tables.mmOf(slot), tables.pageOf(slot)]).toEqual([thread.mm, page]);
+      expect([tables.mmOf(slot + last), tables.pageOf(slot + last)]).toEqual([thread.mm, page + last]);
+      checked++;
+    }
+    return checked;
+  }
+
+  const highpte = { pageTablePlacement: "highmem", pageTableAccess: "kmap-atomic" } as const;
+  const machines = {
+    "i386, with quicklists": { format: "i386", highmem: { pageTableCache: "quicklists" } },
+    "pae, tables in highmem": { format: "pae", highmemFrom: 1024, highmem: highpte },
+    "x86-64, which moves tables whole": { format: "x86-64", kernel: "linux-6.1" },
+  } as const;
+
+  test.each(Object.entries(machines))("is known after touch, fork, mremap and munmap: %s", (_name, of) => {
+    const machine = new TestKernel(of);
+    const span = machine.kernel.tables.span(LEAF);
+    const far = AT + 64 * span;
+    machine.map(AT, 3 * span, READ_WRITE, MAP_PRIVATE);
+    for (const page of [0, span - 1, span, 3 * span - 1]) machine.store(AT + page);
+    const child = machine.fork()!;
+    expect([checkOwners(machine), checkOwners(machine, child)]).toEqual([3, 3]);
+    machine.call("mremap", [addressOf(AT), addressOf(3 * span), addressOf(3 * span), 3, addressOf(far)]);
+    expect(checkOwners(machine)).toBeGreaterThanOrEqual(3);
+    expect(machine.entry(far + span).flags).not.toBe(0);
+    machine.call("munmap", [addressOf(far), addressOf(span)]);
+    machine.map(AT, 1, READ_WRITE, MAP_PRIVATE);
+    machine.store(AT);
+    expect(checkOwners(machine)).toBeGreaterThanOrEqual(2);
+    machine.exit(child);
+    expect(checkOwners(machine)).toBeGreaterThanOrEqual(2);
+  });
+
+  test("of second-level tables that move whole is told to every leaf below", () => {
+    const machine = new TestKernel({ kernel: "linux-6.1" });
+    const half = 2 ** 18; // a GiB: one entry of the third level
+    machine.map(half, half, READ_WRITE, MAP_PRIVATE | MAP_NORESERVE);
+    for (const page of [half, half + 512 * 7, 2 * half - 1]) machine.store(page);
+    machine.call("mremap", [addressOf(half), addressOf(half), addressOf(half), 3, addressOf(4 * half)]);
+    expect(machine.kernel.counters.tablesMoved).toBe(1);
+    expect([...leaves(machine)].map(({ page }) => page)).toEqual([4 * half, 4 * half + 512 * 7, 5 * half - 512]);
+    expect(checkOwners(machine)).toBe(3);
+  });
+
+  test("is forgotten when the table is freed", () => {
+    const machine = new TestKernel();
+    machine.map(AT, 1, READ_WRITE, MAP_PRIVATE);
+    machine.store(AT);
+    const [leaf] = [...leaves(machine)];
+    machine.call("munmap", [addressOf(AT), addressOf(1)]);
+    expect(() => machine.kernel.tables.mmOf(leaf!.slot)).toThrow(/is nobody's/);
+  });
 });

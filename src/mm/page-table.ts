@@ -15,15 +15,19 @@
  *
  * Tables above the leaves, and the kernel's own, are always in lowmem.
  *
+ * The frame of a leaf table says whose it is and what it covers, so that an entry's place is enough to know which page
+ * of which address space it maps: `mapping` is the address space's number, `index` the first page.
+ *
  * The kernel's own half of the top table is not simulated: kernel code reaches frames directly.
  *
  * @models linux-6.1 mm/memory.c __pte_alloc, __pmd_alloc, __pud_alloc, __p4d_alloc
  * @models linux-6.1 arch/x86/mm/pgtable.c pgd_alloc, preallocate_pmds
  * @models linux-2.5.5-highpte include/asm-i386/pgtable.h pte_offset_map, pte_offset_map2, pte_unmap
+ * @models linux-2.6.0 include/asm-generic/rmap.h pgtable_add_rmap, pgtable_remove_rmap, ptep_to_mm, ptep_to_address
  */
 import { ENOMEM } from "../base/errno.ts";
 import { bug } from "../base/errors.ts";
-import type { Pfn, Vpn } from "../base/units.ts";
+import type { Pfn, PteSlot, Vpn } from "../base/units.ts";
 import type { PagingFormat } from "../hw/paging-format.ts";
 import { type Entries, linkFlags, type OpenTable, PTE_PRESENT, presentFrame } from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
@@ -79,6 +83,8 @@ export class PageTables {
   /** By CPU: tables opened and not yet closed. */
   private readonly opened: Int32Array;
   private readonly where: { readonly here: number };
+  /** Every address space that has tables, by its number. */
+  private readonly spaces = new Map<number, AddressSpace>();
 
   constructor(parts: TableParts) {
     this.parts = parts;
@@ -170,6 +176,35 @@ export class PageTables {
   endOf(page: Vpn, level: number, end: Vpn): Vpn {
     const span = this.spans[level]!;
     return Math.min(end, (Math.floor(page / span) + 1) * span);
+  }
+
+  // Owners.
+
+  /** The address space that the entry at `slot` belongs to. Requires: its leaf table hangs in a tree. */
+  mmOf(slot: PteSlot): AddressSpace {
+    const table = this.entries.tableOf(slot);
+    return this.spaces.get(this.parts.frames.mapping.read(table)) ?? bug(`leaf table ${table} is nobody's`);
+  }
+
+  /** The page that the entry at `slot` maps, or would. Requires: its leaf table hangs in a tree. */
+  pageOf(slot: PteSlot): Vpn {
+    return this.parts.frames.index.read(this.entries.tableOf(slot)) + this.entries.indexOf(slot);
+  }
+
+  /** The table `table` of `level`, with all tables below it, hangs elsewhere in its address space: it covers `page`. */
+  moved(table: Pfn, level: number, page: Vpn): void {
+    const { index } = this.parts.frames;
+    const first = page - (page % this.span(level));
+    if (level === LEAF) {
+      index.write(table, first);
+      return;
+    }
+    const end = first + this.span(level);
+    for (let at = this.nextUsed(table, level, first, end); at < end; ) {
+      const below = this.below(table, this.indexAt(at, level));
+      if (below !== NO_TABLE) this.moved(below, level - 1, at);
+      at = this.nextUsed(table, level, this.endOf(at, level - 1, end), end);
+    }
   }
 
   // Walking.
@@ -271,6 +306,7 @@ export class PageTables {
     const root = this.tryAllocate(mm, 0, this.levels);
     if (root === NO_TABLE) return -ENOMEM;
     mm.root = root;
+    this.spaces.set(mm.id, mm);
     if (!this.format.cachesTopLevel) return 0;
     const span = this.spans[this.levels - 1]!;
     for (let index = 0; index < this.parts.userTopEntries; index++) {
@@ -295,6 +331,7 @@ export class PageTables {
       }
     }
     this.release(mm, mm.root, this.levels);
+    this.spaces.delete(mm.id);
     const left = mm.tablesByLevel.findIndex((count) => count !== 0);
     if (left >= 0) bug(`address space ${mm.id} dies with ${mm.tablesByLevel[left]} tables of level ${left}`);
   }
@@ -335,6 +372,7 @@ export class PageTables {
 
   /** Gives back the frame of a table of `level` that no CPU can reach any more. */
   releaseFrame(frame: Pfn, level: number): void {
+    if (level === LEAF) this.parts.frames.mapping.write(frame, 0);
     this.parts.cache.give(frame, level);
   }
 
@@ -349,6 +387,10 @@ export class PageTables {
     const frame = cache.take(level);
     if (frame < 0) return NO_TABLE;
     frames.setFlag(frame, PG_TABLE);
+    if (level === LEAF) {
+      frames.mapping.write(frame, mm.id);
+      frames.index.write(frame, page - (page % this.span(LEAF)));
+    }
     mm.tablesByLevel[level]!++;
     counters.tablesAllocated++;
     events.record(EVENT_TABLE, mm.id, page, 1, frame, 0, level);

@@ -2,6 +2,7 @@
  * How system calls and faults behave where kernels differ: the order of errors, where areas are placed, which of them
  * merge. A personality is a record beside the design: every design runs under every personality.
  */
+import type { DirtyPolicyName } from "./dirty-limits.ts";
 import type { Kernel } from "./kernel.ts";
 import type { MeminfoName } from "./meminfo.ts";
 import type { MergeRange } from "./merge.ts";
@@ -10,6 +11,7 @@ import type { PagePolicy } from "./page-policy.ts";
 import { linux2611 } from "./personalities/linux-2.6.11.ts";
 import { linux61 } from "./personalities/linux-6.1.ts";
 import { linux618 } from "./personalities/linux-6.18.ts";
+import type { Badness } from "./reclaim/oom-kill.ts";
 import type { SystemCalls } from "./syscalls.ts";
 import type { Vma } from "./vma.ts";
 
@@ -47,10 +49,14 @@ export interface Personality {
   readonly refusedMode: (mode: number) => number;
   /** How a new mapping joins the areas below and above it: the area that it is part of then, or null (merge.ts). */
   readonly joinNew: (kernel: Kernel, below: Vma | null, above: Vma | null, range: MergeRange) => Vma | null;
+  /** Who is killed when there is no memory: the worst, or its first child rather than itself. */
+  readonly oom: { readonly badness: Badness; readonly spares: "parents" | "nobody" };
   /** What happens to pages and page tables. */
   readonly pages: PagePolicy;
   /** How smaps spells VM_LOCKONFAULT. */
   readonly lockOnFaultLetters: "??" | "lf";
+  /** How much memory may be dirty, and who writes when it is more. */
+  readonly dirtyLimits: DirtyPolicyName;
   /** What /proc/meminfo shows. */
   readonly meminfo: MeminfoName;
   /** The calls, by name. */

@@ -102,8 +102,9 @@ export function* touchPages(
 ): Path<number> {
   if (!mayTouch(vma, touch)) return -EFAULT;
   for (let page = first; page < end; page++) {
-    while (!(yield* isThere(kernel, vma, page, touch))) {
-      if (touch.intent === "read" && kernel.personality.pages.sparesZeroPages && vma.file === null) break;
+    for (;;) {
+      const found = yield* find(kernel, vma, page, touch);
+      if (found === "there" || (found === "untouched" && spares(kernel, vma, touch))) break;
       const verdict = yield* makePresent(kernel, payer, vma, page, touch.intent);
       if (!isRepaired(verdict)) return verdict === FAULT_OOM ? -ENOMEM : -EFAULT;
     }
@@ -120,23 +121,30 @@ function mayTouch(vma: Vma, { intent, rights }: Touch): boolean {
   return (flags & VM_READ) !== 0 || (rights === "forced" && (flags & VM_MAYREAD) !== 0);
 }
 
+/** Whether a page that nobody has touched is left alone: reading it would only map zeros. */
+const spares = (kernel: Kernel, vma: Vma, { intent }: Touch): boolean =>
+  intent === "read" && kernel.personality.pages.sparesZeroPages && vma.file === null;
+
+/** A page that can be had as it is; that nobody has touched; or that a fault must make ready. */
+type Found = "there" | "untouched" | "not ready";
+
 /**
  * Whether the page can be had as it is. If it is had for writing, it counts as written.
  *
  * @models linux-6.1 mm/gup.c follow_page_pte, can_follow_write_pte
  */
-function* isThere(kernel: Kernel, vma: Vma, page: Vpn, touch: Touch): Path<boolean> {
+function* find(kernel: Kernel, vma: Vma, page: Vpn, touch: Touch): Path<Found> {
   if (!tryLockTables(kernel, vma.mm)) yield* lockTables(kernel, vma.mm);
-  const there = isThereNow(kernel, vma, page, touch);
+  const found = findNow(kernel, vma, page, touch);
   unlockTables(kernel, vma.mm);
-  return there;
+  return found;
 }
 
 /** Requires: page_table_lock is held. */
-function isThereNow(kernel: Kernel, vma: Vma, page: Vpn, touch: Touch): boolean {
+function findNow(kernel: Kernel, vma: Vma, page: Vpn, touch: Touch): Found {
   const { tables, entries } = kernel;
   const table = tables.openLeaf(vma.mm, page);
-  if (table === NO_TABLE) return false;
+  if (table === NO_TABLE) return "untouched";
   const index = tables.indexAt(page, LEAF);
   const flags = entries.flags(table, index);
   const usable = touch.rights === "forced" ? PTE_PRESENT | PTE_PROT_NONE : PTE_PRESENT;
@@ -147,7 +155,8 @@ function isThereNow(kernel: Kernel, vma: Vma, page: Vpn, touch: Touch): boolean 
     if (there && (flags & PTE_DIRTY) === 0) setFrameDirty(kernel, vma.file, frame);
   }
   tables.close(table);
-  return there;
+  if (there) return "there";
+  return flags === 0 ? "untouched" : "not ready";
 }
 
 /** A forced write to an area that forbids writes needs a page that nobody shares, but not a writable entry. */

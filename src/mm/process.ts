@@ -18,6 +18,8 @@ export class Process {
   state: ProcessState = "alive";
   /** What exit said, or the signal that ended it. */
   exitStatus = 0;
+  /** It is to be killed for its memory as soon as it is not in the middle of anything. */
+  isDoomed = false;
   minorFaults = 0;
   majorFaults = 0;
 

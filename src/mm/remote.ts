@@ -4,16 +4,21 @@
  *
  * @models linux-6.1 mm/memory.c __access_remote_vm
  */
-import { EIO, ENOMEM } from "../base/errno.ts";
+import { EAGAIN, EIO, ENOMEM } from "../base/errno.ts";
 import { addressOf, type Pfn, pageOf, type Vaddr, type Vpn } from "../base/units.ts";
 import { PTE_PRESENT, PTE_PROT_NONE } from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
 import type { AddressSpace } from "./address-space.ts";
 import type { Kernel } from "./kernel.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
-import { touchPages } from "./populate.ts";
+import { type Touch, touchPages } from "./populate.ts";
 import type { Process, Thread } from "./process.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
+
+const FOR_READING: Touch = { intent: "read", rights: "forced" };
+
+/** The page is somewhere else by now: it must be touched again. */
+const GONE = -EAGAIN;
 
 /** The byte at `address` of `target`, whatever its area allows; -EIO where nothing can be had. */
 export function* readRemote(kernel: Kernel, reader: Thread, target: Process, address: Vaddr): Path<number> {
@@ -23,18 +28,17 @@ export function* readRemote(kernel: Kernel, reader: Thread, target: Process, add
   const vma = mm.vmas.containing(page);
   let result = -EIO;
   if (vma !== null) {
-    const touched = yield* touchPages(kernel, reader.process, vma, page, page + 1, {
-      intent: "read",
-      rights: "forced",
-    });
-    if (touched === 0) result = yield* byteAt(kernel, target, address);
-    else if (touched === -ENOMEM) result = -ENOMEM;
+    do {
+      const touched = yield* touchPages(kernel, reader.process, vma, page, page + 1, FOR_READING);
+      if (touched === 0) result = yield* byteAt(kernel, target, address);
+      else result = touched === -ENOMEM ? -ENOMEM : -EIO;
+    } while (result === GONE);
   }
   mm.mmapSem.releaseRead(reader);
   return result;
 }
 
-/** A page that is not there after a successful touch is one that the kernel spared: it reads as zero. */
+/** A page that nobody has touched, and that the kernel spared, reads as zero; GONE if it left memory since it was touched. */
 function* byteAt(kernel: Kernel, target: Process, address: Vaddr): Path<number> {
   const { contents, allocator } = kernel;
   const page = pageOf(address);
@@ -42,6 +46,7 @@ function* byteAt(kernel: Kernel, target: Process, address: Vaddr): Path<number> 
   if (!tryLockTables(kernel, mm)) yield* lockTables(kernel, mm);
   const frame = referencedFrame(kernel, mm, page);
   unlockTables(kernel, mm);
+  if (frame === GONE) return GONE;
   if (frame === kernel.zeroFrame) return 0;
   const wait = contents.hold(frame);
   if (wait !== undefined) yield* wait;
@@ -51,14 +56,18 @@ function* byteAt(kernel: Kernel, target: Process, address: Vaddr): Path<number> 
   return byte;
 }
 
-/** The frame that `page` maps, with a reference of the caller's; the zero frame if none. Requires: page_table_lock is held. */
+/**
+ * The frame that `page` maps, with a reference of the caller's; the zero frame if none, GONE if it is in swap or in its
+ * file. Requires: page_table_lock is held.
+ */
 function referencedFrame({ tables, entries, frames, zeroFrame }: Kernel, mm: AddressSpace, page: Vpn): Pfn {
   const table = tables.openLeaf(mm, page);
   if (table === NO_TABLE) return zeroFrame;
   const index = tables.indexAt(page, LEAF);
-  const isThere = (entries.flags(table, index) & (PTE_PRESENT | PTE_PROT_NONE)) !== 0;
-  const frame = isThere ? entries.frame(table, index) : zeroFrame;
+  const flags = entries.flags(table, index);
+  let frame = flags === 0 ? zeroFrame : GONE;
+  if ((flags & (PTE_PRESENT | PTE_PROT_NONE)) !== 0) frame = entries.frame(table, index);
   tables.close(table);
-  if (frame !== zeroFrame) frames.addReference(frame);
+  if (frame !== zeroFrame && frame !== GONE) frames.addReference(frame);
   return frame;
 }

@@ -1,19 +1,21 @@
 /**
  * mincore: which pages could be touched without a disk. A page that is mapped counts, and so does one that is only in
- * the page cache.
+ * the page cache or in the swap cache.
  *
  * @models linux-6.1 mm/mincore.c mincore, do_mincore, mincore_pte_range
  * @differs the answer is left in a host array: its own faults are not taken
  */
 import { EINVAL, ENOMEM } from "../base/errno.ts";
-import { isPageAligned, PAGE_SIZE, pageOf, type Vaddr, type Vpn } from "../base/units.ts";
-import { PTE_PRESENT, PTE_PROT_NONE } from "../hw/pte.ts";
+import { isPageAligned, PAGE_SIZE, pageOf, type SwapSlot, type Vaddr, type Vpn } from "../base/units.ts";
+import { PTE_PRESENT, PTE_PROT_NONE, PTE_SWAP } from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
 import type { AddressSpace } from "./address-space.ts";
 import { PG_UPTODATE } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
+import { NOT_CACHED } from "./page-cache.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
 import type { Thread } from "./process.ts";
+import { slotOfEntry } from "./swap/swap-cache.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
 import type { Vma } from "./vma.ts";
 
@@ -58,6 +60,9 @@ function* residentPages(
       if (kernel.frames.has(frame, PG_UPTODATE)) vector[cached - index] = 1;
       return true;
     });
+    for (const [swapped, slot] of vma.file.swapped.within(index, index + (end - first))) {
+      vector[swapped - index] = isInSwapCache(kernel, slot);
+    }
   }
   const { tables, entries } = kernel;
   for (let page = tables.nextLeaf(mm, first, end); page < end; ) {
@@ -66,12 +71,20 @@ function* residentPages(
     const table = tables.openLeaf(mm, page);
     if (table !== NO_TABLE) {
       for (; page < tableEnd; page++) {
-        const flags = entries.flags(table, tables.indexAt(page, LEAF));
+        const index = tables.indexAt(page, LEAF);
+        const flags = entries.flags(table, index);
         if ((flags & (PTE_PRESENT | PTE_PROT_NONE)) !== 0) vector[page - first] = 1;
+        else if (flags === PTE_SWAP) vector[page - first] = isInSwapCache(kernel, slotOfEntry(kernel, table, index));
       }
       tables.close(table);
     }
     unlockTables(kernel, mm);
     page = tables.nextLeaf(mm, tableEnd, end);
   }
+}
+
+/** Whether the page of a swap slot is in memory: 1, or 0. */
+function isInSwapCache({ swap, frames }: Kernel, slot: SwapSlot): number {
+  const frame = swap.find(slot);
+  return frame !== NOT_CACHED && frames.has(frame, PG_UPTODATE) ? 1 : 0;
 }

@@ -11,7 +11,7 @@
 import { ENOMEM } from "../base/errno.ts";
 import { bug } from "../base/errors.ts";
 import { PAGE_SIZE, type Pfn } from "../base/units.ts";
-import { type Allocator, WANT_KERNEL } from "./allocator.ts";
+import { type Allocator, WANT_KERNEL, WANT_USER, type Want } from "./allocator.ts";
 import { NO_FRAME, PG_SLAB } from "./frames.ts";
 import { OWNER_SLAB, OWNER_VMAS, type Owner } from "./zone.ts";
 
@@ -89,6 +89,8 @@ export class Slab {
   readonly objectBytes: number;
   readonly owner: Owner;
   readonly kind: SlabKind;
+  /** The highest zone that its slabs may come from. */
+  private readonly want: Want;
   private readonly allocator: Allocator;
   private readonly packing: SlabPacking;
   private readonly order: number;
@@ -106,12 +108,14 @@ export class Slab {
     owner: Owner,
     packing: SlabPacking,
     kind: SlabKind = "unreclaimable",
+    want: Want = WANT_KERNEL,
   ) {
     this.allocator = allocator;
     this.name = name;
     this.objectBytes = objectBytes;
     this.owner = owner;
     this.kind = kind;
+    this.want = want;
     this.packing = packing;
     this.order = packing.orderFor(objectBytes);
   }
@@ -134,6 +138,20 @@ export class Slab {
   /** Bytes of the objects in use, with their alignment. */
   get bytes(): number {
     return this.inUse * this.packing.align(this.objectBytes);
+  }
+
+  /** Whether its objects may lie where the kernel has no address for them. */
+  get mayBeHigh(): boolean {
+    return this.want === WANT_USER;
+  }
+
+  /** The frame of an object, for caches whose owner numbers them: they lie in the slabs in the order of their numbers. */
+  frameOf(object: number): Pfn {
+    const held = this.packing.objectsIn(this.order, this.objectBytes);
+    const place = object % this.capacity;
+    const at = Math.min(Math.floor(place / held), this.slabFrames.length - 1);
+    const page = Math.floor(((place % held) * this.objectBytes) / PAGE_SIZE);
+    return this.slabFrames[at]! + Math.min(page, (1 << this.slabOrders[at]!) - 1);
   }
 
   /** One object more: 0, or -ENOMEM with nothing changed. */
@@ -170,7 +188,7 @@ export class Slab {
   }
 
   private draw(order: number): Pfn {
-    return this.allocator.tryAllocate(order, WANT_KERNEL, this.owner);
+    return this.allocator.tryAllocate(order, this.want, this.owner);
   }
 
   private shrink(held: number): void {
@@ -224,8 +242,8 @@ export class Slabs {
   }
 
   /** A cache of its own, for a mechanism that not every machine has. */
-  create(name: string, objectBytes: number, owner: Owner, kind?: SlabKind): Slab {
-    const cache = new Slab(this.allocator, name, objectBytes, owner, this.packing, kind);
+  create(name: string, objectBytes: number, owner: Owner, kind?: SlabKind, want?: Want): Slab {
+    const cache = new Slab(this.allocator, name, objectBytes, owner, this.packing, kind, want);
     this.caches.push(cache);
     return cache;
   }

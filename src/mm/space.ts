@@ -15,13 +15,18 @@ import { VM_ACCOUNT, type Vma } from "./vma.ts";
 import { detachVma, freeVma } from "./vma-memory.ts";
 import { unmapRegion } from "./zap.ts";
 
-/** An empty address space with one user; null if there is no memory for it. */
-export function createSpace(kernel: Kernel, limits: Limits): AddressSpace | null {
+/** An empty address space with one user, for a child of `parent` or for a new program; null if there is no memory for it. */
+export function createSpace(kernel: Kernel, limits: Limits, parent: AddressSpace | null = null): AddressSpace | null {
   if (kernel.slabs.mms.allocate() < 0) return null;
   const mm = new AddressSpace(++kernel.counters.spacesCreated, -1, limits);
   mm.mmapBase = kernel.layout.mmapBase;
   mm.freeAreaCache = kernel.layout.unmappedBase;
   if (kernel.tables.createRoot(mm) === -ENOMEM) {
+    kernel.slabs.mms.free();
+    return null;
+  }
+  if (kernel.reverseMap.spaceBorn(mm, parent) < 0) {
+    kernel.tables.destroyRoot(mm);
     kernel.slabs.mms.free();
     return null;
   }
@@ -47,6 +52,7 @@ function* destroySpace(kernel: Kernel, mm: AddressSpace): Path<void> {
     freeVma(kernel, vma);
   }
   kernel.tables.destroyRoot(mm);
+  kernel.reverseMap.spaceDied(mm);
   kernel.kmap.forget(mm);
   kernel.spaces.delete(mm);
   kernel.slabs.mms.free();

@@ -5,6 +5,8 @@
  * @models linux-6.1 kernel/fork.c copy_process, dup_task_struct
  * @differs a task's memory goes when it exits; Linux keeps the task_struct until the parent has waited for it
  */
+import type { Path } from "../sync/path.ts";
+import { WANT_KERNEL } from "./allocator.ts";
 import type { Kernel } from "./kernel.ts";
 import type { KernelStack } from "./kernel-stacks.ts";
 import type { Thread } from "./process.ts";
@@ -32,6 +34,15 @@ export function allocateTask({ slabs, stacks }: Kernel, kind: TaskKind): TaskMem
   if (stack !== null) return { stack, objects };
   for (const cache of objects) cache.free();
   return null;
+}
+
+/** The same, and waits until there is some; null if there is none to be had. */
+export function* waitForTask(kernel: Kernel, kind: TaskKind): Path<TaskMemory | null> {
+  for (;;) {
+    const memory = allocateTask(kernel, kind);
+    if (memory !== null) return memory;
+    if (!(yield* kernel.allocator.waitFor(kernel.stacks.blockOrder, WANT_KERNEL))) return null;
+  }
 }
 
 /** Gives back what `allocateTask` gave. */

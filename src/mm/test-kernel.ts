@@ -8,7 +8,7 @@ import { FETCH, LOAD, STORE } from "../hw/access.ts";
 import { Cpu } from "../hw/cpu.ts";
 import { type PagingFormatName, pagingFormats } from "../hw/paging-format.ts";
 import { PhysicalMemory } from "../hw/physical-memory.ts";
-import { Entries, type OpenTable, PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_PROT_NONE, PTE_WRITE } from "../hw/pte.ts";
+import { type OpenTable, PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_PROT_NONE, PTE_SWAP, PTE_WRITE } from "../hw/pte.ts";
 import { tlbPresets } from "../hw/tlb-presets.ts";
 import { type Path, runToCompletion } from "../sync/path.ts";
 import { Current } from "../sync/task.ts";
@@ -28,15 +28,19 @@ import type { Kernel } from "./kernel.ts";
 import { KernelStacks } from "./kernel-stacks.ts";
 import { addressLayout } from "./layout.ts";
 import { Limits } from "./limits.ts";
-import { nonlinears } from "./nonlinear/nonlinears.ts";
+import { type MlockName, mlocks } from "./mlock/mlocks.ts";
+import { type NonlinearName, nonlinears } from "./nonlinear/nonlinears.ts";
 import { Commitment } from "./overcommit.ts";
 import { LEAF, NO_TABLE, PageTables } from "./page-table.ts";
 import { type PersonalityName, personalities } from "./personality.ts";
 import { Process, Thread } from "./process.ts";
-import { type ReverseMapName, reverseMaps } from "./rmap/reverse-maps.ts";
+import { type ReclaimName, reclaims } from "./reclaim/reclaims.ts";
+import { type ReverseMapName, type ReverseMapPlacement, reverseMaps } from "./rmap/reverse-maps.ts";
 import { Slabs, slubPacking } from "./slab.ts";
 import { createSpace, switchSpace } from "./space.ts";
+import { Swap, usualClusterOrder } from "./swap/swap.ts";
 import type { Argument } from "./syscalls.ts";
+import { type TableFreeingName, tableFreeings } from "./tables/freeing.ts";
 import { tlbFlushes } from "./tlb/tlb-flushes.ts";
 import { watermarkPolicies } from "./watermarks.ts";
 import { OWNER_BOOT, ZONE_HIGHMEM, ZONE_NORMAL, Zone } from "./zone.ts";
@@ -45,13 +49,20 @@ export interface TestMachine {
   readonly format?: PagingFormatName;
   readonly kernel?: PersonalityName;
   readonly reverseMap?: ReverseMapName;
+  readonly reverseMapPlacement?: ReverseMapPlacement;
+  readonly mlock?: MlockName;
+  readonly tableFreeing?: TableFreeingName;
   readonly tlbFlush?: keyof typeof tlbFlushes;
+  readonly reclaim?: ReclaimName;
+  readonly nonlinear?: NonlinearName;
   readonly frames?: number;
   readonly cpus?: number;
   readonly tunables?: Partial<Tunables>;
   /** The first frame of highmem; the machine has none unless it is said. */
   readonly highmemFrom?: number;
   readonly highmem?: Partial<HighmemChoice>;
+  /** Pages of each swap area, its header included; none unless it is said. */
+  readonly swap?: readonly number[];
 }
 
 export const PROT_NONE = 0;
@@ -89,7 +100,8 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
     zones.push(high);
   }
   const allocator = new Allocator(frames, zones, watermarkPolicies["linux-6.1"], memory);
-  const entries = new Entries(memory, format);
+  const tableFreeing = tableFreeings[machine.tableFreeing ?? "pmd-ranges"];
+  const entries = tableFreeing.entries(memory, format, frames);
   const counters = new Counters();
   const events = new Events();
   const current = new Current();
@@ -134,10 +146,25 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
   const zeroFrame: Pfn = 1;
   frames.refs.write(zeroFrame, 1);
   frames.setFlag(zeroFrame, PG_RESERVED);
-  const chains = { lineBytes: 32, pointerBytes: 4, slotBytes: 4 } as const;
-  const world = { frames, entries, tables, files, anonVmas, spaces, slabs, chains };
+  const world = { frames, entries, tables, files, anonVmas, spaces };
   const userBytes = format.levels > 3 ? 2 ** 47 : 3 * 2 ** 30;
-  return {
+  const reclaim = reclaims[machine.reclaim ?? "linux-2.6"]({ frames, allocator });
+  const locked = mlocks[machine.mlock ?? "chained"]({
+    reverseMap: reverseMaps[machine.reverseMap ?? "object-anon"]({
+      ...world,
+      slabs,
+      lineBytes: 32,
+      wordBytes: 4,
+      tablePlacement: machine.highmem?.pageTablePlacement ?? "lowmem",
+      placement: machine.reverseMapPlacement ?? "lowmem",
+      windows: highmem.atomicMaps,
+      cpus: cpus.length,
+      where: tlbFlush,
+    }),
+    world,
+    lists: reclaim,
+  });
+  const kernel: Kernel = {
     memory,
     format,
     entries,
@@ -151,17 +178,28 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
     stacks: new KernelStacks(allocator, { order: 1, placement: "one block" }),
     zeroFrame,
     tables,
+    tableFreeing: tableFreeing.freeing,
     tlbFlush,
     anonVmas,
     files,
+    swap: new Swap({
+      sizes: machine.swap ?? [],
+      clusterOrder: tunables.pageCluster ?? usualClusterOrder(count),
+      memory,
+      nodes: slabs.treeNodes,
+    }),
     spaces,
+    processes: [],
+    oomVictims: [],
     personality,
     tunables,
     current,
     counters,
     events,
-    reverseMap: reverseMaps[machine.reverseMap ?? "object-anon"](world),
-    nonlinear: nonlinears.emulated,
+    reverseMap: locked.reverseMap,
+    mlock: locked.mlock,
+    nonlinear: nonlinears[machine.nonlinear ?? "emulated"],
+    reclaim,
     commitment: new Commitment({
       mode: 0,
       ratio: 50,
@@ -169,10 +207,12 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
       swapPages: 0,
       adminReservePages: 0,
       userReservePages: 0,
-      obviousOvercommit: (pages) => pages > count,
+      obviousOvercommit: (pages) => pages > count + (machine.swap ?? []).reduce((sum, size) => sum + size, 0),
     }),
     layout: addressLayout(format, userBytes, tunables.stackLimitBytes ?? Number.POSITIVE_INFINITY),
   };
+  allocator.reclaimFor(kernel);
+  return kernel;
 }
 
 /** A kernel and its first process, which runs on CPU 0. */
@@ -184,7 +224,7 @@ export class TestKernel {
   constructor(machine: TestMachine = {}) {
     this.kernel = wireTestKernel(machine);
     const mm = createSpace(this.kernel, new Limits()) ?? bug("no memory for the first process");
-    this.thread = new Thread(1, new Process(1, "first", mm, null));
+    this.thread = this.start(new Process(1, "first", mm, null));
     this.runs(this.thread);
   }
 
@@ -249,15 +289,19 @@ export class TestKernel {
   fork(thread: Thread = this.thread): Thread | null {
     const mm = this.run(forkSpace(this.kernel, thread));
     if (mm === null) return null;
-    const pid = ++this.lastPid;
-    return new Thread(pid, new Process(pid, "child", mm, thread.process));
+    return this.start(new Process(++this.lastPid, "child", mm, thread.process));
+  }
+
+  private start(process: Process): Thread {
+    this.kernel.processes.push(process);
+    return new Thread(process.pid, process);
   }
 
   exit(thread: Thread): void {
     this.run(exitProcess(this.kernel, thread.process, "exited", 0));
   }
 
-  /** The entry's flags and frame; flags 0 if it is none. */
+  /** The entry's flags, 0 if it is none, and its frame, or -1. */
   entry(page: Vpn, thread: Thread = this.thread): { flags: number; frame: Pfn } {
     const { tables, entries } = this.kernel;
     const frame = tables.tableAt(thread.mm, page, LEAF);
@@ -265,11 +309,11 @@ export class TestKernel {
     const index = tables.indexAt(page, LEAF);
     const table = frame as OpenTable;
     const flags = entries.flags(table, index);
-    return { flags, frame: flags === 0 ? -1 : entries.frame(table, index) };
+    return { flags, frame: (flags & (PTE_PRESENT | PTE_PROT_NONE)) === 0 ? -1 : entries.frame(table, index) };
   }
 
   /**
-   * The pages of `[first, first + pages)`, a word each: `.` none, `Z` the zero page, otherwise `r` or `w` (or `-`,
+   * The pages of `[first, first + pages)`, a word each: `.` none, `Z` the zero page, `S` in swap, otherwise `r` or `w` (or `-`,
    * PROT_NONE), `a` and `d` for Accessed and Dirty, `!` if the page is nobody else's.
    */
   picture(first: Vpn, pages: number, thread: Thread = this.thread): string {
@@ -279,6 +323,7 @@ export class TestKernel {
   private word(page: Vpn, thread: Thread): string {
     const { flags, frame } = this.entry(page, thread);
     if (flags === 0) return ".";
+    if (flags === PTE_SWAP) return "S";
     if (frame === this.kernel.zeroFrame) return "Z";
     let word = (flags & PTE_WRITE) !== 0 ? "w" : "r";
     if ((flags & (PTE_PRESENT | PTE_PROT_NONE)) === PTE_PROT_NONE) word = "-";

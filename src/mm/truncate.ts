@@ -12,11 +12,13 @@ import { ENOMEM } from "../base/errno.ts";
 import { type FileIndex, PAGE_SIZE } from "../base/units.ts";
 import type { Path } from "../sync/path.ts";
 import type { FileObject } from "./file.ts";
-import { dropPages, readPages, setDirty } from "./file-pages.ts";
+import { readPages, setDirty } from "./file-pages.ts";
 import { PG_UPTODATE } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
+import type { FileRange } from "./nonlinear/truncation.ts";
 import { NOT_CACHED } from "./page-cache.ts";
-import { unmapFileRange } from "./zap.ts";
+import { dropSwapped, shmemIn } from "./swap/shmem-swap.ts";
+import { NO_SWAP_SLOT } from "./swap/swap.ts";
 
 const TO_THE_END = Number.POSITIVE_INFINITY;
 
@@ -32,10 +34,13 @@ export function* truncateFile(kernel: Kernel, file: FileObject, sizeBytes: numbe
   file.sizeBytes = sizeBytes;
   if (sizeBytes > oldBytes) return 0;
   const shorter = oldBytes > end * PAGE_SIZE;
-  if (shorter) yield* unmapFileRange(kernel, file, end, TO_THE_END, "all");
+  file.truncations++;
+  const { truncation } = kernel.nonlinear;
+  const beyond: FileRange = { first: end, end: TO_THE_END, cows: "all" };
+  if (shorter) yield* truncation.unmap(kernel, file, beyond);
   yield* cutPages(kernel, file, sizeBytes, TO_THE_END);
   // Copies that private areas made while the pages were leaving.
-  if (shorter) yield* unmapFileRange(kernel, file, end, TO_THE_END, "all");
+  if (shorter) yield* truncation.unmap(kernel, file, beyond);
   return 0;
 }
 
@@ -51,7 +56,9 @@ export function* punchFile(kernel: Kernel, file: FileObject, from: number, to: n
   const first = Math.ceil(from / PAGE_SIZE);
   const end = Math.floor(to / PAGE_SIZE);
   const unmapEnd = end === 0 ? TO_THE_END : end;
-  if (unmapEnd > first) yield* unmapFileRange(kernel, file, first, unmapEnd, "shared");
+  file.truncations++;
+  const { truncation } = kernel.nonlinear;
+  if (unmapEnd > first) yield* truncation.unmap(kernel, file, { first, end: unmapEnd, cows: "shared" });
   return yield* cutPages(kernel, file, from, to);
 }
 
@@ -60,8 +67,8 @@ function* cutPages(kernel: Kernel, file: FileObject, from: number, to: number): 
   const first = Math.ceil(from / PAGE_SIZE);
   const end = Math.floor(to / PAGE_SIZE);
   if (end > first) {
-    // A fault may have mapped a page again since.
-    while (dropPages(kernel, file, first, end) > 0) yield* unmapFileRange(kernel, file, first, end, "shared");
+    yield* kernel.nonlinear.truncation.drop(kernel, file, first, end);
+    dropSwapped(kernel, file, first, end);
     file.disk.punch(first, end);
   }
   let result = 0;
@@ -77,6 +84,10 @@ function* cutPages(kernel: Kernel, file: FileObject, from: number, to: number): 
 function* zeroPart(kernel: Kernel, file: FileObject, index: FileIndex, from: number, to: number): Path<number> {
   if (file.pages.find(index) === NOT_CACHED && file.kind === "regular" && file.disk.has(index)) {
     const result = yield* readPages(kernel, file, index, index, index + 1);
+    if (result < 0) return result;
+  }
+  while (file.swapped.find(index) !== NO_SWAP_SLOT) {
+    const result = yield* shmemIn(kernel, file, index, { major: false });
     if (result < 0) return result;
   }
   const frame = file.pages.find(index);

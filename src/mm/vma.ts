@@ -64,6 +64,8 @@ export class Vma {
   anonVma: AnonVma | null = null;
   /** Every anon_vma whose pages may be in this area, oldest first: its ancestors', then its own. */
   anonVmaChain: AnonVmaChain[] = [];
+  /** How many pages of a nonlinear area reclaim has been through in passing (vm_private_data). */
+  cursor = 0;
   /** The area below and the area above, while this one is in a set. */
   below: Vma | null = null;
   above: Vma | null = null;

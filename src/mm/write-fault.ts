@@ -5,7 +5,6 @@
  * @models linux-6.1 mm/memory.c do_wp_page, wp_page_copy, wp_page_reuse, wp_page_shared
  * @models linux-2.6.11 mm/memory.c do_wp_page
  */
-import { ENOMEM } from "../base/errno.ts";
 import type { Pfn, PteSlot, Vpn } from "../base/units.ts";
 import { type OpenTable, PTE_ACCESSED, PTE_DIRTY, PTE_WRITE } from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
@@ -16,7 +15,8 @@ import { NO_FRAME, PG_ANON } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { mapNewAnonymous, tryUserFrame, unmapFrame } from "./mapped-frame.ts";
 import { LEAF } from "./page-table.ts";
-import { FAULT_MINOR, FAULT_OOM, NEEDS_COPY, NEEDS_MEMORY, type Verdict } from "./verdict.ts";
+import { giveSlotBackIfUnmapped } from "./swap/swap-cache.ts";
+import { FAULT_MINOR, NEEDS_COPY, NEEDS_FRAME, NEEDS_MEMORY, type Verdict } from "./verdict.ts";
 import { VM_SHARED, VM_WRITE, type Vma } from "./vma.ts";
 
 /** Requires: the entry at `slot`, that of `page`, maps a frame and forbids writes. */
@@ -25,14 +25,14 @@ export function writeProtectedPage(kernel: Kernel, vma: Vma, page: Vpn, slot: Pt
   const frame = frameAt(kernel, slot);
   if (frame !== zeroFrame) {
     if (frames.has(frame, PG_ANON)) {
-      if (kernel.personality.pages.mayReuse(frames, frame)) return reuse(kernel, vma, page, frame, slot);
+      if (kernel.personality.pages.mayReuse(kernel, frame)) return reuse(kernel, vma, page, frame, slot);
     } else if ((vma.flags & (VM_SHARED | VM_WRITE)) === (VM_SHARED | VM_WRITE)) {
       return noticeWrite(kernel, vma, frame, slot);
     }
   }
   if (kernel.tlbFlush.interrupts !== null) return NEEDS_COPY;
   const begun = beginCopy(kernel, vma, page, slot, frame);
-  return begun < 0 ? refusal(begun) : endCopy(kernel, vma, begun, slot, frame);
+  return begun < 0 ? begun : endCopy(kernel, vma, begun, slot, frame);
 }
 
 /** NEEDS_COPY's end: between clearing the entry and setting the new one, every other CPU has flushed the page. */
@@ -41,7 +41,7 @@ export function* copyInSteps(kernel: Kernel, vma: Vma, page: Vpn): Path<Verdict>
   const slot = entries.slotOf(tables.tableAt(vma.mm, page, LEAF) as OpenTable, tables.indexAt(page, LEAF));
   const frame = frameAt(kernel, slot);
   const begun = beginCopy(kernel, vma, page, slot, frame);
-  if (begun < 0) return refusal(begun);
+  if (begun < 0) return begun;
   if (tlbFlush.owes) yield* tlbFlush.settle();
   return endCopy(kernel, vma, begun, slot, frame);
 }
@@ -75,22 +75,20 @@ function widen(kernel: Kernel, vma: Vma, slot: PteSlot): void {
   tables.close(table);
 }
 
-const refusal = (result: number): Verdict => (result === NEEDS_MEMORY ? NEEDS_MEMORY : FAULT_OOM);
-
 /**
- * A copy of `old`, which the entry of `page` maps no longer; or -ENOMEM or NEEDS_MEMORY with nothing done. No CPU may see
+ * A copy of `old`, which the entry of `page` maps no longer; or NEEDS_MEMORY or NEEDS_FRAME with nothing done. No CPU may see
  * the copy while another still reads the page: clear, flush, and only then set.
  */
 function beginCopy(kernel: Kernel, vma: Vma, page: Vpn, slot: PteSlot, old: Pfn): number {
   const { tables, entries, contents, allocator } = kernel;
-  if (anonVmaPrepare(kernel, vma) < 0) return -ENOMEM;
+  if (anonVmaPrepare(kernel, vma) < 0) return NEEDS_MEMORY;
   const copy = tryUserFrame(kernel);
-  if (copy === NO_FRAME) return NEEDS_MEMORY;
+  if (copy === NO_FRAME) return NEEDS_FRAME;
   if (old === kernel.zeroFrame) contents.zero(copy);
   else contents.copy(old, copy);
   if (mapNewAnonymous(kernel, vma, page, copy, slot) < 0) {
     allocator.release(copy);
-    return -ENOMEM;
+    return NEEDS_MEMORY;
   }
   const table = tables.open(entries.tableOf(slot));
   entries.clear(table, entries.indexOf(slot));
@@ -109,6 +107,7 @@ function endCopy(kernel: Kernel, vma: Vma, copy: Pfn, slot: PteSlot, old: Pfn): 
   else {
     counters.pagesCopied++;
     unmapFrame(kernel, vma, old, slot);
+    giveSlotBackIfUnmapped(kernel, old);
     allocator.release(old);
   }
   counters.copyOnWriteFaults++;

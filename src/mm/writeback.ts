@@ -3,13 +3,14 @@
  *
  * @models linux-6.1 mm/page-writeback.c write_cache_pages, folio_clear_dirty_for_io
  */
+import { bug } from "../base/errors.ts";
 import type { FileIndex, Pfn } from "../base/units.ts";
 import { PTE_DIRTY, PTE_PRESENT, PTE_WRITE } from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
 import { MEMORY } from "./address-space.ts";
 import type { FileObject } from "./file.ts";
 import { diskDone } from "./file-pages.ts";
-import { PG_DIRTY } from "./frames.ts";
+import { PG_DIRTY, PG_WRITEBACK } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
@@ -17,19 +18,42 @@ import type { Vma } from "./vma.ts";
 
 /** Writes the dirty pages of `[first, end)`; how many there were. Afterwards they are clean. */
 export function* writeBack(kernel: Kernel, file: FileObject, first: FileIndex, end: FileIndex): Path<number> {
+  return yield* writeSome(kernel, file, { first, end, most: Number.POSITIVE_INFINITY });
+}
+
+/** Which dirty pages of a file are to be written, and how many of them at most. */
+export interface WriteRequest {
+  readonly first: FileIndex;
+  readonly end: FileIndex;
+  readonly most: number;
+}
+
+/** Writes the first dirty pages of a range of a file; how many there were. One request to the disk. */
+export function* writeSome(kernel: Kernel, file: FileObject, request: WriteRequest): Path<number> {
   if (file.kind === "shmem") return 0;
-  const { costs } = kernel.files;
-  let pages = 0;
-  for (const { index, frame } of dirtyPages(file, first, end)) {
-    if (index < file.endIndex) yield* writePage(kernel, file, index, frame);
-    pages++;
+  const pages = dirtyPages(file, request);
+  const written: Pfn[] = [];
+  for (const { index, frame } of pages) {
+    if (index < file.endIndex && (yield* writePage(kernel, file, index, frame))) written.push(frame);
   }
-  if (pages > 0) {
-    costs.diskWrites++;
-    costs.pagesWritten += pages;
-    yield diskDone(file);
-  }
-  return pages;
+  if (written.length > 0) yield* finishWrite(kernel, file, written);
+  if (file.pages.dirtyCount === 0) kernel.files.dirty.files.delete(file);
+  return pages.length;
+}
+
+/**
+ * Writes one dirty page of a regular file, so that reclaim may free it: whether it was written. False: it is clean, lies
+ * beyond the end of its file, or is the file's no longer. A page that was written may be dirty again. Requires: the caller
+ * has a reference to the frame, or its lock.
+ *
+ * @models linux-2.6.11 mm/vmscan.c pageout; fs/mpage.c mpage_writepage
+ */
+export function* writePageOut(kernel: Kernel, file: FileObject, index: FileIndex, frame: Pfn): Path<boolean> {
+  if (file.kind === "shmem") bug(`${file.name} has no disk to write page ${index} to`);
+  if (index >= file.endIndex || file.pages.find(index) !== frame || !file.pages.isDirty(index)) return false;
+  if (!(yield* writePage(kernel, file, index, frame))) return false;
+  yield* finishWrite(kernel, file, [frame]);
+  return true;
 }
 
 interface DirtyPage {
@@ -38,21 +62,45 @@ interface DirtyPage {
 }
 
 /** Cleaning entries may wait, and the file may change meanwhile: what is dirty is written down first. */
-function dirtyPages(file: FileObject, first: FileIndex, end: FileIndex): DirtyPage[] {
+function dirtyPages(file: FileObject, { first, end, most }: WriteRequest): DirtyPage[] {
   const found: DirtyPage[] = [];
-  file.pages.forEachDirty(first, end, (index, frame) => found.push({ index, frame }) > 0);
+  file.pages.forEachDirty(first, end, (index, frame) => found.push({ index, frame }) < most);
   return found;
 }
 
-/** The page is clean from here on; whoever writes to it next must tell, through a fault or by its entry's dirty bit. */
-function* writePage(kernel: Kernel, file: FileObject, index: FileIndex, frame: Pfn): Path<void> {
-  if (kernel.frames.mapCount.read(frame) > 0) yield* cleanEntries(kernel, file, index, frame);
-  // Truncation may have taken it meanwhile.
-  if (file.pages.find(index) !== frame) return;
+/**
+ * The page is clean from here on, and on its way to the disk, with a reference of its own; whoever writes to it next must
+ * tell, through a fault or by its entry's dirty bit. False if truncation has taken it meanwhile.
+ */
+function* writePage(kernel: Kernel, file: FileObject, index: FileIndex, frame: Pfn): Path<boolean> {
+  const { frames, files } = kernel;
+  if (frames.mapCount.read(frame) > 0) yield* cleanEntries(kernel, file, index, frame);
+  if (file.pages.find(index) !== frame) return false;
   kernel.current.task.watch?.touch(MEMORY, "write");
-  kernel.frames.clearFlag(frame, PG_DIRTY);
+  frames.clearFlag(frame, PG_DIRTY);
   file.pages.clearDirty(index);
   file.disk.store(kernel.memory, frame, index);
+  frames.addReference(frame);
+  // Another writer's request may hold the page already: its end is this one's, too.
+  if (frames.has(frame, PG_WRITEBACK)) return true;
+  frames.setFlag(frame, PG_WRITEBACK);
+  files.dirty.underWriteback++;
+  return true;
+}
+
+/** Waits for the disk. Requires: the pages are on their way. */
+function* finishWrite(kernel: Kernel, file: FileObject, written: readonly Pfn[]): Path<void> {
+  const { frames, files, allocator } = kernel;
+  files.costs.diskWrites++;
+  files.costs.pagesWritten += written.length;
+  yield diskDone(file);
+  for (const frame of written) {
+    if (frames.has(frame, PG_WRITEBACK)) {
+      frames.clearFlag(frame, PG_WRITEBACK);
+      files.dirty.underWriteback--;
+    }
+    allocator.release(frame);
+  }
 }
 
 /**

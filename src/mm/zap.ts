@@ -6,19 +6,30 @@
  * @models linux-6.1 mm/memory.c unmap_vmas, zap_pte_range, zap_page_range_single, unmap_mapping_pages
  */
 import type { FileIndex, Vpn } from "../base/units.ts";
-import { type OpenTable, PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_PROT_NONE, presentFrame } from "../hw/pte.ts";
+import {
+  type OpenTable,
+  PTE_ACCESSED,
+  PTE_DIRTY,
+  PTE_PRESENT,
+  PTE_PROT_NONE,
+  PTE_SWAP,
+  presentFrame,
+} from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
 import type { AddressSpace } from "./address-space.ts";
 import { EVENT_ZAP } from "./events.ts";
 import type { FileObject } from "./file.ts";
 import { setFrameDirty } from "./file-pages.ts";
-import { PG_ANON, PG_REFERENCED, PG_SWAPBACKED } from "./frames.ts";
+import { PG_ANON, PG_SWAPBACKED } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
+import type { FileRange } from "./nonlinear/truncation.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
+import { clearSwapEntry } from "./swap/swap-cache.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
+import { gatherEmptied } from "./tables/emptied.ts";
 import { freeWholeLeaves } from "./tables/whole-leaves.ts";
 import { Gather } from "./tlb/gather.ts";
-import { VM_SEQ_READ, type Vma } from "./vma.ts";
+import { VM_NONLINEAR, VM_SEQ_READ, type Vma } from "./vma.ts";
 
 /** Which pages go: all, or only those that are still the file's own (private copies stay). */
 export type Cows = "all" | "shared";
@@ -39,7 +50,7 @@ export function* unmapRegion(
   for (const vma of vmas) yield* zapPages(kernel, gather, vma, vma.start, vma.end, "all");
   const top = ceiling === 0 || ceiling >= kernel.layout.taskEnd ? Number.POSITIVE_INFINITY : ceiling;
   if (!tryLockTables(kernel, mm)) yield* lockTables(kernel, mm);
-  kernel.personality.pages.freeTables(kernel, gather, mm, vmas, { floor, ceiling: top });
+  kernel.tableFreeing.afterUnmap(kernel, gather, mm, vmas, { floor, ceiling: top });
   unlockTables(kernel, mm);
   yield* gather.flush();
 }
@@ -48,7 +59,7 @@ export function* unmapRegion(
 export function* zapRange(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn): Path<void> {
   const gather = new Gather(kernel, vma.mm);
   vma.mm.notePeaks();
-  yield* zapPages(kernel, gather, vma, first, end, "all");
+  yield* discardPages(kernel, gather, vma, first, end);
   yield* gather.flush();
 }
 
@@ -60,12 +71,21 @@ export function* zapRange(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn): Path<
 export function* discardRange(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn): Path<void> {
   const gather = new Gather(kernel, vma.mm);
   vma.mm.notePeaks();
-  yield* zapPages(kernel, gather, vma, first, end, "all");
+  yield* discardPages(kernel, gather, vma, first, end);
   if (kernel.personality.pages.dontNeedFrees === "empty-tables") freeWholeLeaves(kernel, gather, vma.mm, first, end);
   yield* gather.flush();
 }
 
-/** Unmaps pages `[firstIndex, endIndex)` of a file wherever they are mapped. */
+/** The pages go; where they were in a nonlinear area may be remembered. */
+function* discardPages(kernel: Kernel, gather: Gather, vma: Vma, first: Vpn, end: Vpn): Path<void> {
+  if ((vma.flags & VM_NONLINEAR) === 0) yield* zapPages(kernel, gather, vma, first, end, "all");
+  else yield* kernel.nonlinear.discard(kernel, gather, vma, first, end);
+}
+
+/**
+ * Unmaps pages `[firstIndex, endIndex)` of a file wherever linear areas map them. Areas may be split, copied and moved
+ * while this waits for page tables: it looks at all of them again if any has.
+ */
 export function* unmapFileRange(
   kernel: Kernel,
   file: FileObject,
@@ -73,18 +93,26 @@ export function* unmapFileRange(
   endIndex: FileIndex,
   evenCows: Cows,
 ): Path<void> {
-  for (const vma of file.mappings.overlapping(firstIndex, endIndex)) {
-    const gather = new Gather(kernel, vma.mm);
-    vma.mm.notePeaks();
-    let next = firstIndex;
-    while (next < endIndex) {
-      if (!tryLockTables(kernel, vma.mm)) yield* lockTables(kernel, vma.mm);
-      next = zapSomeOfFile(kernel, gather, vma, file, { first: next, end: endIndex, cows: evenCows });
-      unlockTables(kernel, vma.mm);
-      if (gather.isFull) yield* gather.flush();
-    }
-    yield* gather.flush();
+  const { mappings } = file;
+  const range: FileRange = { first: firstIndex, end: endIndex, cows: evenCows };
+  for (let seen = -1; seen !== mappings.generation; ) {
+    seen = mappings.generation;
+    for (const vma of mappings.overlapping(firstIndex, endIndex)) yield* unmapFromArea(kernel, vma, file, range);
   }
+}
+
+/** Unmaps the places of an area that belong to pages of the file, if the area still maps it. */
+export function* unmapFromArea(kernel: Kernel, vma: Vma, file: FileObject, range: FileRange): Path<void> {
+  const gather = new Gather(kernel, vma.mm);
+  vma.mm.notePeaks();
+  let next = range.first;
+  while (next < range.end) {
+    if (!tryLockTables(kernel, vma.mm)) yield* lockTables(kernel, vma.mm);
+    next = zapSomeOfFile(kernel, gather, vma, file, { first: next, end: range.end, cows: range.cows });
+    unlockTables(kernel, vma.mm);
+    if (gather.isFull) yield* gather.flush();
+  }
+  yield* gather.flush();
 }
 
 /**
@@ -104,15 +132,8 @@ function zapSomeOfFile(kernel: Kernel, gather: Gather, vma: Vma, file: FileObjec
   return done < end ? done - toPage : range.end;
 }
 
-/** Pages of a file. */
-interface FileRange {
-  readonly first: FileIndex;
-  readonly end: FileIndex;
-  readonly cows: Cows;
-}
-
 /** Clears the entries of `[first, end)`, leaf table by leaf table, into `gather`. */
-function* zapPages(kernel: Kernel, gather: Gather, vma: Vma, first: Vpn, end: Vpn, cows: Cows): Path<void> {
+export function* zapPages(kernel: Kernel, gather: Gather, vma: Vma, first: Vpn, end: Vpn, cows: Cows): Path<void> {
   const { tables } = kernel;
   const { mm } = vma;
   let page = tables.nextLeaf(mm, first, end);
@@ -140,6 +161,7 @@ function zapTable(kernel: Kernel, gather: Gather, vma: Vma, range: LeafRange): V
   if (table === NO_TABLE) return range.end;
   const done = zapLeaf(kernel, gather, vma, table, range);
   tables.close(table);
+  gatherEmptied(kernel, gather, range.first);
   return done;
 }
 
@@ -162,7 +184,8 @@ function zapLeaf(kernel: Kernel, gather: Gather, vma: Vma, table: OpenTable, ran
     const isPresent = (low & PTE_PRESENT) !== 0;
     const flags = isPresent ? low : entries.flags(table, index);
     if ((flags & (PTE_PRESENT | PTE_PROT_NONE)) === 0) {
-      if (!sparesCows) entries.clear(table, index);
+      if (sparesCows) continue;
+      clearAbsent(kernel, vma, table, index, flags);
       continue;
     }
     const frame = isPresent ? presentFrame(low, high) : entries.frame(table, index);
@@ -190,10 +213,16 @@ function zapLeaf(kernel: Kernel, gather: Gather, vma: Vma, table: OpenTable, ran
   return page;
 }
 
+/** An entry that names a place in swap or in the area's file goes, and with it its use of the swap slot. */
+function clearAbsent(kernel: Kernel, vma: Vma, table: OpenTable, index: number, flags: number): void {
+  kernel.counters.ptesZapped++;
+  if (flags === PTE_SWAP) clearSwapEntry(kernel, vma, table, index);
+  else kernel.entries.clear(table, index);
+}
+
 /** A page of a file keeps what its entry knew of it. */
-function passOn(kernel: Kernel, vma: Vma, frame: number, flags: number): void {
+export function passOn(kernel: Kernel, vma: Vma, frame: number, flags: number): void {
   if ((flags & PTE_DIRTY) !== 0) setFrameDirty(kernel, vma.file, frame);
   if ((flags & PTE_ACCESSED) === 0 || (vma.flags & VM_SEQ_READ) !== 0) return;
-  const { frames } = kernel;
-  if (!frames.has(frame, PG_REFERENCED)) frames.setFlag(frame, PG_REFERENCED);
+  kernel.reclaim.touched(frame);
 }

@@ -75,6 +75,11 @@ export class Zone {
   /** By the kind of zone that a request hoped for: frames kept back from it here. */
   readonly reserve = new Int32Array(ZONE_KINDS);
 
+  /** Pages that reclaim has looked at here since a frame was last freed. */
+  scannedInVain = 0;
+  /** So many of them that there is nothing to be had: reclaim takes only an easy look (all_unreclaimable). */
+  isHopeless = false;
+
   /** By owner: frames. */
   private readonly owned = new Int32Array(ownerNames.length);
 
@@ -104,6 +109,12 @@ export class Zone {
   /** Adds `frames` (which may be negative) to what `owner` has. */
   account(owner: Owner, frames: number): void {
     this.owned[owner] += frames;
+  }
+
+  /** A frame is free again: looking for more is worth its while. */
+  hopes(): void {
+    this.scannedInVain = 0;
+    this.isHopeless = false;
   }
 
   /** Gives the zone memory to hand out. */

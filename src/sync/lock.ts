@@ -131,6 +131,11 @@ export class RwSemaphore implements Lock {
     this.arriving = point(name);
   }
 
+  /** Whether anybody holds it. */
+  get isHeld(): boolean {
+    return this.writer !== undefined || this.readerCount > 0;
+  }
+
   tryRead(task: Task): boolean {
     if (this.writer !== undefined || this.queue.length > 0 || task.watch !== null) return false;
     this.takeRead(task);

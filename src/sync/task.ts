@@ -12,6 +12,8 @@ export class Task {
   private depth = 0;
   /** Reasons why it may not be preempted, nor sleep: spinlocks and atomic maps that it holds. */
   preemptCount = 0;
+  /** It frees memory for others: it may have the last there is, and frees none for itself (PF_MEMALLOC). */
+  freesMemory = false;
   /** Who looks on: the scheduler, while it interleaves this task with others. Null: the task runs to completion. */
   watch: Watch | null = null;
 

@@ -99,7 +99,9 @@ const commitmentIsSum: Law = {
     }
     for (const file of kernel.files.all()) {
       if (file.promise === "size") pages += Math.ceil(file.sizeBytes / 4096);
-      if (file.promise === "pages") file.pages.forEach(0, Number.POSITIVE_INFINITY, () => ++pages > 0);
+      if (file.promise !== "pages") continue;
+      pages += file.swapped.count;
+      file.pages.forEach(0, Number.POSITIVE_INFINITY, () => ++pages > 0);
     }
     // Linux charges every growth of a stack, and gives back only what areas with VM_ACCOUNT were charged.
     const mayExceed = kernel.counters.stackExpansions > 0;

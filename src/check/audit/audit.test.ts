@@ -49,7 +49,7 @@ describe("the auditor", () => {
 
   test("finds a page that is mapped and not referenced", () => {
     machine.kernel.frames.refs.add(entry().frame, -1);
-    expect(broken()).toContain("references-cover-uses");
+    expect(broken()).toContain("references-are-uses");
   });
 
   test("finds a resident count that is off by one", () => {

@@ -3,16 +3,32 @@ import { bug, KernelBug } from "../../base/errors.ts";
 import { type Described, describe } from "../describe.ts";
 import { areaLaws } from "./area-laws.ts";
 import { Census } from "./census.ts";
+import { chainLaws } from "./chain-laws.ts";
 import { cpuLaws } from "./cpu-laws.ts";
+import { fileEntryLaws } from "./file-entry-laws.ts";
 import { highmemLaws } from "./highmem-laws.ts";
 import type { Law, Violation } from "./law.ts";
 import { linkLaws } from "./link-laws.ts";
+import { listLaws } from "./list-laws.ts";
 import { memoryLaws } from "./memory-laws.ts";
+import { swapLaws } from "./swap-laws.ts";
+import { tableLaws } from "./table-laws.ts";
 
 export type { Law, Violation } from "./law.ts";
 
 /** Every law, in the order in which they are checked. */
-export const laws: readonly Law[] = [...memoryLaws, ...highmemLaws, ...areaLaws, ...linkLaws, ...cpuLaws];
+export const laws: readonly Law[] = [
+  ...memoryLaws,
+  ...listLaws,
+  ...swapLaws,
+  ...tableLaws,
+  ...highmemLaws,
+  ...areaLaws,
+  ...linkLaws,
+  ...chainLaws,
+  ...fileEntryLaws,
+  ...cpuLaws,
+];
 
 /** The most violations of one law that are listed. */
 const MOST_OF_ONE_LAW = 10;

@@ -2,9 +2,10 @@
  * Everything that the page tables of a machine say, counted once for all laws: which entries hold which frames, and
  * which frames are tables.
  */
-import type { Pfn, PteSlot, Vpn } from "../../base/units.ts";
+import type { FileIndex, Pfn, PteSlot, SwapSlot, Vpn } from "../../base/units.ts";
 import { type OpenTable, PTE_FILE, PTE_SWAP } from "../../hw/pte.ts";
 import type { AddressSpace } from "../../mm/address-space.ts";
+import { PG_SWAPCACHE } from "../../mm/frames.ts";
 import type { Kernel } from "../../mm/kernel.ts";
 import type { Process } from "../../mm/process.ts";
 import type { Vma } from "../../mm/vma.ts";
@@ -25,6 +26,24 @@ export interface Entry {
   readonly level: number;
 }
 
+/** One entry that names a place in swap. */
+export interface SwapEntry {
+  readonly mm: AddressSpace;
+  readonly vma: Vma | null;
+  readonly page: Vpn;
+  /** The swap area's number, and the slot in it. */
+  readonly type: number;
+  readonly offset: number;
+}
+
+/** One entry that names a page of its area's file. */
+export interface FileEntry {
+  readonly mm: AddressSpace;
+  readonly vma: Vma | null;
+  readonly page: Vpn;
+  readonly index: FileIndex;
+}
+
 /** One address space's share. */
 export interface SpaceCount {
   readonly mm: AddressSpace;
@@ -32,8 +51,6 @@ export interface SpaceCount {
   readonly tables: number[];
   /** Entries that name a place in swap. */
   swapEntries: number;
-  /** Entries that name a page of a file. */
-  fileEntries: number;
 }
 
 export class Census {
@@ -42,12 +59,17 @@ export class Census {
   readonly entries: Entry[] = [];
   /** By frame: the entries that hold it. The zero page is in it too. */
   readonly byFrame = new Map<Pfn, Entry[]>();
+  readonly swapEntries: SwapEntry[] = [];
+  readonly fileEntries: FileEntry[] = [];
   readonly spaces: SpaceCount[] = [];
   /** How many entries, or roots, lead to each frame that is a table. */
   readonly tableFrames = new Map<Pfn, number>();
+  /** Every leaf table, and the first page that it covers. */
+  readonly leafTables: { readonly mm: AddressSpace; readonly frame: Pfn; readonly page: Vpn }[] = [];
   /** Free ranges, `[first, end)`, by address. */
   readonly freeRanges: { readonly first: Pfn; readonly end: Pfn }[] = [];
   private takenFrames: Pfn[] | undefined;
+  private users: Map<SwapSlot, number> | undefined;
 
   constructor({ kernel, processes }: Described) {
     this.kernel = kernel;
@@ -62,13 +84,14 @@ export class Census {
 
   private countSpace(mm: AddressSpace): void {
     const { kernel } = this;
-    const count: SpaceCount = { mm, tables: [0, 0, 0, 0, 0, 0], swapEntries: 0, fileEntries: 0 };
+    const count: SpaceCount = { mm, tables: [0, 0, 0, 0, 0, 0], swapEntries: 0 };
     this.spaces.push(count);
     const areas = [...mm.vmas];
     let at = 0;
     walkTables(kernel, mm.root, 0, kernel.layout.taskEnd, {
-      table: (frame, level) => {
+      table: (frame, level, page) => {
         count.tables[level]!++;
+        if (level === 1) this.leafTables.push({ mm, frame, page });
         this.tableFrames.set(frame, (this.tableFrames.get(frame) ?? 0) + 1);
       },
       leaf: (page, table, index, level) => {
@@ -87,8 +110,12 @@ export class Census {
   ) {
     const { entries } = this.kernel;
     const flags = entries.flags(table, index);
-    if ((flags & PTE_SWAP) !== 0) count.swapEntries++;
-    if ((flags & PTE_FILE) !== 0) count.fileEntries++;
+    if ((flags & PTE_SWAP) !== 0) {
+      count.swapEntries++;
+      const type = entries.swapType(table, index);
+      this.swapEntries.push({ ...place, type, offset: entries.swapOffset(table, index) });
+    }
+    if ((flags & PTE_FILE) !== 0) this.fileEntries.push({ ...place, index: entries.fileIndex(table, index) });
     if (!holdsFrame(flags)) return;
     const frame = entries.frame(table, index);
     const entry = { ...place, slot: entries.slotOf(table, index), frame, flags };
@@ -121,6 +148,28 @@ export class Census {
   get taken(): readonly Pfn[] {
     this.takenFrames ??= this.findTaken();
     return this.takenFrames;
+  }
+
+  /** The frames that are marked as being in the swap cache. */
+  get swapCached(): readonly Pfn[] {
+    return this.taken.filter((frame) => this.kernel.frames.has(frame, PG_SWAPCACHE));
+  }
+
+  /** By slot: the entries and the places in shared memory that name it. */
+  get swapUsers(): ReadonlyMap<SwapSlot, number> {
+    this.users ??= this.countSwapUsers();
+    return this.users;
+  }
+
+  private countSwapUsers(): Map<SwapSlot, number> {
+    const users = new Map<SwapSlot, number>();
+    const { swap, files } = this.kernel;
+    const use = (slot: SwapSlot) => users.set(slot, (users.get(slot) ?? 0) + 1);
+    for (const { type, offset } of this.swapEntries) use(swap.slotAt(type, offset));
+    for (const file of files.all()) {
+      for (const [, slot] of file.swapped.within(0, Number.POSITIVE_INFINITY)) use(slot);
+    }
+    return users;
   }
 
   private findTaken(): Pfn[] {

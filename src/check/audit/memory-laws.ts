@@ -1,5 +1,5 @@
 /** Laws of frames: each is free or has an owner, and is referenced as often as it is mapped and cached. */
-import { PG_ANON, PG_RESERVED, PG_TABLE } from "../../mm/frames.ts";
+import { PG_ANON, PG_RESERVED, PG_SWAPCACHE, PG_TABLE } from "../../mm/frames.ts";
 import { NOT_CACHED } from "../../mm/page-cache.ts";
 import {
   OWNER_PAGE_CACHE,
@@ -86,22 +86,20 @@ function inCache({ kernel }: Census, frame: number): boolean {
   return files.byId(id).pages.find(index) === frame;
 }
 
-const referencesCoverUses: Law = {
-  name: "references-cover-uses",
-  statement: "A frame has at least one reference for each entry that holds it, and one more if it is cached.",
+const referencesAreUses: Law = {
+  name: "references-are-uses",
+  statement:
+    "A page of a program or of a file has one reference for each entry that holds it, one if its file caches it, and one if the swap cache does; between operations nobody else has any.",
   check: (census, report) => {
     const { frames } = census.kernel;
-    const checkFrame = (frame: number, maps: number) => {
-      const need = maps + (inCache(census, frame) ? 1 : 0);
+    for (const frame of census.taken) {
+      const owner = frames.owner.read(frame);
+      if (owner !== OWNER_USER && owner !== OWNER_PAGE_CACHE) continue;
+      const maps = census.byFrame.get(frame)?.length ?? 0;
+      const swapped = frames.has(frame, PG_SWAPCACHE) ? 1 : 0;
+      const uses = maps + swapped + (inCache(census, frame) ? 1 : 0);
       const refs = frames.refs.read(frame);
-      if (refs < need) report(`frame ${frame}: ${refs} references, ${need} uses`);
-    };
-    for (const [frame, entries] of census.ownedFrames()) checkFrame(frame, entries.length);
-    for (const file of census.kernel.files.all()) {
-      file.pages.forEach(0, Number.POSITIVE_INFINITY, (_index, frame) => {
-        if (!census.byFrame.has(frame)) checkFrame(frame, 0);
-        return true;
-      });
+      if (refs !== uses) report(`frame ${frame}: ${refs} references, ${uses} uses`);
     }
   },
 };
@@ -114,9 +112,9 @@ const nothingLeaks: Law = {
     for (const frame of census.taken) {
       if (frames.refs.read(frame) === 0) continue;
       const owner = frames.owner.read(frame);
-      if (owner === OWNER_USER && !census.byFrame.has(frame))
-        report(`frame ${frame} is a program's, and no entry holds it`);
-      if (owner === OWNER_PAGE_CACHE && !census.byFrame.has(frame) && !inCache(census, frame)) {
+      const kept = census.byFrame.has(frame) || frames.has(frame, PG_SWAPCACHE);
+      if (owner === OWNER_USER && !kept) report(`frame ${frame} is a program's, and no entry holds it`);
+      if (owner === OWNER_PAGE_CACHE && !kept && !inCache(census, frame)) {
         report(`frame ${frame} is a file's, and no cache holds it`);
       }
       if (owner === OWNER_PAGE_TABLES && !census.tableFrames.has(frame))
@@ -128,7 +126,7 @@ const nothingLeaks: Law = {
 const ownersMatchUses: Law = {
   name: "owners-match-uses",
   statement:
-    "The frames charged to page tables, to programs and to files are those found in trees, in entries and in caches.",
+    "The frames charged to page tables, to programs and to files are those found in trees, in entries and the swap cache, and in files' caches.",
   check: (census, report) => {
     const { kernel } = census;
     const { allocator, frames } = kernel;
@@ -139,7 +137,10 @@ const ownersMatchUses: Law = {
     compare("page tables", OWNER_PAGE_TABLES, census.tableFrames.size);
     compare("idle tables", OWNER_QUICKLISTS, kernel.tables.idle);
     let anonymous = 0;
-    for (const [frame] of census.ownedFrames()) if (frames.has(frame, PG_ANON)) anonymous++;
+    for (const [frame] of census.ownedFrames()) {
+      if (frames.has(frame, PG_ANON) && !frames.has(frame, PG_SWAPCACHE)) anonymous++;
+    }
+    anonymous += census.swapCached.length;
     compare("programs", OWNER_USER, anonymous);
     let cached = 0;
     for (const file of kernel.files.all()) {
@@ -212,15 +213,29 @@ const cachedPagesKnowTheirPlace: Law = {
   },
 };
 
+const leafTablesKnowTheirPlace: Law = {
+  name: "leaf-tables-know-their-place",
+  statement: "The frame of a leaf table names the address space that it belongs to, and the first page that it covers.",
+  check: ({ kernel, leafTables }, report) => {
+    const { frames } = kernel;
+    for (const { mm, frame, page } of leafTables) {
+      const named = `${frames.mapping.read(frame)}:0x${frames.index.read(frame).toString(16)}`;
+      if (named !== placeOf({ mm, page }))
+        report(`frame ${frame}, a table of ${placeOf({ mm, page })}, names ${named}`);
+    }
+  },
+};
+
 export const memoryLaws: readonly Law[] = [
   framesAreConserved,
   freeRangesAreApart,
   freeFramesAreUnused,
   mapCountsAreEntries,
-  referencesCoverUses,
+  referencesAreUses,
   nothingLeaks,
   ownersMatchUses,
   tasksHaveStacks,
   tablesAreTables,
+  leafTablesKnowTheirPlace,
   cachedPagesKnowTheirPlace,
 ];

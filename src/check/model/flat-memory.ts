@@ -61,6 +61,8 @@ export interface FlatPage {
   /** Where the bytes come from until the page has its own; null: zeros. */
   readonly file: FlatFile | null;
   readonly index: number;
+  /** Which page of the file the area gives here by itself: what `index` is but for remap_file_pages. */
+  readonly linear: number;
   /** A private page's own bytes, once it has them. */
   readonly own: Bytes | null;
   readonly locked: boolean;
@@ -121,6 +123,7 @@ export const newPage = (parts: Partial<FlatPage>): FlatPage => ({
   shared: false,
   file: null,
   index: 0,
+  linear: 0,
   own: null,
   locked: false,
   forkRule: "copied",

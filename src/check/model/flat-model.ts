@@ -6,9 +6,10 @@
  */
 
 import { PAGE_SIZE, pageOf, type Vaddr, type Vpn } from "../../base/units.ts";
+import type { Design } from "../../design.ts";
 import type { PersonalityName } from "../../mm/personality.ts";
 import { BREAK_HOLE_BYTES, WINDOW, WINDOW_BYTES } from "../executor.ts";
-import type { Operand, Operation, Program } from "../program.ts";
+import { filling, type Operand, type Operation, type Program } from "../program.ts";
 import { advise } from "./advise.ts";
 import {
   type Arena,
@@ -22,13 +23,16 @@ import {
   writeByte,
 } from "./flat-memory.ts";
 import { allocateFile, lock, lockAll, readFile, truncate, unlock, unlockAll, writeFile } from "./locks-and-files.ts";
-import { changeBreak, map, protect, remap, remapFilePages, unmap } from "./mappings.ts";
+import { changeBreak, map, protect, remap, unmap } from "./mappings.ts";
+import { remapFilePages } from "./remap-file-pages.ts";
 
 /** What differs between kernels, as a program sees it. */
 export interface FlatRules {
   /** Whether fetching from a page without PROT_EXEC is a fault. */
   readonly noExecute: boolean;
   readonly personality: PersonalityName;
+  /** What remap_file_pages does. */
+  readonly nonlinear: Design["nonlinear"];
 }
 
 /** Whether the kernel is one of today's: they differ from each other in little that a program sees. */
@@ -86,9 +90,17 @@ export class FlatModel {
       case "w":
       case "x":
         return this.touch(process, operation.name, args, result);
+      case "fill":
+      case "scan":
+        return this.touchAll(process, operation.name, args, printed);
       default:
         return calls[operation.name](this, process, args, result);
     }
+  }
+
+  /** The process is gone. */
+  kill(process: number): void {
+    this.processes[process] = undefined;
   }
 
   /** The byte that a dump shows of a page: byte 0x10, read by force; `--` if there is none. */
@@ -138,6 +150,30 @@ export class FlatModel {
     return this.checkRead(process, page, address % PAGE_SIZE, textOf(result));
   }
 
+  /** One touch after the other; what is printed ends with the signal that stopped it, if one did. */
+  private touchAll(process: FlatProcess, name: "fill" | "scan", args: readonly number[], printed: string): Verdict {
+    const [address, lengthBytes, value = 0] = args as [number, number, number?];
+    const [, done, end] = /^([0-9a-f ]*?)((?:SEGV|BUS|OOM).*|)$/.exec(printed.replace(/ mf=\d+,\d+$/, "").trim())!;
+    const bytes = done!
+      .trim()
+      .split(" ")
+      .filter((byte) => byte !== "");
+    const pages = name === "fill" ? Number(done) : bytes.length;
+    const place = (page: number) => address + page * PAGE_SIZE + CONTENT_OFFSET;
+    for (let page = 0; page < pages; page++) {
+      const wrong =
+        name === "fill"
+          ? this.touch(process, "w", [place(page), filling(value, page)], { kind: "text", text: "ok" })
+          : this.touch(process, "r", [place(page)], { kind: "text", text: bytes[page]! });
+      if (wrong !== undefined) return `page ${page}: ${wrong}`;
+    }
+    // Whether memory may be short is not the model's to say.
+    if (end!.startsWith("OOM")) return undefined;
+    const asked = Math.ceil(lengthBytes / PAGE_SIZE);
+    if (end === "") return pages === asked ? undefined : `${pages} pages, expected ${asked}`;
+    return this.touch(process, name === "fill" ? "w" : "r", [place(pages), filling(value, pages)], this.parse(end!));
+  }
+
   private checkRead(process: FlatProcess, page: Vpn, offset: number, printed: string): Verdict {
     const flat = process.pages.get(page)!;
     const expected = hexByte(readByte(flat, offset));
@@ -178,7 +214,12 @@ export class FlatModel {
     const stack = process.pages.get(above);
     if (stack === undefined || !stack.growsDown) return;
     for (let at = page; at < above; at++)
-      process.pages.set(at, { ...stack, own: null, index: stack.index - (above - at) });
+      process.pages.set(at, {
+        ...stack,
+        own: null,
+        index: stack.index - (above - at),
+        linear: stack.linear - (above - at),
+      });
   }
 
   private resolve({ base, value }: Operand): number {

@@ -7,7 +7,6 @@ import {
   newPage,
   PROT_READ,
   PROT_WRITE,
-  populate,
   populateWhatCan,
 } from "./flat-memory.ts";
 import {
@@ -75,7 +74,8 @@ export const map: FlatCall = (model, process, args, result) => {
   process.unmap(start, start + pages);
   place(process, start, pages, page, anonymous ? 0 : offset / PAGE_SIZE);
   const atOnce = (flags & MAP_LOCKED) !== 0 || process.lockFuture === "at-once";
-  const asked = (flags & (MAP_POPULATE | (modern ? MAP_NONBLOCK : 0))) === MAP_POPULATE;
+  // 2.6.11 populates as remap_file_pages does, which takes shared areas only.
+  const asked = modern ? (flags & (MAP_POPULATE | MAP_NONBLOCK)) === MAP_POPULATE : false;
   if ((atOnce && process.lockFuture !== "on-fault") || asked) populateWhatCan(process, start, start + pages);
   return undefined;
 };
@@ -112,8 +112,8 @@ function wrongPlace(process: FlatProcess, { hint, fixed, pages, start }: Placed)
 }
 
 /** Pages with following indices. */
-function place(process: FlatProcess, start: Vpn, pages: number, page: FlatPage, index: number): void {
-  for (let at = 0; at < pages; at++) process.pages.set(start + at, { ...page, index: index + at });
+export function place(process: FlatProcess, start: Vpn, pages: number, page: FlatPage, index: number): void {
+  for (let at = 0; at < pages; at++) process.pages.set(start + at, { ...page, index: index + at, linear: index + at });
 }
 
 export const unmap: FlatCall = (_model, process, args, result) => {
@@ -234,7 +234,7 @@ function isOneArea(process: FlatProcess, page: Vpn, next: Vpn): boolean {
   const other = process.pages.get(next);
   if (one === undefined || other === undefined || !other.locked) return false;
   if (one.file !== other.file || one.shared !== other.shared || one.rights !== other.rights) return false;
-  return one.growsDown === other.growsDown && (one.file === null || other.index - one.index === next - page);
+  return one.growsDown === other.growsDown && (one.file === null || other.linear - one.linear === next - page);
 }
 
 function follow(model: FlatModel, process: FlatProcess, move: Move, result: Result): Verdict {
@@ -270,14 +270,14 @@ const stays = (result: Result, from: Vpn): Verdict =>
   result.kind === "address" && pageOf(result.address) === from ? undefined : `${textOf(result)}, expected page ${from}`;
 
 /** Whether pages can be one area: same backing, in order, and same treatment. */
-function isUniform(process: FlatProcess, from: Vpn, pages: number): boolean {
+export function isUniform(process: FlatProcess, from: Vpn, pages: number): boolean {
   const first = process.pages.get(from)!;
   for (let at = 1; at < pages; at++) {
     const flat = process.pages.get(from + at);
     if (flat === undefined || flat.file !== first.file || flat.shared !== first.shared) return false;
     if (flat.rights !== first.rights || flat.locked !== first.locked || flat.growsDown !== first.growsDown)
       return false;
-    if (first.file !== null && flat.index !== first.index + at) return false;
+    if (first.file !== null && flat.linear !== first.linear + at) return false;
   }
   return true;
 }
@@ -301,9 +301,12 @@ function wrongTarget(process: FlatProcess, { flags, target, newPages }: Move, to
 
 function grow(process: FlatProcess, first: FlatPage, from: Vpn, oldPages: number, newPages: number): void {
   for (let at = oldPages; at < newPages; at++) {
-    process.pages.set(from + at, { ...first, own: null, mayBeFreed: false, index: first.index + at });
+    process.pages.set(from + at, { ...first, own: null, mayBeFreed: false, ...linearIndex(first, at) });
   }
 }
+
+/** The page `at` pages after the area's first, as the area gives it. */
+const linearIndex = ({ linear }: FlatPage, at: number) => ({ index: linear + at, linear: linear + at });
 
 interface Transfer {
   readonly from: Vpn;
@@ -316,26 +319,15 @@ interface Transfer {
 function transfer(process: FlatProcess, { from, to, oldPages, newPages, keeps }: Transfer): void {
   const first = process.pages.get(from)!;
   for (let at = 0; at < newPages; at++) {
-    const moved = at < oldPages ? process.pages.get(from + at)! : { ...first, own: null, mayBeFreed: false };
-    process.pages.set(to + at, { ...moved, index: first.index + at });
+    const fresh = { ...first, own: null, mayBeFreed: false, ...linearIndex(first, at) };
+    process.pages.set(to + at, at < oldPages ? process.pages.get(from + at)! : fresh);
   }
   for (let at = 0; at < oldPages; at++) {
-    if (keeps) process.change(from + at, { own: null, mayBeFreed: false, locked: false });
+    const emptied = { own: null, mayBeFreed: false, locked: false, ...linearIndex(first, at) };
+    if (keeps) process.change(from + at, emptied);
     else process.pages.delete(from + at);
   }
 }
-
-export const remapFilePages: FlatCall = (_model, process, args, result) => {
-  if (result.kind === "errno") return ["EINVAL", "ENOSYS", "ENOMEM"].includes(result.errno) ? undefined : result.errno;
-  const [address, sizeBytes, index] = args as [number, number, number];
-  const first = pageOf(address);
-  const pages = Math.floor(sizeBytes / PAGE_SIZE);
-  const flat = process.pages.get(first);
-  if (flat === undefined || !flat.shared) return "0, and there is no shared mapping";
-  place(process, first, pages, flat, index);
-  populate(process, first, first + pages);
-  return undefined;
-};
 
 /** brk never says why: it gives the new break, or the old one. */
 export const changeBreak: FlatCall = (model, process, args, result) => {

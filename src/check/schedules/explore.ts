@@ -9,10 +9,11 @@ import { files } from "./files.ts";
 import { orders } from "./orders.ts";
 import type { Scenario, Variant } from "./scenario.ts";
 import { shootdowns } from "./shootdowns.ts";
+import { swapping } from "./swapping.ts";
 import { windows } from "./windows.ts";
 
 /** Every scenario that has a name. */
-export const scenarios: readonly Scenario[] = [...shootdowns, ...faults, ...files, ...orders, ...windows];
+export const scenarios: readonly Scenario[] = [...shootdowns, ...faults, ...files, ...swapping, ...orders, ...windows];
 
 export type Search =
   | { readonly how: "exhaustive" }

@@ -41,15 +41,18 @@ export interface StageShape {
   readonly kernel?: string;
   readonly design?: Partial<Design>;
   readonly tunables?: Readonly<Record<string, unknown>>;
+  /** The size of a swap area. */
+  readonly swap?: string;
   readonly preemption?: "on" | "off";
   /** Where orders of locks are noted: runs of one search share it. */
   readonly lockGraph?: LockGraph;
 }
 
-const specOf = ({ kind, cpus, kernel = "linux-2.6.11", design = {}, tunables = {} }: StageShape): MachineSpec => {
+const specOf = (shape: StageShape): MachineSpec => {
+  const { kind, cpus, kernel = "linux-2.6.11", design = {}, tunables = {}, swap = [] } = shape;
   const preset = kernelPreset(kernel);
   return {
-    geometry: parseGeometry({ ...geometries[kind], cpus, bootMemory: "none" }),
+    geometry: parseGeometry({ ...geometries[kind], cpus, swap, bootMemory: "none" }),
     design: { ...preset.design, ...design },
     tunables: parseRecord(tunablesSchema, "tunables", { ...preset.tunables, ...tunables }),
     kernel: preset.personality,

@@ -13,6 +13,7 @@ import { version } from "../version.ts";
 import { checkFidelity } from "./check-fidelity.ts";
 import { checkKernel } from "./check-kernel.ts";
 import { checkPrograms } from "./check-programs.ts";
+import { checkRandom } from "./check-random.ts";
 
 /** The run found what it was asked to find. */
 const FOUND = 1;
@@ -22,6 +23,7 @@ export function checkCommand(): Command {
     .description("check the engine against its own laws and against real kernels")
     .addCommand(checkTrace())
     .addCommand(checkPrograms())
+    .addCommand(checkRandom())
     .addCommand(checkKernel())
     .addCommand(checkFidelity())
     .addHelpText(
@@ -31,6 +33,7 @@ export function checkCommand(): Command {
         "bigmem check trace workload:fork-storm --audit 100 --set reverseMap=pte-chain-e",
         "bigmem check fidelity samples/sort.bmt",
         "bigmem check programs mine.txt --kernel linux-6.18 --expect outcomes.txt",
+        "bigmem check random --programs 10000",
         "bigmem check kernel",
       ),
     );

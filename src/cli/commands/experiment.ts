@@ -6,6 +6,7 @@ import { describeExperiment, experimentCsv, experimentTable } from "../../lab/ex
 import { experimentNamed, experiments } from "../../lab/experiments/experiments.ts";
 import { plotSvg } from "../../lab/experiments/plot.ts";
 import { writeResult } from "../files.ts";
+import { StatusLine } from "../progress.ts";
 import { examples, print } from "../text.ts";
 
 interface Output {
@@ -85,7 +86,9 @@ function execute(experiment: Experiment, command: Command): void {
   }
   const { json, csv, bytes, output } = options as Output;
   if (json === true && csv === true) throw new UsageError("--json and --csv: one of them");
-  const result = runExperiment(experiment, given);
+  const line = new StatusLine(experiment.name);
+  const result = runExperiment(experiment, given, (what) => line.show(what));
+  line.end();
   if (output?.endsWith(".svg") === true) {
     writeResult(output, plotSvg(experiment.name, result.rows, experiment.plot));
     print(`${result.verdict}\nplot: ${output}`);

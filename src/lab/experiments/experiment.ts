@@ -47,8 +47,11 @@ export interface Experiment {
   readonly parameters: Readonly<Record<string, Parameter>>;
   readonly published: readonly Published[];
   readonly plot: Plot;
-  run(parameters: Readonly<Record<string, string>>): Outcome;
+  run(parameters: Readonly<Record<string, string>>, step: Step): Outcome;
 }
+
+/** Told what an experiment does next. */
+export type Step = (what: string) => void;
 
 export const experimentSchema = z.strictObject({
   schema: z.literal("bigmem.experiment/1"),
@@ -65,7 +68,11 @@ export const experimentSchema = z.strictObject({
 export type ExperimentResult = z.infer<typeof experimentSchema>;
 
 /** Runs an experiment with a person's parameters over its defaults. */
-export function runExperiment(experiment: Experiment, given: Readonly<Record<string, string>>): ExperimentResult {
+export function runExperiment(
+  experiment: Experiment,
+  given: Readonly<Record<string, string>>,
+  step: Step = () => {},
+): ExperimentResult {
   const names = Object.keys(experiment.parameters);
   for (const name of Object.keys(given)) {
     if (!names.includes(name)) {
@@ -76,7 +83,7 @@ export function runExperiment(experiment: Experiment, given: Readonly<Record<str
   }
   const defaults = Object.fromEntries(names.map((name) => [name, experiment.parameters[name]!.text]));
   const parameters = { ...defaults, ...given };
-  const { rows, verdict } = experiment.run(parameters);
+  const { rows, verdict } = experiment.run(parameters, step);
   const { name, claim, source, published } = experiment;
   return {
     schema: "bigmem.experiment/1",

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { UsageError } from "../../base/errors.ts";
-import { experimentSchema, runExperiment, steps } from "./experiment.ts";
+import { experimentSchema, type Row, runExperiment, steps } from "./experiment.ts";
 import { describeExperiment, experimentCsv, experimentTable } from "./experiment-text.ts";
 import { experimentNamed, experiments } from "./experiments.ts";
 import { plotSvg } from "./plot.ts";
@@ -89,6 +89,92 @@ test("quicklists hand out zeroed tables, per-CPU lists frames of all kinds", () 
   expect(Number(quick.tablesZeroed) + Number(quick.tablesReused)).toBe(none.tablesZeroed);
   expect(pool.tablesZeroed).toBe(none.tablesZeroed);
   expect(Number(pool.buddyBatches)).toBeLessThan(Number(pool.framesFromLists) / 50);
+});
+
+describe("rmap-cost", () => {
+  const { rows } = run("rmap-cost", { processes: "100" });
+  const perPage = (reverseMap: string, lineBytes: number, linkBytes: number, mlock = "chained") =>
+    rows.find(
+      (row) =>
+        row.reverseMap === reverseMap &&
+        row.lineBytes === lineBytes &&
+        row.linkBytes === linkBytes &&
+        row.mlock === mlock,
+    )?.bytesPerPage;
+
+  test.each([
+    { line: 32, link: 4, slots: 7 },
+    { line: 64, link: 4, slots: 15 },
+    { line: 128, link: 4, slots: 31 },
+    { line: 32, link: 8, slots: 3 },
+    { line: 64, link: 8, slots: 7 },
+    { line: 128, link: 8, slots: 15 },
+  ])("lines of $line bytes hold $slots links of $link", ({ line, link, slots }) => {
+    for (const generation of ["pte-chain-b", "pte-chain-e"])
+      expect(perPage(generation, line, link)).toBe(Math.ceil(100 / slots) * line);
+  });
+
+  test("links of one entry cost 8 bytes a mapping, searching and counting nothing", () => {
+    expect(perPage("pte-chain-a", 32, 4)).toBe(800);
+    for (const name of ["object-chain-incremental", "object-anon", "anonmm", "none"])
+      expect(perPage(name, 32, 4)).toBe(0);
+    expect(perPage("pte-chain-e", 32, 4, "counted")).toBe(0);
+  });
+});
+
+describe("truncate-nonlinear", () => {
+  const parameters = { pages: "64", processes: "3", "reverse-map": "object-anon" };
+  const { rows } = run("truncate-nonlinear", parameters);
+  const of = (nonlinear: string, busy = "nobody") =>
+    rows.find((row) => row.nonlinear === nonlinear && row.busy === busy)!;
+
+  test.each(["remap-2.5", "locked-only"])("%s leaves orphans that nobody finds, and takes valid pages", (nonlinear) => {
+    expect(of(nonlinear)).toMatchObject({
+      orphans: 96,
+      unfindableOrphans: 96,
+      validPagesLost: 96,
+      wrongAccesses: 192,
+      reliable: "no",
+    });
+  });
+
+  test.each(["tagged-search", "cleanup-pass", "unmap-each", "emulated"])("%s is right whoever is busy", (nonlinear) => {
+    for (const busy of ["nobody", "one process"]) {
+      expect(of(nonlinear, busy)).toMatchObject({ orphans: 0, validPagesLost: 0, wrongAccesses: 0, reliable: "yes" });
+    }
+  });
+
+  test("what asks pages tries again where a process is busy, and the tolerant one leaves orphans", () => {
+    for (const nonlinear of ["cleanup-pass", "cleanup-tolerant", "unmap-each"]) {
+      expect(of(nonlinear).retries).toBe(0);
+      expect(Number(of(nonlinear, "one process").retries)).toBeGreaterThan(0);
+    }
+    expect(of("cleanup-tolerant").reliable).toBe("yes");
+    expect(Number(of("cleanup-tolerant", "one process").orphans)).toBeGreaterThan(0);
+  });
+
+  test("searching reads whole areas, asking pages their mappings alone", () => {
+    expect(Number(of("tagged-search").entriesVisited)).toBeGreaterThan(3 * 64);
+    expect(of("unmap-each").entriesVisited).toBe(3 * 32);
+  });
+});
+
+test("windows are one area or an area each, as many as the kernel allows", () => {
+  const { rows } = run("nonlinear-vmas", { windows: "70000" });
+  const [nonlinear, limited, each, today] = rows as [Row, Row, Row, Row];
+  expect(nonlinear).toMatchObject({ windowsPlaced: 70_000, areas: 1, pageTablesBytes: 69 * 4096, outcome: "ok" });
+  expect(limited).toMatchObject({ windowsPlaced: 65_536, outcome: "ENOMEM" });
+  expect(each).toMatchObject({ windowsPlaced: 70_000, objectBytes: Number(each.areas) * 88, outcome: "ok" });
+  expect(Number(each.areas)).toBeGreaterThanOrEqual(69_999);
+  expect(today.outcome).toBe("ENOMEM");
+});
+
+test("locks that are counted save all chains if they come first, and pay when they go", () => {
+  const { rows } = run("mlock-chains", { processes: "20", size: "64K" });
+  const [chained, counted, late] = rows as [(typeof rows)[number], (typeof rows)[number], (typeof rows)[number]];
+  expect([counted.chainsBytes, counted.linksBuilt, counted.refused]).toEqual([0, 18 * 16, 18]);
+  expect([late.chainsBytes, late.linksBuilt, late.refused]).toEqual([chained.chainsBytes, 0, 0]);
+  expect(counted.unlockedChainsBytes).toBe(chained.unlockedChainsBytes);
 });
 
 describe.each(experiments.map((experiment) => [experiment.name, experiment] as const))("%s", (name, experiment) => {

@@ -6,7 +6,11 @@ import { highpteLowmem } from "./highpte-lowmem.ts";
 import { kernelTablesHighmem } from "./kernel-tables-highmem.ts";
 import { kmapFlushRate } from "./kmap-flush-rate.ts";
 import { kmapPools } from "./kmap-pools.ts";
+import { mlockChains } from "./mlock-chains.ts";
+import { nonlinearVmas } from "./nonlinear-vmas.ts";
 import { quicklists } from "./quicklists.ts";
+import { rmapCost } from "./rmap-cost.ts";
+import { truncateNonlinear } from "./truncate-nonlinear.ts";
 
 export const experiments: readonly Experiment[] = [
   highpteLowmem,
@@ -14,6 +18,10 @@ export const experiments: readonly Experiment[] = [
   kmapPools,
   kernelTablesHighmem,
   quicklists,
+  rmapCost,
+  truncateNonlinear,
+  mlockChains,
+  nonlinearVmas,
 ];
 
 export function experimentNamed(name: string): Experiment {

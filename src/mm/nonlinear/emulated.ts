@@ -19,9 +19,11 @@ import type { Thread } from "../process.ts";
 import { VM_ACCESS, VM_LOCKED, VM_SHARED, type Vma } from "../vma.ts";
 import { MAP_FIXED, MAP_LOCKED, MAP_NONBLOCK, MAP_POPULATE, MAP_SHARED } from "../vma-flags.ts";
 import { alignDown, wordLimit } from "../words.ts";
+import { linearOnly } from "./linear-only.ts";
 import type { Nonlinear, RemapRequest } from "./nonlinear.ts";
 
 export const emulated: Nonlinear = {
+  ...linearOnly,
   *remapFilePages(kernel: Kernel, thread: Thread, request: RemapRequest): Path<number> {
     if (request.prot !== 0) return -EINVAL;
     const start = alignDown(request.start);

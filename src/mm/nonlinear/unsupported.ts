@@ -5,9 +5,11 @@
  */
 import { ENOSYS } from "../../base/errno.ts";
 import type { Path } from "../../sync/path.ts";
+import { linearOnly } from "./linear-only.ts";
 import type { Nonlinear } from "./nonlinear.ts";
 
 export const unsupported: Nonlinear = {
+  ...linearOnly,
   // biome-ignore lint/correctness/useYield: a path that never waits
   *remapFilePages(): Path<number> {
     return -ENOSYS;

@@ -1,4 +1,8 @@
 /** What Linux 2.6.11 does with pages: a page that one entry maps is its owner's, and fork copies every entry. */
+import type { Pfn } from "../../base/units.ts";
+import { PG_SWAPCACHE } from "../frames.ts";
+import type { Kernel } from "../kernel.ts";
+import { tryLockPage, unlockPage } from "../page-lock.ts";
 import type { PagePolicy } from "../page-policy.ts";
 import { freePmdRanges } from "../tables/pmd-ranges.ts";
 import { VM_EXEC, VM_READ, VM_WRITE } from "../vma.ts";
@@ -14,7 +18,14 @@ export const pages2611: PagePolicy = {
   newAnonymousFlags: 0,
   readRights: VM_READ | VM_EXEC,
   isOwn: (frames, frame) => frames.mapCount.read(frame) === 1,
-  mayReuse: (frames, frame) => frames.mapCount.read(frame) === 1,
+  mayReuse(kernel, frame) {
+    if (!tryLockPage(kernel, frame)) return false;
+    const isShared = usersOfPage(kernel, frame) > 1;
+    unlockPage(kernel, frame);
+    return !isShared;
+  },
+  returnsSlot: ({ swap }) => swap.isFull,
+  isAlone: (kernel, frame) => usersOfPage(kernel, frame) === 1,
   noticesWrites: () => false,
   mayMakeWritable: () => false,
   copiesOnFork: () => true,
@@ -22,5 +33,17 @@ export const pages2611: PagePolicy = {
   sparesZeroPages: true,
   moves: "entries",
   dontNeedFrees: "pages",
+  flushesYoung: true,
   freeTables: freePmdRanges,
 };
+
+/**
+ * Entries that map the page, and those that name its swap slot.
+ *
+ * @models linux-2.6.11 mm/swapfile.c can_share_swap_page, page_swapcount
+ */
+function usersOfPage({ frames, swap }: Kernel, frame: Pfn): number {
+  const mapped = frames.mapCount.read(frame);
+  if (mapped > 1 || !frames.has(frame, PG_SWAPCACHE)) return mapped;
+  return mapped + swap.usersOf(frames.swapSlot.read(frame)) - 1;
+}

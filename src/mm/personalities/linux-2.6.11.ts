@@ -4,6 +4,7 @@ import { mixedModes } from "../fallocate-modes.ts";
 import { mlock, munlock, munlockall } from "../lock.ts";
 import { mergeVma } from "../merge.ts";
 import type { Personality } from "../personality.ts";
+import { badness2611 } from "../reclaim/oom-kill.ts";
 import { msync } from "../sync.ts";
 import { type SystemCalls, systemCalls } from "../syscalls.ts";
 import { munmap } from "../unmap.ts";
@@ -35,7 +36,9 @@ export const linux2611: Personality = {
     const mm = below?.mm ?? above?.mm;
     return mm === undefined ? null : mergeVma(kernel, mm, below, range);
   },
+  oom: { badness: badness2611, spares: "parents" },
   pages: pages2611,
+  dirtyLimits: "linux-2.6.11",
   meminfo: "linux-2.6.11",
   calls: withoutFallocate(
     systemCalls({

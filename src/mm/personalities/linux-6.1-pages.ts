@@ -1,13 +1,15 @@
 /** What Linux 6.1 does with pages: exclusive anonymous pages, fault-around, whole tables moved by mremap. */
 import { PAGE_SIZE } from "../../base/units.ts";
 import { PTE_DIRTY, PTE_PROT_NONE, PTE_SOFT1 } from "../../hw/pte.ts";
-import { PG_ANON, PG_EXCLUSIVE } from "../frames.ts";
+import { PG_ANON, PG_EXCLUSIVE, PG_MLOCKED, PG_SWAPCACHE } from "../frames.ts";
+import { tryLockPage, unlockPage } from "../page-lock.ts";
 import type { PagePolicy } from "../page-policy.ts";
+import { giveSlotBack } from "../swap/swap-cache.ts";
 import { freeTablesPerArea } from "../tables/per-area.ts";
-import { VM_ACCESS, VM_PFNMAP, VM_SHARED, VM_WRITE, type Vma } from "../vma.ts";
+import { VM_ACCESS, VM_LOCKED, VM_NONLINEAR, VM_PFNMAP, VM_SHARED, VM_WRITE, type Vma } from "../vma.ts";
 
 /**
- * @models linux-6.1 mm/memory.c do_wp_page, vma_needs_copy, do_fault_around; mm/mprotect.c can_change_pte_writable
+ * @models linux-6.1 mm/memory.c do_wp_page, vma_needs_copy, do_fault_around, should_try_to_free_swap; mm/mprotect.c can_change_pte_writable
  * @models linux-6.1 mm/mmap.c vma_wants_writenotify
  */
 export const pages61: PagePolicy = {
@@ -17,17 +19,33 @@ export const pages61: PagePolicy = {
   newAnonymousFlags: PG_EXCLUSIVE,
   readRights: VM_ACCESS,
   isOwn: (frames, frame) => frames.has(frame, PG_EXCLUSIVE),
-  mayReuse: (frames, frame) => frames.has(frame, PG_EXCLUSIVE) || frames.refs.read(frame) === 1,
-  noticesWrites: (vma) => isSharedWritable(vma) && vma.file?.kind === "regular",
+  mayReuse(kernel, frame) {
+    const { frames } = kernel;
+    if (frames.has(frame, PG_EXCLUSIVE)) return true;
+    const own = frames.has(frame, PG_SWAPCACHE) ? 2 : 1;
+    if (frames.refs.read(frame) > own || !tryLockPage(kernel, frame)) return false;
+    if (frames.has(frame, PG_SWAPCACHE)) giveSlotBack(kernel, frame);
+    unlockPage(kernel, frame);
+    return frames.refs.read(frame) === 1;
+  },
+  returnsSlot({ swap, frames }, vma, frame, intent) {
+    if (swap.isFull || (vma.flags & VM_LOCKED) !== 0 || frames.has(frame, PG_MLOCKED)) return true;
+    return intent === "write" && frames.refs.read(frame) === 2;
+  },
+  isAlone: ({ frames }, frame, mark) => mark === "exclusive" || frames.refs.read(frame) === 1,
+  // Who cleans a page does not find its entries in nonlinear areas.
+  noticesWrites: (vma) => isSharedWritable(vma) && vma.file?.kind === "regular" && (vma.flags & VM_NONLINEAR) === 0,
   mayMakeWritable(frames, vma, frame, flags) {
     if ((flags & PTE_PROT_NONE) !== 0 || (flags & PTE_DIRTY) === 0) return false;
     return (vma.flags & VM_SHARED) !== 0 || frames.has(frame, PG_ANON | PG_EXCLUSIVE);
   },
-  copiesOnFork: (vma) => vma.anonVma !== null || (vma.flags & VM_PFNMAP) !== 0,
+  // Of a nonlinear area the entries alone know what is where, as kernels that had both knew (2.6.23 vma_needs_copy).
+  copiesOnFork: (vma) => vma.anonVma !== null || (vma.flags & (VM_PFNMAP | VM_NONLINEAR)) !== 0,
   populateIntent: (vma) => ((vma.flags & (VM_WRITE | VM_SHARED)) === VM_WRITE ? "write" : "read"),
   sparesZeroPages: false,
   moves: "tables",
   dontNeedFrees: "pages",
+  flushesYoung: false,
   freeTables: freeTablesPerArea,
 };
 

@@ -7,6 +7,7 @@ import { mmap } from "../map.ts";
 import { expandInto } from "../merge.ts";
 import type { Personality } from "../personality.ts";
 import { mprotect } from "../protect.ts";
+import { badness61 } from "../reclaim/oom-kill.ts";
 import { mremap } from "../remap.ts";
 import { mincore } from "../resident.ts";
 import { msync } from "../sync.ts";
@@ -50,7 +51,9 @@ export const linux61: Personality = {
   populatesHoles: "passes",
   refusedMode: mixedModes,
   joinNew: expandInto,
+  oom: { badness: badness61, spares: "nobody" },
   pages: pages61,
+  dirtyLimits: "linux-6.1",
   meminfo: "linux-6.1",
   calls: systemCalls(calls61),
 };

@@ -37,7 +37,7 @@ export interface Reclaim {
   forget(frame: Pfn): void;
   /** The page was used by other ways than through an entry that maps it (mark_page_accessed). */
   touched(frame: Pfn): void;
-  /** The page is among the first to go from now on, if it is on a list (deactivate_page). */
+  /** Nobody needs the page soon, used or not: it counts as unused from now on (deactivate_page). */
   deactivate(frame: Pfn): void;
   /** The lists of a zone, for audits and reports; all lists of a strategy that has no zones are the lowest zone's. */
   listsOf(zone: Zone): readonly PageList[];

@@ -1,34 +1,70 @@
-/** What the reverse maps share that keep nothing but the count: mapping and unmapping never fail and never search. */
+/**
+ * What all reverse maps share: the count of each frame's entries, and answers for those that keep nothing else. For
+ * them mapping and unmapping never fail and never search.
+ */
 import type { Pfn, PteSlot } from "../../base/units.ts";
+import type { Path } from "../../sync/path.ts";
+import type { AddressSpace } from "../address-space.ts";
+import type { Kernel } from "../kernel.ts";
+import type { Vma } from "../vma.ts";
 import { type MappedWorld, noCosts, type ReverseMap } from "./reverse-map.ts";
 
 export abstract class CountedMap implements ReverseMap {
   readonly costs = noCosts();
-  readonly bytes = 0;
   protected readonly world: MappedWorld;
 
   constructor(world: MappedWorld) {
     this.world = world;
   }
 
+  get bytes(): number {
+    return 0;
+  }
+
   reserve(): number {
     return 0;
   }
 
-  add(frame: Pfn): number {
-    this.costs.adds++;
-    this.world.frames.mapCount.add(frame, 1);
+  add(frame: Pfn, _slot: PteSlot, _vma: Vma): number {
+    this.countAdded(frame);
     return 0;
   }
 
-  remove(frame: Pfn): void {
-    this.costs.removes++;
-    this.world.frames.mapCount.add(frame, -1);
+  remove(frame: Pfn, _slot: PteSlot, _vma: Vma): void {
+    this.countRemoved(frame);
   }
 
-  move(): void {
+  move(_frame: Pfn, _from: PteSlot, _to: PteSlot): void {
     this.costs.moves++;
   }
 
   abstract forEach(frame: Pfn, visit: (slot: PteSlot) => boolean): void;
+
+  forEachKnown(frame: Pfn, visit: (slot: PteSlot) => boolean): void {
+    this.forEach(frame, visit);
+  }
+
+  collapse(_frame: Pfn): void {}
+
+  // biome-ignore lint/correctness/useYield: nothing to wait for
+  *admitNonlinear(_kernel: Kernel, _frame: Pfn): Path<number> {
+    return 0;
+  }
+
+  spaceBorn(_mm: AddressSpace, _parent: AddressSpace | null): number {
+    return 0;
+  }
+
+  spaceDied(_mm: AddressSpace): void {}
+
+  protected countAdded(frame: Pfn): void {
+    this.costs.adds++;
+    this.world.frames.addMapping(frame);
+  }
+
+  /** Returns how many entries are left. */
+  protected countRemoved(frame: Pfn): number {
+    this.costs.removes++;
+    return this.world.frames.dropMapping(frame);
+  }
 }

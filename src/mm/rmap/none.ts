@@ -5,24 +5,15 @@
  *
  * @models linux-2.4.22 mm/vmscan.c swap_out
  */
-import type { Pfn, PteSlot } from "../../base/units.ts";
+import type { Pfn } from "../../base/units.ts";
 import { CountedMap } from "./counted-map.ts";
-import { scanRange } from "./search.ts";
+import { atMost, Search, type Visit } from "./search.ts";
 
 export class NoReverseMap extends CountedMap {
-  override forEach(frame: Pfn, visit: (slot: PteSlot) => boolean): void {
-    const { world, costs } = this;
-    let left = world.frames.mapCount.read(frame);
-    const counted = (slot: PteSlot): boolean => {
-      left--;
-      return visit(slot) && left > 0;
-    };
-    if (left === 0) return;
-    for (const mm of world.spaces) {
-      for (const vma of mm.vmas) {
-        costs.areasVisited++;
-        if (!scanRange(world, costs, mm, { first: vma.start, end: vma.end }, frame, counted)) return;
-      }
-    }
+  private readonly search = new Search(this.world, this.costs);
+
+  override forEach(frame: Pfn, visit: Visit): void {
+    const count = this.world.frames.mapCount.read(frame);
+    if (count > 0) this.search.everywhere(frame, atMost(count, visit));
   }
 }

@@ -9,7 +9,7 @@ import { PG_ANON } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";
 import { VM_MAYREAD, VM_READ, VM_SHARED, VM_WRITE, Vma } from "../vma.ts";
 import type { ReverseMap } from "./reverse-map.ts";
-import { reverseMaps } from "./reverse-maps.ts";
+import { type ReverseMapName, reverseMaps } from "./reverse-maps.ts";
 import { TestWorld } from "./test-world.ts";
 
 const ANON = VM_READ | VM_WRITE | VM_MAYREAD;
@@ -23,9 +23,15 @@ class Mapped {
   readonly truth = new Map<Pfn, Set<PteSlot>>();
   private lastFrame = 9000;
 
-  constructor(name: keyof typeof reverseMaps, format: "i386" | "pae" | "x86-64" = "pae") {
+  constructor(name: ReverseMapName, format: "i386" | "pae" | "x86-64" = "pae") {
     this.world = new TestWorld(format);
     this.rmap = reverseMaps[name](this.world);
+  }
+
+  space(parent: AddressSpace | null = null): AddressSpace {
+    const mm = this.world.space();
+    expect(this.rmap.spaceBorn(mm, parent)).toBe(0);
+    return mm;
   }
 
   area(mm: AddressSpace, start: Vpn, end: Vpn, file: FileObject | null, index: number): Vma {
@@ -88,7 +94,7 @@ class Mapped {
   }
 }
 
-const names = Object.keys(reverseMaps) as (keyof typeof reverseMaps)[];
+const names = Object.keys(reverseMaps) as ReverseMapName[];
 
 describe.each(names)("%s", (name) => {
   test("finds a page of a file in every address space that maps it", () => {
@@ -97,8 +103,8 @@ describe.each(names)("%s", (name) => {
     //   other        page 0
     const mapped = new Mapped(name);
     const file = mapped.world.files.create({ name: "f", kind: "shmem", sizeBytes: 65_536 });
-    const one = mapped.area(mapped.world.space(), 100, 116, file, 0);
-    const other = mapped.area(mapped.world.space(), 0, 4, file, 5);
+    const one = mapped.area(mapped.space(), 100, 116, file, 0);
+    const other = mapped.area(mapped.space(), 0, 4, file, 5);
     const five = mapped.filePage(file, 5);
     const six = mapped.filePage(file, 6);
     const slots = [mapped.map(five, one, 105), mapped.map(six, one, 106), mapped.map(five, other, 0)];
@@ -111,11 +117,11 @@ describe.each(names)("%s", (name) => {
   test("finds an anonymous page in the parent and in the child that shares it", () => {
     const mapped = new Mapped(name);
     const { world } = mapped;
-    const parent = mapped.area(world.space(), 200, 210, null, 200);
+    const parent = mapped.area(mapped.space(), 200, 210, null, 200);
     const frame = mapped.anonPage(parent, 203);
     const inParent = mapped.map(frame, parent, 203);
 
-    const child = new Vma(world.space(), 200, 210, ANON, null, 200);
+    const child = new Vma(mapped.space(parent.mm), 200, 210, ANON, null, 200);
     child.mm.vmas.insert(child);
     expect(anonVmaFork(world as unknown as Kernel, child, parent)).toBe(0);
     const inChild = mapped.map(frame, child, 203);
@@ -124,7 +130,7 @@ describe.each(names)("%s", (name) => {
 
   test("finds an entry where it was moved to", () => {
     const mapped = new Mapped(name);
-    const mm = mapped.world.space();
+    const mm = mapped.space();
     const from = mapped.area(mm, 300, 304, null, 300);
     const frame = mapped.anonPage(from, 301);
     const old = mapped.map(frame, from, 301);
@@ -145,7 +151,7 @@ describe.each(names)("%s", (name) => {
     const file = mapped.world.files.create({ name: "f", kind: "shmem", sizeBytes: 4096 });
     const frame = mapped.filePage(file, 0);
     for (let at = 0; at < 20; at++) {
-      const vma = mapped.area(mapped.world.space(), 16, 17, file, 0);
+      const vma = mapped.area(mapped.space(), 16, 17, file, 0);
       mapped.map(frame, vma, 16);
     }
     let seen = 0;
@@ -159,7 +165,7 @@ describe.each(names)("%s", (name) => {
     const frame = mapped.filePage(file, 0);
     const owners = new Map<PteSlot, Vma>();
     for (let at = 0; at < 30; at++) {
-      const vma = mapped.area(mapped.world.space(), 16, 17, file, 0);
+      const vma = mapped.area(mapped.space(), 16, 17, file, 0);
       owners.set(mapped.map(frame, vma, 16), vma);
     }
     let kept = 0;
@@ -183,7 +189,7 @@ describe.each(names)("%s", (name) => {
       const areas: Vma[] = [];
       const live: { frame: Pfn; slot: PteSlot; vma: Vma }[] = [];
       for (let at = 0; at < 12; at++) {
-        const mm = world.space();
+        const mm = mapped.space();
         const start = 1020 - rng.below(16);
         areas.push(mapped.area(mm, start, start + 20, file, rng.below(4)));
         areas.push(mapped.area(mm, 4000, 4010, null, 4000));

@@ -1,8 +1,9 @@
-/** Looking whether a page-table entry maps a frame: what every strategy that keeps no entries does. */
+/** Looking whether page-table entries map a frame: what every strategy that does not keep them does. */
 import type { Pfn, PteSlot, Vpn } from "../../base/units.ts";
 import { PTE_PRESENT, PTE_PROT_NONE } from "../../hw/pte.ts";
 import type { AddressSpace } from "../address-space.ts";
 import { LEAF, NO_TABLE } from "../page-table.ts";
+import type { Vma } from "../vma.ts";
 import type { MappedWorld, ReverseMapCosts } from "./reverse-map.ts";
 
 /** No entry there maps the frame. */
@@ -10,6 +11,9 @@ export const NO_SLOT = -1;
 
 /** The kernel's page is there, whether the program may touch it or not. */
 const MAPS = PTE_PRESENT | PTE_PROT_NONE;
+
+/** What is shown the entries that a search finds; false: it has seen enough. */
+export type Visit = (slot: PteSlot) => boolean;
 
 /** The entry of `page` in `mm` if it maps `frame`, or NO_SLOT. */
 export function slotIfMapped(
@@ -37,7 +41,7 @@ export function scanRange(
   mm: AddressSpace,
   range: { readonly first: Vpn; readonly end: Vpn },
   frame: Pfn,
-  visit: (slot: PteSlot) => boolean,
+  visit: Visit,
 ): boolean {
   const { tables, entries } = world;
   const { end } = range;
@@ -56,4 +60,82 @@ export function scanRange(
     if (!goOn) return false;
   }
   return true;
+}
+
+/** The searches of one reverse map: what they look at is charged to it. Each returns whether `visit` never had enough. */
+export class Search {
+  private readonly world: MappedWorld;
+  private readonly costs: ReverseMapCosts;
+
+  constructor(world: MappedWorld, costs: ReverseMapCosts) {
+    this.world = world;
+    this.costs = costs;
+  }
+
+  /** Where `vma` has the page if it has it in its order. */
+  linear(vma: Vma, frame: Pfn, visit: Visit): boolean {
+    const { world, costs } = this;
+    const index = world.frames.index.read(frame);
+    costs.areasVisited++;
+    if (index < vma.fileIndex || index >= vma.fileIndex + vma.pages) return true;
+    const slot = slotIfMapped(world, costs, vma.mm, vma.start + (index - vma.fileIndex), frame);
+    return slot === NO_SLOT || visit(slot);
+  }
+
+  /** The whole area. */
+  area(vma: Vma, frame: Pfn, visit: Visit): boolean {
+    this.costs.areasVisited++;
+    return scanRange(this.world, this.costs, vma.mm, { first: vma.start, end: vma.end }, frame, visit);
+  }
+
+  /** All areas of an address space. */
+  space(mm: AddressSpace, frame: Pfn, visit: Visit): boolean {
+    for (const vma of mm.vmas) if (!this.area(vma, frame, visit)) return false;
+    return true;
+  }
+
+  /** All areas of all address spaces. */
+  everywhere(frame: Pfn, visit: Visit): boolean {
+    for (const mm of this.world.spaces) if (!this.space(mm, frame, visit)) return false;
+    return true;
+  }
+
+  /** The linear areas that map the page of a file: `linear` in each. */
+  fileAreas(frame: Pfn, visit: Visit): boolean {
+    const { frames, files } = this.world;
+    const index = frames.index.read(frame);
+    let goOn = true;
+    this.costs.fileSearches++;
+    files.byId(frames.mapping.read(frame)).mappings.forEach(index, index + 1, (vma) => {
+      goOn = this.linear(vma, frame, visit);
+      return goOn;
+    });
+    return goOn;
+  }
+
+  /** The file's nonlinear areas. */
+  nonlinearAreas(frame: Pfn): ReadonlySet<Vma> {
+    const { frames, files } = this.world;
+    return files.byId(frames.mapping.read(frame)).mappings.nonlinear;
+  }
+
+  /** The areas of an anonymous page's anon_vma: `linear` in each. */
+  anonymousAreas(frame: Pfn, visit: Visit): boolean {
+    const { frames, anonVmas } = this.world;
+    let goOn = true;
+    anonVmas.byId(frames.mapping.read(frame)).forEachVma(frames.index.read(frame), (vma) => {
+      goOn = this.linear(vma, frame, visit);
+      return goOn;
+    });
+    return goOn;
+  }
+}
+
+/** `visit`, told no more when it has been shown `most` entries. */
+export function atMost(most: number, visit: Visit): Visit {
+  let left = most;
+  return (slot) => {
+    left--;
+    return visit(slot) && left > 0;
+  };
 }

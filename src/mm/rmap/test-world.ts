@@ -19,9 +19,11 @@ import { Limits } from "../limits.ts";
 import { LEAF, NO_TABLE, PageTables } from "../page-table.ts";
 import { type ObjectSizes, Slabs, slubPacking } from "../slab.ts";
 import type { TlbFlush } from "../tlb-flush.ts";
+import { Vma } from "../vma.ts";
 import { watermarkPolicies } from "../watermarks.ts";
 import { ZONE_NORMAL, Zone } from "../zone.ts";
-import type { ReverseMapParts } from "./reverse-maps.ts";
+import type { BlockWindows } from "./chain-memory.ts";
+import type { ReverseMapParts, ReverseMapPlacement } from "./reverse-maps.ts";
 
 const objectSizes: ObjectSizes = {
   vma: 88,
@@ -61,6 +63,9 @@ const noTlbs: TlbFlush = {
   kernelAtOnce: () => {},
 };
 
+/** What decides how chains are made. */
+export type ChainParts = Partial<Pick<ReverseMapParts, "lineBytes" | "tablePlacement" | "placement">>;
+
 export class TestWorld implements ReverseMapParts {
   readonly frames: Frames;
   readonly memory: PhysicalMemory;
@@ -71,9 +76,20 @@ export class TestWorld implements ReverseMapParts {
   readonly files: Files;
   readonly anonVmas: AnonVmas;
   readonly spaces = new Set<AddressSpace>();
-  readonly chains = { lineBytes: 32, pointerBytes: 4, slotBytes: 4 } as const;
+  readonly lineBytes: number;
+  readonly wordBytes = 4;
+  readonly tablePlacement: ReverseMapPlacement;
+  readonly placement: ReverseMapPlacement;
+  readonly windows: BlockWindows;
+  readonly cpus = 2;
+  readonly where = { here: 0 };
+  /** For entries of no area in particular. */
+  readonly noArea: Vma;
 
-  constructor(formatName: PagingFormatName, count = 16_384) {
+  constructor(formatName: PagingFormatName, count = 16_384, shape: ChainParts = {}) {
+    this.lineBytes = shape.lineBytes ?? 32;
+    this.tablePlacement = shape.tablePlacement ?? "lowmem";
+    this.placement = shape.placement ?? "lowmem";
     const { frames, memory, allocator } = smallAllocator(count);
     this.frames = frames;
     this.memory = memory;
@@ -112,9 +128,11 @@ export class TestWorld implements ReverseMapParts {
       access: highmem.access,
       cache: highmem.cache,
     });
+    this.windows = highmem.atomicMaps;
     this.slabs = new Slabs(allocator, objectSizes, slubPacking(1, 8));
     this.files = new Files(this.slabs.treeNodes);
     this.anonVmas = new ChainedAnonVmas(this.slabs);
+    this.noArea = new Vma(this.space(), 0, 1, 0, null, 0);
   }
 
   space(): AddressSpace {

@@ -12,6 +12,7 @@ import type { Pfn, Vpn } from "../../base/units.ts";
 import type { Path, Wait } from "../../sync/path.ts";
 import type { AddressSpace } from "../address-space.ts";
 import type { Kernel } from "../kernel.ts";
+import { giveSlotBackIfUnmapped } from "../swap/swap-cache.ts";
 
 /** Frames that one flush frees at most. */
 const BATCH = 506;
@@ -67,6 +68,7 @@ export class Gather {
       if (kernel.tlbFlush.owes) yield* kernel.tlbFlush.settle();
     }
     if (frames.length + tables.length > 0) kernel.counters.gatherFlushes++;
+    if (kernel.swap.cachedPages > 0) for (const frame of frames) giveSlotBackIfUnmapped(kernel, frame);
     kernel.allocator.releaseAll(frames);
     for (let at = 0; at < tables.length; at++) kernel.tables.releaseFrame(tables[at]!, this.levels[at]!);
     frames.length = 0;

@@ -1,0 +1,47 @@
+/** What must be true of the count that a page table's frame keeps. */
+import type { OpenTable } from "../../hw/pte.ts";
+import { CountedEntries } from "../../mm/tables/counted-entries.ts";
+import { walkTables } from "../page-walk.ts";
+import type { Law } from "./law.ts";
+
+const references: Law = {
+  name: "a page table's references",
+  statement:
+    "A page table's frame has one reference, and one more for each of its entries that is not none where empty tables are freed.",
+  check: ({ kernel }, report) => {
+    const { entries, format, frames } = kernel;
+    const counts = entries instanceof CountedEntries;
+    for (const mm of kernel.spaces) {
+      const table = (frame: number, level: number) => {
+        const live = counts ? liveEntries(frame as OpenTable, format.entriesPerTable(level)) : 0;
+        const refs = frames.refs.read(frame);
+        if (refs !== 1 + live) report(`table ${frame} of level ${level}: ${refs} references, ${live} entries counted`);
+      };
+      walkTables({ entries, format }, mm.root, 0, kernel.layout.taskEnd, { table });
+    }
+
+    function liveEntries(table: OpenTable, length: number): number {
+      let live = 0;
+      for (let index = 0; index < length; index++) {
+        if ((entries.low(table, index) | entries.high(table, index)) !== 0) live++;
+      }
+      return live;
+    }
+  },
+};
+
+const noneEmpty: Law = {
+  name: "no table is left empty",
+  statement:
+    "Where empty tables are freed, every leaf table has an entry, or none yet: its address space's areas reach it.",
+  check: ({ kernel, leafTables }, report) => {
+    if (!(kernel.entries instanceof CountedEntries)) return;
+    const span = kernel.format.entrySpan(2);
+    for (const { mm, frame, page } of leafTables) {
+      if (kernel.frames.refs.read(frame) > 1) continue;
+      if (mm.vmas.intersecting(page, page + span) === null) report(`leaf table ${frame} at page ${page} is empty`);
+    }
+  },
+};
+
+export const tableLaws: readonly Law[] = [references, noneEmpty];

@@ -1,0 +1,36 @@
+/**
+ * The flat model of remap_file_pages. Kernels differ in which areas they take, in how they round, and in whether pages must
+ * exist; where one has moved pages, every kernel shows the same ones.
+ */
+import { PAGE_SIZE, pageOf, type Vpn } from "../../base/units.ts";
+import { type FlatPage, type FlatProcess, isBeyondEnd } from "./flat-memory.ts";
+import { expectErrno, type FlatCall, type FlatModel, textOf } from "./flat-model.ts";
+import { isUniform, place } from "./mappings.ts";
+
+export const remapFilePages: FlatCall = (model, process, args, result) => {
+  const { nonlinear } = model.rules;
+  if (nonlinear === "unsupported") return expectErrno(result, "ENOSYS");
+  const [address, sizeBytes, index] = args as [number, number, number];
+  const first = pageOf(address);
+  const pages = Math.floor(sizeBytes / PAGE_SIZE);
+  const flat = process.pages.get(first);
+  if (result.kind === "errno") {
+    if (result.errno === "EINVAL") return whyRefused(model, process, first, pages, index);
+    return result.errno === "ENOMEM" && nonlinear === "emulated" ? undefined : `${result.errno}, expected 0`;
+  }
+  if (textOf(result) !== "0") return `${textOf(result)}, expected 0`;
+  if (flat === undefined || !flat.shared) return "0, and there is no shared mapping";
+  if (nonlinear === "emulated") place(process, first, pages, flat, index);
+  else for (let at = 0; at < pages; at++) process.change(first + at, { index: index + at });
+  return undefined;
+};
+
+/** A refusal is right where the range is no single shared area; which pages are one area only the kernel knows. */
+function whyRefused({ rules }: FlatModel, process: FlatProcess, first: Vpn, pages: number, index: number) {
+  const flat = process.pages.get(first);
+  if (flat === undefined || !flat.shared || pages !== 1 || !isUniform(process, first, pages)) return undefined;
+  if (rules.nonlinear !== "emulated" && wouldBeBeyondEnd(flat, index)) return undefined;
+  return "EINVAL, expected 0";
+}
+
+const wouldBeBeyondEnd = (flat: FlatPage, index: number): boolean => isBeyondEnd({ ...flat, index });

@@ -1,0 +1,49 @@
+/**
+ * Machines so small that pages leave memory all the time: some hundred frames, a few of them in each zone, and swap of one
+ * kind or another. What a program holds is soon more than all of it.
+ */
+import { parseGeometry } from "../geometry.ts";
+import { type PagingFormatName, pagingFormats } from "../hw/paging-format.ts";
+import { kernelPreset, type MachineSpec } from "../presets.ts";
+import { parseRecord } from "../size-schema.ts";
+import { tunablesSchema } from "../tunables.ts";
+import { type Cell, designOf } from "./cells.ts";
+
+interface Tightness {
+  readonly memoryBytes: string;
+  readonly lowmemBytes: string;
+  readonly dmaBytes: string;
+  readonly swap: readonly string[];
+}
+
+/** From roomy to hopeless: swap for everything, in two areas; for some; and none at all. */
+const tightness: readonly Tightness[] = [
+  { memoryBytes: "1M", lowmemBytes: "640K", dmaBytes: "64K", swap: ["8M"] },
+  { memoryBytes: "896K", lowmemBytes: "704K", dmaBytes: "128K", swap: ["512K", "8M"] },
+  { memoryBytes: "1280K", lowmemBytes: "768K", dmaBytes: "64K", swap: ["1M"] },
+  { memoryBytes: "1152K", lowmemBytes: "768K", dmaBytes: "128K", swap: [] },
+];
+
+export const pressureKinds = tightness.length;
+
+/** The machine of a cell, as tight as `kind` says (modulo their number). */
+export function pressureSpec(cell: Cell, kind: number): MachineSpec {
+  const preset = kernelPreset(cell.kernel!);
+  const paging = cell.paging as PagingFormatName;
+  const { lowmemBytes, ...sizes } = tightness[kind % tightness.length]!;
+  return {
+    geometry: parseGeometry({
+      ...sizes,
+      swap: [...sizes.swap],
+      paging,
+      tlb: "p6",
+      bootMemory: "none",
+      lowmemBytes: pagingFormats[paging].vaddrBits === 32 ? lowmemBytes : null,
+    }),
+    design: designOf(cell),
+    // What is promised is not the question, nor what is set aside for emergencies: the marks are a few pages.
+    tunables: parseRecord(tunablesSchema, "tunables", { ...preset.tunables, overcommitMode: 1, minFreeKiB: 32 }),
+    kernel: preset.personality,
+    seed: 0,
+  };
+}

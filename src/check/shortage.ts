@@ -1,0 +1,106 @@
+/**
+ * Whether memory really lacked. A call that fails for want of memory, or a program that is killed for it, is right only if
+ * reclaim had given up, and reclaim may give up only when hardly a page could go: this looks on while it does, and counts
+ * what it left behind.
+ */
+import type { Pfn } from "../base/units.ts";
+import type { Machine } from "../machine.ts";
+import { NO_FRAME, PG_ANON, PG_LOCKED, PG_SWAPBACKED, PG_SWAPCACHE, PG_WRITEBACK } from "../mm/frames.ts";
+import type { Kernel } from "../mm/kernel.ts";
+import type { ReclaimRequest } from "../mm/reclaim/reclaim.ts";
+import { VM_LOCKED } from "../mm/vma.ts";
+import { holdsFrame, walkTables } from "./page-walk.ts";
+
+/** So many pages may be left: those whose tables, or who themselves, are locked by who asks. */
+const MAY_BE_LEFT = 16;
+
+export class Shortages {
+  private given = 0;
+  private complaint: string | undefined;
+
+  constructor({ kernel }: Machine) {
+    const { reclaim } = kernel;
+    const freePages = reclaim.freePages.bind(reclaim);
+    const look = (request: ReclaimRequest) => this.look(kernel, request);
+    reclaim.freePages = function* (on, request) {
+      const freed = yield* freePages(on, request);
+      if (freed === 0) look(request);
+      return freed;
+    };
+  }
+
+  /** How often reclaim has given up since this was last asked, and what was wrong with that. */
+  take(): { readonly times: number; readonly complaint: string | undefined } {
+    const { given: times, complaint } = this;
+    this.given = 0;
+    this.complaint = undefined;
+    return { times, complaint };
+  }
+
+  private look(kernel: Kernel, request: ReclaimRequest): void {
+    this.given++;
+    if (request.order > 0) return;
+    const left = evictablePages(kernel, request);
+    if (left <= MAY_BE_LEFT) return;
+    const { want } = request;
+    this.complaint ??= `reclaim gives up on a frame of zone ${want} or lower, and ${left} pages there could go`;
+  }
+}
+
+/** Pages of the zones that would do, on page lists, which nobody holds on to and whose contents have somewhere to go. */
+export function evictablePages(kernel: Kernel, { want }: ReclaimRequest): number {
+  const { allocator, reclaim, frames } = kernel;
+  const uses = usesOfFrames(kernel);
+  let pages = 0;
+  for (const list of allocator.zones.flatMap((zone) => reclaim.listsOf(zone))) {
+    for (let frame = list.head; frame !== NO_FRAME; frame = frames.next.read(frame)) {
+      if (allocator.zoneOf(frame).kind <= want && mayGo(kernel, frame, uses.get(frame))) pages++;
+    }
+  }
+  return pages;
+}
+
+interface Uses {
+  maps: number;
+  locked: boolean;
+}
+
+function usesOfFrames(kernel: Kernel): Map<Pfn, Uses> {
+  const { entries, layout } = kernel;
+  const found = new Map<Pfn, Uses>();
+  for (const { vmas, root } of kernel.spaces) {
+    walkTables(kernel, root, 0, layout.taskEnd, {
+      leaf: (page, table, index) => {
+        if (!holdsFrame(entries.flags(table, index))) return;
+        const frame = entries.frame(table, index);
+        const uses = found.get(frame) ?? { maps: 0, locked: false };
+        uses.maps++;
+        uses.locked ||= ((vmas.containing(page)?.flags ?? 0) & VM_LOCKED) !== 0;
+        found.set(frame, uses);
+      },
+    });
+  }
+  return found;
+}
+
+function mayGo({ frames, swap, files }: Kernel, frame: Pfn, uses: Uses = { maps: 0, locked: false }): boolean {
+  const flags = frames.flags.read(frame);
+  if (uses.locked || (flags & (PG_LOCKED | PG_WRITEBACK)) !== 0) return false;
+  const inSwapCache = (flags & PG_SWAPCACHE) !== 0;
+  const file = (flags & PG_ANON) !== 0 ? 0 : frames.mapping.read(frame);
+  const cached = file !== 0 && !inSwapCache && files.byId(file).pages.find(frames.index.read(frame)) === frame;
+  if (frames.refs.read(frame) !== uses.maps + (inSwapCache ? 1 : 0) + (cached ? 1 : 0)) return false;
+  return (flags & PG_SWAPBACKED) === 0 || inSwapCache || swap.freePages > 0;
+}
+
+const watched = new WeakMap<Machine, Shortages>();
+
+/** The one who looks on while the machine is short of memory. */
+export function shortagesOf(machine: Machine): Shortages {
+  let shortages = watched.get(machine);
+  if (shortages === undefined) {
+    shortages = new Shortages(machine);
+    watched.set(machine, shortages);
+  }
+  return shortages;
+}

@@ -1,0 +1,293 @@
+/**
+ * Each frame knows its entries: one directly, several as a chain of blocks. All memory of chains is here; generations
+ * of them differ in how large a block is and in how the first of its used slots is found.
+ *
+ *     frame 7   PG_direct -> entry
+ *     frame 9   -> [ next | . . e e e e e ] -> [ next | e e e e e e e ] -> [ end | e e e e e e e ]
+ *                   head        ^ first used slot            all full
+ *
+ * Only the head has free slots, and they are its first ones. Adding fills the last free slot of the head, or the last
+ * slot of a new head when there is none. Removing overwrites the victim with the head's first used entry, and drops the
+ * head when that was its last. No entry is there twice. A chain that shrinks to one entry stays a chain until somebody
+ * collapses it.
+ *
+ * @differs entries are named by slot, and the words of blocks lie outside simulated memory; their slab is in it
+ */
+import { bug, UsageError } from "../../base/errors.ts";
+import { formatSize } from "../../base/size-text.ts";
+import { SparseFloat64 } from "../../base/sparse-array.ts";
+import type { Pfn, PteSlot } from "../../base/units.ts";
+import type { ChainMemory } from "./chain-memory.ts";
+import type { ReverseMapCosts } from "./reverse-map.ts";
+
+/** What decides how many entries a block holds. */
+export interface ChainShape {
+  /** 32 on P6, 64 on K7 and K8, 128 on P4. */
+  readonly lineBytes: number;
+  /** What names the next block: 8 on 64-bit kernels, and on PAE with blocks in highmem, otherwise 4. */
+  readonly pointerBytes: 4 | 8;
+  /** What names an entry (pte_addr_t): 8 on 64-bit kernels and on PAE with page tables in highmem, otherwise 4. */
+  readonly slotBytes: 4 | 8;
+}
+
+/** NRPTE: entries of a block that is a cache line. */
+export const slotsPerLine = (shape: ChainShape): number =>
+  Math.floor((shape.lineBytes - shape.pointerBytes) / shape.slotBytes);
+
+/** Blocks of a chain that has grown to this many entries and never shrunk, `width` to a block. */
+export const blocksFor = (mappings: number, width: number): number => (mappings <= 1 ? 0 : Math.ceil(mappings / width));
+
+/** A chain's head says: no entry. One entry is its slot + 1, a chain is -(its first block). */
+const UNMAPPED = 0;
+/** Blocks are numbered from 1. */
+const NO_BLOCK = 0;
+/** A slot of a block that holds no entry; one that does holds its number + 1. */
+export const EMPTY = 0;
+/** What a slot holds that holds a count instead of an entry: beyond all places. */
+export const COUNT_SLOT: PteSlot = 2 ** 50;
+/** Not on the chain. */
+const NOWHERE = -1;
+const FIRST_CAPACITY = 256;
+/** What the entries of all chains may take of the host. */
+const MOST_HOST_BYTES = 4 * 2 ** 30;
+
+export abstract class Chains {
+  readonly memory: ChainMemory;
+  /** Slots of a block. */
+  readonly width: number;
+  protected readonly costs: ReverseMapCosts;
+  /** By block, by slot of it: the entry + 1, or EMPTY. */
+  protected slots: Float64Array;
+  /** By frame: UNMAPPED, slot + 1, or -block. */
+  private readonly heads: SparseFloat64;
+  /** By block: the next one of its chain; of a free block, the next free one. */
+  private next: Int32Array;
+  private used = 0;
+  private free = NO_BLOCK;
+
+  /** `costs` are whose the links looked at are charged to. */
+  constructor(frames: number, width: number, memory: ChainMemory, costs: ReverseMapCosts) {
+    this.memory = memory;
+    this.width = width;
+    this.costs = costs;
+    this.heads = new SparseFloat64(frames, UNMAPPED);
+    this.slots = new Float64Array(FIRST_CAPACITY * width);
+    this.next = new Int32Array(FIRST_CAPACITY);
+  }
+
+  /** The first used slot of a block that has one. */
+  protected abstract firstUsed(block: number): number;
+  /** The last free slot of a block, or -1 if it is full. */
+  protected abstract lastFree(block: number): number;
+  /** `first` is the first used slot of the block from now on; `width`: none is used. */
+  protected abstract noteFirst(block: number, first: number): void;
+
+  /** Blocks that one more entry may take. */
+  get blocksPerAdd(): number {
+    return this.width === 1 ? 2 : 1;
+  }
+
+  isEmpty(frame: Pfn): boolean {
+    return this.heads.read(frame) === UNMAPPED;
+  }
+
+  has(frame: Pfn, slot: PteSlot): boolean {
+    const head = this.heads.read(frame);
+    return head === slot + 1 || (head < 0 && this.find(-head, slot) !== NOWHERE);
+  }
+
+  /** Whether that is the frame's only entry. */
+  holdsOnly(frame: Pfn, slot: PteSlot): boolean {
+    const head = this.heads.read(frame);
+    return head === slot + 1 || (head < 0 && this.only(-head) === slot);
+  }
+
+  /** One entry more, which is not there yet. False: there is no memory for it, and nothing has changed. */
+  add(frame: Pfn, slot: PteSlot): boolean {
+    const head = this.heads.read(frame);
+    if (head === UNMAPPED) {
+      this.heads.write(frame, slot + 1);
+      return true;
+    }
+    if (head > 0) return this.makeChain(frame, head - 1, slot);
+    this.memory.touch(-head, this.costs);
+    const at = this.lastFree(-head);
+    if (at >= 0) {
+      this.put(-head, at, slot);
+      return true;
+    }
+    return this.push(frame, -head, slot);
+  }
+
+  /** One entry less; whether it was there. */
+  remove(frame: Pfn, slot: PteSlot): boolean {
+    const head = this.heads.read(frame);
+    if (head === slot + 1) {
+      this.heads.write(frame, UNMAPPED);
+      return true;
+    }
+    const at = head < 0 ? this.find(-head, slot) : NOWHERE;
+    if (at === NOWHERE) return false;
+    const first = this.firstUsed(-head);
+    const place = -head * this.width + first;
+    this.slots[at] = this.slots[place];
+    this.slots[place] = EMPTY;
+    this.noteFirst(-head, first + 1);
+    if (first + 1 === this.width) this.pop(frame, -head);
+    return true;
+  }
+
+  /** An entry has another place; whether it was there. */
+  replace(frame: Pfn, from: PteSlot, to: PteSlot): boolean {
+    const head = this.heads.read(frame);
+    if (head === from + 1) {
+      this.heads.write(frame, to + 1);
+      return true;
+    }
+    const at = head < 0 ? this.find(-head, from) : NOWHERE;
+    if (at === NOWHERE) return false;
+    this.slots[at] = to + 1;
+    return true;
+  }
+
+  /** Visits entries, newest first, until `visit` returns false; whether it never did. It may remove what it is shown. */
+  forEach(frame: Pfn, visit: (slot: PteSlot) => boolean): boolean {
+    const { width, costs } = this;
+    const head = this.heads.read(frame);
+    if (head > 0) return visit(head - 1);
+    // What moves into the place of an entry that the visitor removes has been visited already.
+    for (let block = -head; block !== NO_BLOCK; ) {
+      const next = this.next[block];
+      this.memory.touch(block, costs);
+      for (let at = this.firstUsed(block); at < width; at++) {
+        costs.linksFollowed++;
+        if (!visit(this.slots[block * width + at] - 1)) return false;
+      }
+      block = next;
+    }
+    return true;
+  }
+
+  /** A chain of one entry becomes that entry. */
+  collapse(frame: Pfn): void {
+    const head = this.heads.read(frame);
+    if (head >= 0) return;
+    const only = this.only(-head);
+    if (only === NOWHERE) return;
+    this.slots[-head * this.width + this.width - 1] = EMPTY;
+    this.noteFirst(-head, this.width);
+    this.freeBlock(-head);
+    this.heads.write(frame, only + 1);
+  }
+
+  /** How the frame's entries lie, block by block from the head, free slots as -1; one that is kept directly has no block. */
+  picture(frame: Pfn): number[][] {
+    const blocks: number[][] = [];
+    for (let block = -this.heads.read(frame); block > NO_BLOCK; block = this.next[block]) {
+      const held = this.slots.subarray(block * this.width, (block + 1) * this.width);
+      blocks.push(Array.from(held, (entry) => entry - 1));
+    }
+    return blocks;
+  }
+
+  /** The only entry of the chain that starts with `block`, or NOWHERE if it has several. */
+  private only(block: number): number {
+    if (this.next[block] !== NO_BLOCK) return NOWHERE;
+    this.memory.touch(block, this.costs);
+    const last = this.width - 1;
+    return this.firstUsed(block) === last ? this.slots[block * this.width + last] - 1 : NOWHERE;
+  }
+
+  /** Where in `slots` the chain that starts with `block` holds `slot`, or NOWHERE. */
+  private find(head: number, slot: PteSlot): number {
+    const { slots, width, costs, memory } = this;
+    for (let block = head; block !== NO_BLOCK; block = this.next[block]) {
+      memory.touch(block, costs);
+      const end = (block + 1) * width;
+      for (let at = block * width + this.firstUsed(block); at < end; at++) {
+        costs.linksFollowed++;
+        if (slots[at] === slot + 1) return at;
+      }
+    }
+    return NOWHERE;
+  }
+
+  private put(block: number, at: number, slot: PteSlot): void {
+    this.slots[block * this.width + at] = slot + 1;
+    this.noteFirst(block, at);
+  }
+
+  /** The one entry that was known directly, and the next one, make a chain. */
+  private makeChain(frame: Pfn, first: PteSlot, second: PteSlot): boolean {
+    if (this.memory.take() < 0) return false;
+    const block = this.newBlock(NO_BLOCK);
+    const last = this.width - 1;
+    this.put(block, last, first);
+    if (last > 0) {
+      this.put(block, last - 1, second);
+      this.heads.write(frame, -block);
+      return true;
+    }
+    if (this.push(frame, block, second)) return true;
+    this.slots[block] = EMPTY;
+    this.freeBlock(block);
+    return false;
+  }
+
+  /** A new block before `head`, which is full. */
+  private push(frame: Pfn, head: number, slot: PteSlot): boolean {
+    if (this.memory.take() < 0) return false;
+    const block = this.newBlock(head);
+    this.put(block, this.width - 1, slot);
+    this.heads.write(frame, -block);
+    return true;
+  }
+
+  /** The head holds nothing any more. */
+  private pop(frame: Pfn, head: number): void {
+    const next = this.next[head];
+    this.heads.write(frame, next === NO_BLOCK ? UNMAPPED : -next);
+    this.freeBlock(head);
+  }
+
+  /** An empty block, its memory drawn already. */
+  private newBlock(next: number): number {
+    let block = this.free;
+    if (block !== NO_BLOCK) this.free = this.next[block];
+    else {
+      block = ++this.used;
+      if (block === this.next.length) this.enlarge();
+    }
+    this.next[block] = next;
+    this.memory.touch(block, this.costs);
+    return block;
+  }
+
+  private freeBlock(block: number): void {
+    this.memory.giveBack();
+    this.next[block] = this.free;
+    this.free = block;
+  }
+
+  /** Room for twice as many blocks. */
+  protected enlarge(): void {
+    const needed = this.slots.byteLength * 2;
+    if (needed > MOST_HOST_BYTES) {
+      throw new UsageError(
+        `the PTE chains of this run need ${formatSize(needed)} of this host, the limit is ${formatSize(MOST_HOST_BYTES)} ` +
+          `(${this.used} blocks of ${this.width} entries): use fewer processes, a smaller segment or another reverse map`,
+      );
+    }
+    const slots = new Float64Array(this.slots.length * 2);
+    slots.set(this.slots);
+    this.slots = slots;
+    const next = new Int32Array(this.next.length * 2);
+    next.set(this.next);
+    this.next = next;
+  }
+
+  /** That entry should have been on the chain. */
+  refuse(frame: Pfn, slot: PteSlot): never {
+    return bug(`entry ${slot} is not on the chain of frame ${frame}`);
+  }
+}

@@ -1,0 +1,39 @@
+/**
+ * The pages of a shmem file that are in swap, by index: each place is a user of its slot. A page is here or in the page
+ * cache, never in both.
+ *
+ * @models linux-2.6.11 mm/shmem.c shmem_swp_entry
+ * @differs costs nothing: Linux keeps 16 places in the inode and the others in pages of their own, and later in the page
+ *          cache's tree
+ */
+import { bug } from "../../base/errors.ts";
+import type { FileIndex, SwapSlot } from "../../base/units.ts";
+import { NO_SWAP_SLOT } from "./swap-area.ts";
+
+export class SwappedPages {
+  private readonly slots = new Map<FileIndex, SwapSlot>();
+
+  get count(): number {
+    return this.slots.size;
+  }
+
+  /** The slot of page `index`, or NO_SWAP_SLOT. */
+  find(index: FileIndex): SwapSlot {
+    return this.slots.get(index) ?? NO_SWAP_SLOT;
+  }
+
+  add(index: FileIndex, slot: SwapSlot): void {
+    if (this.slots.has(index)) bug(`page ${index} is in swap twice`);
+    this.slots.set(index, slot);
+  }
+
+  remove(index: FileIndex): void {
+    if (!this.slots.delete(index)) bug(`page ${index} is not in swap`);
+  }
+
+  /** The pages of `[first, end)` that are in swap, by index, as they are now. */
+  within(first: FileIndex, end: FileIndex): (readonly [FileIndex, SwapSlot])[] {
+    if (this.slots.size === 0) return [];
+    return [...this.slots].filter(([index]) => index >= first && index < end).sort(([a], [b]) => a - b);
+  }
+}

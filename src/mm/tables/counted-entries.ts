@@ -1,0 +1,28 @@
+/**
+ * Entries that count themselves: the references to a table's frame are one for the table, as for any frame in use, and
+ * one for each of its entries that is not none (present, PROT_NONE, a swap slot, a page of a file). The count is in the
+ * struct page, so it can be had without opening the table, which may be in highmem. It costs a look at the old entry
+ * each time that one is written.
+ *
+ * @models MAIL-BIGPAGE (a pte count, kept by page_count of the page table)
+ */
+import type { PagingFormat } from "../../hw/paging-format.ts";
+import type { PhysicalMemory } from "../../hw/physical-memory.ts";
+import { Entries, type OpenTable } from "../../hw/pte.ts";
+import type { Frames } from "../frames.ts";
+
+export class CountedEntries extends Entries {
+  private readonly frames: Frames;
+
+  constructor(memory: PhysicalMemory, format: PagingFormat, frames: Frames) {
+    super(memory, format);
+    this.frames = frames;
+  }
+
+  protected override store(table: OpenTable, index: number, low: number, high: number): void {
+    const was = (this.low(table, index) | this.high(table, index)) !== 0 ? 1 : 0;
+    const is = (low | high) !== 0 ? 1 : 0;
+    if (was !== is) this.frames.refs.add(table, is - was);
+    super.store(table, index, low, high);
+  }
+}
