@@ -5,7 +5,7 @@
  *   flat         elements of its own: what single writes make of an untouched section
  *   lined        64 blocks of 512 elements: what operations on ranges make of the others. Such a block is
  *                linear     value + stride x offset: all alike, or a straight line
- *                pieces     up to three such lines, one after the other
+ *                pieces     up to five such lines, one after the other
  *                literal    512 elements of its own
  *
  * Reading and writing a flat section is two loads and a comparison. Operations on ranges cost by the block where there are
@@ -28,7 +28,7 @@ const BLOCKS = SECTION_LENGTH / BLOCK_LENGTH;
 /** In `places`: the block is one line. */
 const LINEAR = 0;
 
-const MOST_PIECES = 3;
+const MOST_PIECES = 5;
 /** Doubles of a record of pieces: for each its end, its value where it starts, and its stride. */
 const RECORD = MOST_PIECES * 3;
 /** An operation that touches fewer elements of a block makes it literal. */
@@ -154,7 +154,7 @@ abstract class RunArray<E extends Elements> {
       const from = at & BLOCK_MASK;
       const to = Math.min(BLOCK_LENGTH, from + end - at);
       if (to - from === BLOCK_LENGTH && this.places[block] === LINEAR) this.values[block] += delta;
-      else if (this.places[block] <= 0 && to - from >= WORTH_LINES) {
+      else if (this.places[block] <= 0) {
         this.load(block);
         this.splice(block, from, to, (value) => value + delta, Number.NaN);
       } else {

@@ -88,6 +88,10 @@ export class PhysicalMemory {
   private slotsTaken = 0;
   /** By shared slot: how many frames have it. */
   private readonly sharers = new Map<number, number>();
+  /** The shared slots that are as a model says, and which model. */
+  private readonly models = new Map<number, number>();
+  private readonly modelOf = new Map<number, number>();
+  private lastModel = 0;
 
   constructor(frames: number, limits: MemoryLimits = {}) {
     if (!Number.isInteger(frames) || frames < 1 || frames > MOST_FRAMES) {
@@ -222,6 +226,26 @@ export class PhysicalMemory {
     }
     this.layState(start, end, state);
     this.firsts.lay(start, end, line.first, line.stride);
+  }
+
+  /** A number for contents that many frames will have. */
+  newModel(): number {
+    return ++this.lastModel;
+  }
+
+  /** The frame's words become those of a model, which `spell` writes if no frame has them as they are. */
+  fillLike(frame: Pfn, model: number, spell: (words: Int32Array, place: number) => void): void {
+    this.drop(this.stateOf(frame));
+    this.changes++;
+    let slot = this.models.get(model);
+    if (slot === undefined) {
+      slot = this.takeSlot();
+      spell(this.words, slot << WORD_SHIFT);
+      this.models.set(model, slot);
+      this.modelOf.set(slot, model);
+    }
+    this.sharers.set(slot, (this.sharers.get(slot) ?? 0) + 1);
+    this.setState(frame, SHARED | slot);
   }
 
   /** The pattern that the frame's contents are, or undefined. */
@@ -385,7 +409,7 @@ export class PhysicalMemory {
   private unshared(frame: Pfn, state: number): number {
     const shared = state & (LITERAL - 1);
     if (this.sharers.get(shared) === 1) {
-      this.sharers.delete(shared);
+      this.stopSharing(shared);
       this.setState(frame, LITERAL | shared);
       return shared;
     }
@@ -395,6 +419,14 @@ export class PhysicalMemory {
     this.drop(state);
     this.setState(frame, LITERAL | slot);
     return slot;
+  }
+
+  private stopSharing(slot: number): void {
+    this.sharers.delete(slot);
+    const model = this.modelOf.get(slot);
+    if (model === undefined) return;
+    this.modelOf.delete(slot);
+    this.models.delete(model);
   }
 
   /** Gives back what a frame of that state has. */
@@ -408,7 +440,7 @@ export class PhysicalMemory {
           this.sharers.set(slot, left);
           return;
         }
-        this.sharers.delete(slot);
+        this.stopSharing(slot);
       }
       this.freeSlots.push(slot);
     } else if (state < 0) {

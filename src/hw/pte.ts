@@ -36,6 +36,7 @@
 import { bug } from "../base/errors.ts";
 import type { FileIndex, Pfn, PteSlot, SwapSlot } from "../base/units.ts";
 import type { PagingFormat } from "./paging-format.ts";
+import type { Pattern } from "./patterns.ts";
 import type { PhysicalMemory } from "./physical-memory.ts";
 
 export const PTE_PRESENT = 1 << 0; // the MMU may use this entry
@@ -88,6 +89,15 @@ export const presentFrame = (low: number, high: number): Pfn =>
 /** Whether the high word of a present entry forbids fetches. */
 export const forbidsFetch = (high: number): boolean => high < 0;
 
+/** Consecutive frames. */
+export interface FrameRun {
+  readonly first: Pfn;
+  readonly end: Pfn;
+}
+
+/** No pattern of entries. */
+const NO_LINE: Pattern = { entryWords: 1, low: 0, high: 0, shift: FRAME_SHIFT, start: 0, end: 0 };
+
 /** The one door to entries in memory. */
 export class Entries {
   readonly memory: PhysicalMemory;
@@ -96,6 +106,8 @@ export class Entries {
   private readonly inverted: boolean;
   private readonly protNone: number;
   private readonly entriesPerFrame: number;
+  /** What all entries of a table were last made to say: where fetches are allowed, and where not. */
+  private readonly lines: [Pattern, Pattern] = [NO_LINE, NO_LINE];
 
   constructor(memory: PhysicalMemory, format: PagingFormat) {
     this.memory = memory;
@@ -169,6 +181,43 @@ export class Entries {
     }
     if ((flags & PTE_NO_EXECUTE) !== 0 && this.format.hasNoExecute) high |= HIGH_NO_EXECUTE;
     this.store(table, index, low, high);
+  }
+
+  /**
+   * Every entry of a table that has none becomes present, for consecutive frames from `first` on: the same as `set` for
+   * each, at the cost of one.
+   */
+  setAll(table: OpenTable, first: Pfn, flags: number): void {
+    if ((flags & PTE_PRESENT) === 0) bug(`all entries of table ${table}: flags ${flags} are not present`);
+    const isForbidden = (flags & PTE_NO_EXECUTE) !== 0 && this.format.hasNoExecute;
+    const pattern = this.lines[isForbidden ? 1 : 0]!;
+    const low = flags & HARDWARE;
+    if (pattern.low !== low) {
+      this.lines[isForbidden ? 1 : 0] = {
+        entryWords: this.wide ? 2 : 1,
+        low,
+        high: isForbidden ? HIGH_NO_EXECUTE : 0,
+        shift: FRAME_SHIFT,
+        start: 0,
+        end: this.entriesPerFrame,
+      };
+    }
+    this.memory.fillWith(table, this.lines[isForbidden ? 1 : 0]!, first);
+  }
+
+  /** The same for frames in several runs, one after the other; tables of one `model` share their words. */
+  setAllLike(table: OpenTable, model: number, runs: readonly FrameRun[], flags: number): void {
+    if ((flags & PTE_PRESENT) === 0) bug(`all entries of table ${table}: flags ${flags} are not present`);
+    const forbidden = (flags & PTE_NO_EXECUTE) !== 0 && this.format.hasNoExecute ? HIGH_NO_EXECUTE : 0;
+    this.memory.fillLike(table, model, (words, place) => {
+      let at = place;
+      for (const { first, end } of runs) {
+        for (let frame = first; frame < end; frame++) {
+          words[at++] = (frame << FRAME_SHIFT) | (flags & HARDWARE);
+          if (this.wide) words[at++] = ((frame >>> LOW_FRAME_BITS) & HIGH_FRAME_MASK) | forbidden;
+        }
+      }
+    });
   }
 
   clear(table: OpenTable, index: number): void {

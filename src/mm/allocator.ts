@@ -120,6 +120,13 @@ export class Allocator {
     );
   }
 
+  /** Whether so many single frames can be had for such requests, of any zone, and none is made to fail. */
+  canSpare(pages: number, want: Want): boolean {
+    if (this.nextFailure < Number.POSITIVE_INFINITY || this.objectsUntilFailure > 0) return false;
+    const { zones, lowFloors } = this.routes[want];
+    return zones.some((zone, at) => zone.free - pages >= lowFloors[at]);
+  }
+
   /** Frees memory for an attempt that has just failed. False: there is none to be had, or it was made to fail. */
   *waitFor(order: number, want: Want): Path<boolean> {
     const { kernel } = this;

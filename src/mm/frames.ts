@@ -83,6 +83,13 @@ export class Frames {
   }
 
   /** One entry less maps it; how many are left. */
+  /** The same for all of `[first, end)`: each gets one more. */
+  addMappings(first: Pfn, end: Pfn): void {
+    if (this.mapCount.endOf(0, first, end) === end) this.mapped += end - first;
+    else for (let frame = first; frame < end; frame++) if (this.mapCount.read(frame) === 0) this.mapped++;
+    this.mapCount.addAll(first, end, 1);
+  }
+
   dropMapping(frame: Pfn): number {
     const left = this.mapCount.add(frame, -1);
     if (left === 0) this.mapped--;

@@ -112,6 +112,11 @@ export class PageTables {
     if (table >= this.highmemFrom) this.parts.access.hide(table, USE_FIRST);
   }
 
+  /** As if the table had been opened and closed so many times more, right after it was. */
+  reopened(frame: Pfn, times: number): void {
+    if (frame >= this.highmemFrom) this.parts.access.again(times);
+  }
+
   openSecond(frame: Pfn): SecondTable {
     return this.openFor(frame, USE_SECOND) as SecondTable;
   }

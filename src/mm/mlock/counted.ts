@@ -73,6 +73,12 @@ export class CountedLocks implements ReverseMap, Mlock {
     return 0;
   }
 
+  addRun(first: Pfn, end: Pfn, slot: PteSlot, vma: Vma): void {
+    const { chains } = this;
+    if ((vma.flags & VM_LOCKED) === 0) chains.addRun(first, end, slot, vma);
+    else for (let frame = first; frame < end; frame++) this.add(frame, slot + frame - first, vma);
+  }
+
   remove(frame: Pfn, slot: PteSlot, vma: Vma): void {
     const { chains, world } = this;
     if (this.isCounted(frame, slot, vma)) {

@@ -18,7 +18,7 @@ export class SwapContents {
 
   store(slot: SwapSlot, frame: Pfn): void {
     const { memory } = this;
-    if (memory.contentsOf(frame) !== "literal") {
+    if (memory.isBlank(frame)) {
       this.written.set(slot, null);
       return;
     }
