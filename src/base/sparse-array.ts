@@ -178,13 +178,31 @@ abstract class RunArray<E extends Elements> {
       } else {
         const block = this.linedNumbers[at >>> SECTION_SHIFT] * BLOCKS + ((at >>> BLOCK_SHIFT) & (BLOCKS - 1));
         stop = Math.min(stop, at - (at & BLOCK_MASK) + BLOCK_LENGTH);
-        if (this.places[block] === LINEAR && this.strides[block] === 0) {
-          if (this.values[block] === value) at = stop;
-        } else while (at < stop && this.inLines(at) === value) at++;
+        at = this.endInBlock(block, value, at, stop);
       }
       if (at < stop) return at;
     }
     return end;
+  }
+
+  /** The same within a block of a lined section. */
+  private endInBlock(block: number, value: number, first: number, end: number): number {
+    const place = this.places[block];
+    const offset = first & BLOCK_MASK;
+    if (place > 0)
+      return first - offset + this.endIn(this.data, value, place + offset, place + offset + end - first) - place;
+    if (place === LINEAR && this.strides[block] === 0) return this.values[block] === value ? end : first;
+    if (place === LINEAR) return this.inLines(first) === value ? first + 1 : first;
+    const { pieces } = this;
+    let at = first;
+    for (let piece = -place * RECORD; at < end; piece += 3) {
+      const stop = first - offset + pieces[piece];
+      if (stop <= at) continue;
+      if (this.inLines(at) !== value) return at;
+      at = pieces[piece + 2] === 0 ? Math.min(stop, end) : at + 1;
+      if (at < stop) return at;
+    }
+    return at;
   }
 
   /** Where the line ends that `first` is on, at most at `end`: the elements `[first, it)` differ by `stride` each. */

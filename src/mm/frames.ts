@@ -85,8 +85,12 @@ export class Frames {
   /** One entry less maps it; how many are left. */
   /** The same for all of `[first, end)`: each gets one more. */
   addMappings(first: Pfn, end: Pfn): void {
-    if (this.mapCount.endOf(0, first, end) === end) this.mapped += end - first;
-    else for (let frame = first; frame < end; frame++) if (this.mapCount.read(frame) === 0) this.mapped++;
+    for (let at = first; at < end; ) {
+      const count = this.mapCount.read(at);
+      const stop = this.mapCount.endOf(count, at, end);
+      if (count === 0) this.mapped += stop - at;
+      at = stop;
+    }
     this.mapCount.addAll(first, end, 1);
   }
 

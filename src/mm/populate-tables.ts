@@ -85,9 +85,20 @@ function modelAt(kernel: Kernel, file: FileObject, index: FileIndex): TableModel
     return true;
   });
   if (next < end || runs.length > MOST_RUNS) return undefined;
+  for (const run of runs) layFlags(kernel, run);
   const model = { changes: file.pages.changes, runs, words: new Map<number, number>() };
   file.tableModels.set(index, model);
   return model;
+}
+
+/** The flags of frames that are looked at for each table that maps them lie in lines from now on, as far as they can. */
+function layFlags({ frames }: Kernel, { first, end }: FrameRun): void {
+  const { flags } = frames;
+  for (let at = first; at < end; ) {
+    const stop = flags.endOf(flags.read(at), at, end);
+    flags.lay(at, stop, flags.read(at));
+    at = stop;
+  }
 }
 
 /** Whether all pages hold what the file has, and nobody is busy with one. */

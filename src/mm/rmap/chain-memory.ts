@@ -82,11 +82,7 @@ export class ChainMemory {
   take(blocks: number): number {
     const { here } = this.where;
     const fromHand = Math.min(this.inHand[here]!, blocks);
-    for (let drawn = fromHand; drawn < blocks; drawn++) {
-      if (this.slab.allocate() === 0) continue;
-      for (; drawn > fromHand; drawn--) this.slab.free();
-      return -ENOMEM;
-    }
+    if (this.slab.allocateAll(blocks - fromHand) < 0) return -ENOMEM;
     this.inHand[here]! -= fromHand;
     return 0;
   }
