@@ -17,6 +17,7 @@ import { NO_FRAME, PG_LRU } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { PerCpuPages } from "./per-cpu-pages.ts";
 import { makeRoom } from "./reclaim/make-room.ts";
+import type { ReclaimRequest } from "./reclaim/reclaim.ts";
 import type { Mark, WatermarkPolicy } from "./watermarks.ts";
 import type { Owner, Zone } from "./zone.ts";
 import { ZONE_DMA, ZONE_HIGHMEM, ZONE_KINDS, ZONE_NORMAL } from "./zone.ts";
@@ -51,6 +52,8 @@ export class Allocator {
   attempts = 0;
   /** Attempts that found no memory or were made to fail. */
   failures = 0;
+  /** Requests that nothing could be freed for, or that were made to fail: they failed for good. */
+  refusals = 0;
   private readonly policy: WatermarkPolicy;
   private readonly contents: FrameContents;
   private routes: readonly Route[] = [];
@@ -61,6 +64,8 @@ export class Allocator {
   private failurePeriod = Number.POSITIVE_INFINITY;
   /** 0: none will fail. */
   private objectsUntilFailure = 0;
+  /** The latest attempt that found no memory. */
+  private failed: ReclaimRequest = { order: 0, want: WANT_KERNEL };
   /** The latest attempt was made to fail: a slow path that takes over must fail too. */
   private failing = false;
 
@@ -92,7 +97,10 @@ export class Allocator {
     if (frame === NO_FRAME && order === 0 && this.kernel?.current.task.freesMemory === true) {
       frame = this.take(zones, noFloors, "min", order, owner);
     }
-    if (frame === NO_FRAME) this.failures++;
+    if (frame === NO_FRAME) {
+      this.failures++;
+      this.failed = { order, want };
+    }
     return frame;
   }
 
@@ -104,9 +112,10 @@ export class Allocator {
     while (!this.failing) {
       const frame = this.tryAllocate(order, want, owner);
       if (frame !== NO_FRAME) return frame;
-      if (!(yield* this.waitFor(order, want))) break;
+      if (!(yield* this.waitFor())) break;
     }
     this.failing = false;
+    this.refusals++;
     return -ENOMEM;
   }
 
@@ -127,11 +136,16 @@ export class Allocator {
     return zones.some((zone, at) => zone.free - pages >= lowFloors[at]);
   }
 
-  /** Frees memory for an attempt that has just failed. False: there is none to be had, or it was made to fail. */
-  *waitFor(order: number, want: Want): Path<boolean> {
+  /**
+   * Frees memory for the attempt that failed last, whatever it was for: the caller's own, or that of a slab that it asked.
+   * False: there is none to be had, or it was made to fail.
+   */
+  *waitFor(): Path<boolean> {
     const { kernel } = this;
-    if (this.failing || kernel === undefined) return false;
-    return yield* makeRoom(kernel, { order, want });
+    if (kernel === undefined) return false;
+    const isWorthATry = !this.failing && (yield* makeRoom(kernel, this.failed));
+    if (!isWorthATry) this.refusals++;
+    return isWorthATry;
   }
 
   /** From now on memory that is short is reclaimed, and the page lists of `kernel` lose what is freed. */
@@ -276,7 +290,7 @@ export class Allocator {
   /** Frees single frames of one owner, whose one reference is dropped. */
   private freeRun(zone: Zone, first: Pfn, end: Pfn): void {
     const { frames } = this;
-    for (let frame = first; frame < end; frame++) if (frames.has(frame, PG_LRU)) this.kernel!.reclaim.forget(frame);
+    this.forgetListed(first, end);
     zone.buddy.giveRun(first, end);
     zone.hopes();
     zone.account(frames.owner.read(first), first - end);
@@ -284,6 +298,17 @@ export class Allocator {
     frames.flags.fill(first, end, 0);
     frames.mapping.fill(first, end, 0);
     this.contents.forgetRun(first, end);
+  }
+
+  /** Takes those of `[first, end)`, frames of one zone, that are on page lists off them. */
+  private forgetListed(first: Pfn, end: Pfn): void {
+    const { flags } = this.frames;
+    for (let at = first; at < end; ) {
+      const state = flags.read(at);
+      const stop = flags.endOf(state, at, end);
+      if ((state & PG_LRU) !== 0) this.kernel!.reclaim.forgetRun(at, stop);
+      at = stop;
+    }
   }
 
   /** 2^order frames of the first zone that can spare them. */

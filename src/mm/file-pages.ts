@@ -10,6 +10,7 @@ import { bug } from "../base/errors.ts";
 import { type FileIndex, PAGE_SIZE, type Pfn } from "../base/units.ts";
 import type { Path, Wait } from "../sync/path.ts";
 import { WANT_USER } from "./allocator.ts";
+import { dropBuffers } from "./buffers.ts";
 import type { FileObject } from "./file.ts";
 import { NO_FRAME, PG_DIRTY, PG_LOCKED, PG_SWAPBACKED, PG_UPTODATE } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
@@ -96,7 +97,8 @@ export function makeUptodate(kernel: Kernel, frame: Pfn): void {
 
 /**
  * Adds a page to the cache of a file: a zeroed one, or what a shmem file has in swap for it. 0, or -ENOMEM with nothing
- * changed; 0 too if somebody else added it meanwhile, even if it has left again. `state`: PG_UPTODATE, or PG_LOCKED for a page that the caller will fill, or 0.
+ * changed; 0 too if somebody else added it meanwhile, even if it has left again. `state`: PG_UPTODATE, or PG_LOCKED for a
+ * page that the caller will fill, or 0.
  */
 export function* addPage(kernel: Kernel, file: FileObject, index: FileIndex, state: number): Path<number> {
   const { allocator, frames, contents, commitment } = kernel;
@@ -201,6 +203,7 @@ export function leaveCache(kernel: Kernel, file: FileObject, index: FileIndex, f
   file.pages.remove(index);
   frames.mapping.write(frame, 0);
   frames.clearFlag(frame, PG_DIRTY);
+  dropBuffers(kernel, frame);
   if (file.promise === "pages") commitment.uncharge(1);
   files.costs.pagesDropped++;
   kernel.allocator.release(frame);

@@ -43,11 +43,17 @@ export function slabPacking(wordBytes: 4 | 8): SlabPacking {
     while (objects * each + align(descriptorBytes + objects * 2) > slabBytes(order)) objects--;
     return objects;
   };
+  /** Bytes of a slab that are neither objects nor what describes them. */
+  const wastedIn = (order: number, objectBytes: number, objects: number): number => {
+    const each = align(objectBytes);
+    const described = each >= offSlabFrom ? 0 : align(descriptorBytes + objects * 2);
+    return slabBytes(order) - objects * each - described;
+  };
   const orderFor = (objectBytes: number): number => {
     let order = 0;
     for (;;) {
       const objects = objectsIn(order, objectBytes);
-      const wasted = slabBytes(order) - objects * align(objectBytes);
+      const wasted = wastedIn(order, objectBytes, objects);
       if (objects > 0 && (order >= largestUsualOrder || wasted * 8 <= slabBytes(order))) return order;
       order++;
     }
@@ -229,6 +235,8 @@ export interface ObjectSizes {
   readonly process: Readonly<Record<string, number>>;
   /** A node of the page cache's tree: 64 slots. */
   readonly treeNode: number;
+  /** What is kept of each block of a page of a file that was written; 0: nothing is modelled. */
+  readonly bufferHead: number;
 }
 
 /** Every cache of one machine. */
@@ -241,6 +249,8 @@ export class Slabs {
   /** What each process has one of. */
   readonly processParts: readonly Slab[];
   readonly treeNodes: Slab;
+  /** None where buffer heads are not modelled. */
+  readonly bufferHeads: Slab | null;
   private readonly allocator: Allocator;
   private readonly packing: SlabPacking;
   private readonly caches: Slab[] = [];
@@ -255,6 +265,8 @@ export class Slabs {
     this.tasks = this.create("task_struct", sizes.task, OWNER_SLAB);
     this.processParts = Object.entries(sizes.process).map(([name, bytes]) => this.create(name, bytes, OWNER_SLAB));
     this.treeNodes = this.create("radix_tree_node", sizes.treeNode, OWNER_SLAB, "reclaimable");
+    const { bufferHead } = sizes;
+    this.bufferHeads = bufferHead === 0 ? null : this.create("buffer_head", bufferHead, OWNER_SLAB, "reclaimable");
   }
 
   /** A cache of its own, for a mechanism that not every machine has. */
