@@ -167,6 +167,22 @@ abstract class RunArray<E extends Elements> {
     }
   }
 
+  /** The same where it is not to stay: what is flat stays flat. */
+  addEach(first: number, end: number, delta: number): void {
+    for (let at = first; at < end; ) {
+      const stop = Math.min(end, at - (at & SECTION_MASK) + SECTION_LENGTH);
+      const section = this.sections[at >>> SECTION_SHIFT];
+      if (section === this.lined) this.addAll(at, stop, delta);
+      else for (let word = at & SECTION_MASK; word < (at & SECTION_MASK) + stop - at; word++) section[word] += delta;
+      at = stop;
+    }
+  }
+
+  /** Whether the element lies where operations on ranges have made lines. */
+  isLined(index: number): boolean {
+    return this.linedNumbers[index >>> SECTION_SHIFT] !== 0;
+  }
+
   /** The first index of `[first, end)` that holds anything but `value`, or `end`. */
   endOf(value: number, first: number, end: number): number {
     for (let at = first; at < end; ) {

@@ -150,6 +150,17 @@ export class PhysicalMemory {
     }
   }
 
+  /** Words `[first, end)` become zero. */
+  zeroWords(frame: Pfn, first: number, end: number): void {
+    if (first === 0 && end === WORDS_PER_FRAME) this.zero(frame);
+    else if (!this.isBlank(frame)) {
+      this.write(frame, first, 0);
+      const place = this.ownPlaceOf(frame);
+      if (place >= 0) this.words.fill(0, place + first, place + end);
+      else for (let word = first; word < end; word++) this.write(frame, word, 0);
+    }
+  }
+
   readByte(frame: Pfn, offset: number): number {
     return (this.read(frame, offset >>> 2) >>> ((offset & 3) * 8)) & 0xff;
   }

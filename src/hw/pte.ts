@@ -224,6 +224,25 @@ export class Entries {
     this.store(table, index, 0, 0);
   }
 
+  /** The same for entries `[index, end)`, of which none is none yet. */
+  clearRun(table: OpenTable, index: number, end: number): void {
+    const words = this.wide ? 2 : 1;
+    this.memory.zeroWords(table, index * words, end * words);
+  }
+
+  /** Where the present entries end that start at `index` and name consecutive frames with the same flags; at most `end`. */
+  endOfRun(table: OpenTable, index: number, end: number): number {
+    const low = this.low(table, index);
+    const frame = presentFrame(low, this.high(table, index));
+    let next = index + 1;
+    for (; next < end; next++) {
+      const other = this.low(table, next);
+      if (((other ^ low) & HARDWARE) !== 0 || presentFrame(other, this.high(table, next)) !== frame + next - index)
+        break;
+    }
+    return next;
+  }
+
   /** Changes what a present or PROT_NONE entry says of its frame. */
   setFlags(table: OpenTable, index: number, flags: number): void {
     this.set(table, index, this.frame(table, index), flags);

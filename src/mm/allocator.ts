@@ -185,6 +185,27 @@ export class Allocator {
     }
   }
 
+  /** The same for the single frames `[first, end)`. */
+  releaseRun(first: Pfn, end: Pfn): void {
+    const { refs } = this.frames;
+    for (let frame = first; frame < end; ) {
+      const count = refs.read(frame);
+      if (count > 1) {
+        const others = refs.isLined(frame) ? refs.endOf(count, frame, end) : frame + 1;
+        refs.addEach(frame, others, -1);
+        frame = others;
+        continue;
+      }
+      const zone = this.zoneOf(frame);
+      const stop = zone.perCpu === null ? this.endOfLast(frame, Math.min(end, zone.end)) : frame;
+      if (stop - frame < 2) this.release(frame++);
+      else {
+        this.freeRun(zone, frame, stop);
+        frame = stop;
+      }
+    }
+  }
+
   /** The single frame is `owner`'s from now on. */
   reassign(frame: Pfn, owner: Owner): void {
     const zone = this.zoneOf(frame);
@@ -261,23 +282,6 @@ export class Allocator {
   /** Every zone's law: free and owned frames add up to those present. */
   check(): void {
     for (const zone of this.zones) zone.check();
-  }
-
-  private releaseRun(first: Pfn, end: Pfn): void {
-    const { refs } = this.frames;
-    for (let frame = first; frame < end; ) {
-      if (refs.read(frame) > 1) {
-        refs.add(frame++, -1);
-        continue;
-      }
-      const zone = this.zoneOf(frame);
-      const stop = zone.perCpu === null ? this.endOfLast(frame, Math.min(end, zone.end)) : frame;
-      if (stop - frame < 2) this.release(frame++);
-      else {
-        this.freeRun(zone, frame, stop);
-        frame = stop;
-      }
-    }
   }
 
   /** The end of the frames from `first` on that have one reference, no PTE, and the same owner; at most `end`. */

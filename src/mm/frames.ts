@@ -95,6 +95,17 @@ export class Frames {
     this.mapCount.addAll(first, end, 1);
   }
 
+  /** The same as `dropMapping` for all of `[first, end)`. */
+  dropMappings(first: Pfn, end: Pfn): void {
+    for (let at = first; at < end; ) {
+      const count = this.mapCount.read(at);
+      const stop = this.mapCount.endOf(count, at, end);
+      if (count === 1) this.mapped -= stop - at;
+      at = stop;
+    }
+    this.mapCount.addEach(first, end, -1);
+  }
+
   dropMapping(frame: Pfn): number {
     const left = this.mapCount.add(frame, -1);
     if (left === 0) this.mapped--;

@@ -79,6 +79,14 @@ export class CountedLocks implements ReverseMap, Mlock {
     else for (let frame = first; frame < end; frame++) this.add(frame, slot + frame - first, vma);
   }
 
+  removeRun(first: Pfn, end: Pfn, slot: PteSlot, vma: Vma): void {
+    const { chains, world } = this;
+    let mayBeCounted = (vma.flags & VM_LOCKED) !== 0;
+    for (let frame = first; frame < end && !mayBeCounted; frame++) mayBeCounted = world.frames.has(frame, PG_MLOCKED);
+    if (!mayBeCounted) chains.removeRun(first, end, slot, vma);
+    else for (let frame = first; frame < end; frame++) this.remove(frame, slot + frame - first, vma);
+  }
+
   remove(frame: Pfn, slot: PteSlot, vma: Vma): void {
     const { chains, world } = this;
     if (this.isCounted(frame, slot, vma)) {

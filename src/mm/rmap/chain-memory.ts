@@ -73,9 +73,9 @@ export class ChainMemory {
     return this.slab.allocate();
   }
 
-  /** Gives a block back. */
-  giveBack(): void {
-    this.slab.free();
+  /** Gives blocks back. */
+  giveBack(blocks = 1): void {
+    for (let given = 0; given < blocks; given++) this.slab.free();
   }
 
   /** Blocks for so many chains, from the hand if there are some: 0, or -ENOMEM with nothing changed. */

@@ -39,6 +39,11 @@ export class ChainedMap extends CountedMap implements ChainingMap {
     this.countAllAdded(first, end);
   }
 
+  override removeRun(first: Pfn, end: Pfn, slot: PteSlot, _vma: Vma): void {
+    this.chains.removeRun(first, end, slot);
+    this.countAllRemoved(first, end);
+  }
+
   override remove(frame: Pfn, slot: PteSlot, _vma: Vma): void {
     if (!this.chains.remove(frame, slot)) this.chains.refuse(frame, slot);
     this.countRemoved(frame);

@@ -150,6 +150,59 @@ export abstract class Chains {
     }
   }
 
+  /** One entry less for each of `[first, end)`: from `slot` on, one each. */
+  removeRun(first: Pfn, end: Pfn, slot: PteSlot): void {
+    for (let frame = first; frame < end; ) {
+      this.partAt(frame);
+      const stop = this.endOfAlike(frame, end);
+      this.partAt(stop);
+      this.removeAlike(frame, stop, slot + frame - first);
+      frame = stop;
+    }
+  }
+
+  private removeAlike(first: Pfn, end: Pfn, slot: PteSlot): void {
+    const head = this.heads.read(first);
+    if (head === slot + 1) {
+      this.heads.lay(first, end, UNMAPPED);
+      return;
+    }
+    if (head < ALIKE) {
+      for (let frame = first; frame < end; frame++) {
+        if (!this.remove(frame, slot + frame - first)) this.refuse(frame, slot + frame - first);
+      }
+      return;
+    }
+    const run = this.runs[head - ALIKE]!;
+    run.head = this.inStep(end - first, () => this.shrunk(run.head, slot)) ?? this.refuse(first, slot);
+    if (run.head < 0) return;
+    this.forgetRun(head - ALIKE);
+    this.heads.lay(first, end, run.head, run.head === UNMAPPED ? 0 : 1);
+  }
+
+  /** No run of frames that are alike goes on from before `frame`. */
+  private partAt(frame: Pfn): void {
+    if (frame >= this.heads.length) return;
+    const head = this.heads.read(frame);
+    if (head < ALIKE) return;
+    const run = this.runs[head - ALIKE]!;
+    if (run.first === frame) return;
+    const rest = { first: frame, end: run.end, head: this.copied(run.head, frame - run.first) };
+    this.runs[head - ALIKE] = { first: run.first, end: frame, head: run.head };
+    this.heads.lay(frame, run.end, ALIKE + this.newRun(rest));
+  }
+
+  private newRun(run: Run): number {
+    const number = this.freeRuns.pop() ?? this.runs.length;
+    this.runs[number] = run;
+    return number;
+  }
+
+  private forgetRun(number: number): void {
+    this.runs[number] = undefined;
+    this.freeRuns.push(number);
+  }
+
   /** Where the frames end that are like `first`: without entries, with one each, or a whole run. At most at `end`. */
   private endOfAlike(first: Pfn, end: Pfn): Pfn {
     const head = this.heads.read(first);
@@ -170,9 +223,7 @@ export abstract class Chains {
     run.head = this.inStep(end - first, () => this.grown(run.head, slot));
     if (run.head === UNMAPPED) bug(`no memory for the entries from ${slot} on`);
     if (head >= ALIKE) return true;
-    const number = this.freeRuns.pop() ?? this.runs.length;
-    this.runs[number] = run;
-    this.heads.lay(first, end, ALIKE + number);
+    this.heads.lay(first, end, ALIKE + this.newRun(run));
     return true;
   }
 
@@ -198,8 +249,7 @@ export abstract class Chains {
   /** Gives each frame of a run a chain of its own, for which memory has been drawn already. */
   private part(number: number): void {
     const { first, end, head } = this.runs[number]!;
-    this.runs[number] = undefined;
-    this.freeRuns.push(number);
+    this.forgetRun(number);
     this.heads.write(first, head);
     for (let frame = first + 1; frame < end; frame++) this.heads.write(frame, this.copied(head, frame - first));
   }
@@ -236,19 +286,23 @@ export abstract class Chains {
   /** One entry less; whether it was there. */
   remove(frame: Pfn, slot: PteSlot): boolean {
     const head = this.headOf(frame);
-    if (head === slot + 1) {
-      this.heads.write(frame, UNMAPPED);
-      return true;
-    }
+    const left = this.shrunk(head, slot);
+    if (left === undefined) return false;
+    if (left !== head) this.heads.write(frame, left);
+    return true;
+  }
+
+  /** The head with one entry less; undefined if that is not there. */
+  private shrunk(head: number, slot: PteSlot): number | undefined {
+    if (head === slot + 1) return UNMAPPED;
     const at = head < 0 ? this.find(-head, slot) : NOWHERE;
-    if (at === NOWHERE) return false;
+    if (at === NOWHERE) return undefined;
     const first = this.firstUsed(-head);
     const place = -head * this.width + first;
     this.slots[at] = this.slots[place];
     this.slots[place] = EMPTY;
     this.noteFirst(-head, first + 1);
-    if (first + 1 === this.width) this.pop(frame, -head);
-    return true;
+    return first + 1 === this.width ? this.popped(-head) : head;
   }
 
   /** An entry has another place; whether it was there. */
@@ -318,7 +372,7 @@ export abstract class Chains {
   private find(head: number, slot: PteSlot): number {
     const { slots, width, costs, memory } = this;
     for (let block = head; block !== NO_BLOCK; block = this.next[block]) {
-      memory.touch(block, costs, 1);
+      memory.touch(block, costs, this.weight);
       const end = (block + 1) * width;
       for (let at = block * width + this.firstUsed(block); at < end; at++) {
         costs.linksFollowed++;
@@ -359,10 +413,10 @@ export abstract class Chains {
   }
 
   /** The head holds nothing any more. */
-  private pop(frame: Pfn, head: number): void {
+  private popped(head: number): number {
     const next = this.next[head];
-    this.heads.write(frame, next === NO_BLOCK ? UNMAPPED : -next);
     this.freeBlock(head);
+    return next === NO_BLOCK ? UNMAPPED : -next;
   }
 
   /** An empty block, its memory drawn already. */
@@ -384,7 +438,7 @@ export abstract class Chains {
   }
 
   private freeBlock(block: number): void {
-    this.memory.giveBack();
+    this.memory.giveBack(this.weight);
     this.next[block] = this.free;
     this.free = block;
   }

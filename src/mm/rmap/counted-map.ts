@@ -45,6 +45,14 @@ export abstract class CountedMap implements ReverseMap {
     this.countRemoved(frame);
   }
 
+  removeRun(first: Pfn, end: Pfn, slot: PteSlot, vma: Vma): void {
+    this.removeEach(first, end, slot, vma);
+  }
+
+  protected removeEach(first: Pfn, end: Pfn, slot: PteSlot, vma: Vma): void {
+    for (let frame = first; frame < end; frame++) this.remove(frame, slot + frame - first, vma);
+  }
+
   move(_frame: Pfn, _from: PteSlot, _to: PteSlot): void {
     this.costs.moves++;
   }
@@ -71,6 +79,11 @@ export abstract class CountedMap implements ReverseMap {
   protected countAllAdded(first: Pfn, end: Pfn): void {
     this.costs.adds += end - first;
     this.world.frames.addMappings(first, end);
+  }
+
+  protected countAllRemoved(first: Pfn, end: Pfn): void {
+    this.costs.removes += end - first;
+    this.world.frames.dropMappings(first, end);
   }
 
   protected countAdded(frame: Pfn): void {

@@ -17,6 +17,10 @@ export class NoReverseMap extends CountedMap {
     this.countAllAdded(first, end);
   }
 
+  override removeRun(first: Pfn, end: Pfn, _slot: PteSlot, _vma: Vma): void {
+    this.countAllRemoved(first, end);
+  }
+
   override forEach(frame: Pfn, visit: Visit): void {
     const count = this.world.frames.mapCount.read(frame);
     if (count > 0) this.search.everywhere(frame, atMost(count, visit));

@@ -25,6 +25,10 @@ export class ObjectAnon extends CountedMap {
     this.countAllAdded(first, end);
   }
 
+  override removeRun(first: Pfn, end: Pfn, _slot: PteSlot, _vma: Vma): void {
+    this.countAllRemoved(first, end);
+  }
+
   override forEach(frame: Pfn, visit: Visit): void {
     const { frames } = this.world;
     const count = frames.mapCount.read(frame);

@@ -40,6 +40,8 @@ export interface ReverseMap {
   addRun(first: Pfn, end: Pfn, slot: PteSlot, vma: Vma): void;
   /** That entry maps `frame` no longer. It must have been added. */
   remove(frame: Pfn, slot: PteSlot, vma: Vma): void;
+  /** The same as `remove` for the entries from `slot` on, one for each of the frames `[first, end)`. */
+  removeRun(first: Pfn, end: Pfn, slot: PteSlot, vma: Vma): void;
   /** The entry at `from` that mapped `frame` has moved to `to`. Never fails. */
   move(frame: Pfn, from: PteSlot, to: PteSlot): void;
   /**

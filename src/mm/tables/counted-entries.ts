@@ -30,6 +30,11 @@ export class CountedEntries extends Entries {
     super.setAllLike(table, model, runs, flags);
   }
 
+  override clearRun(table: OpenTable, index: number, end: number): void {
+    this.frames.refs.add(table, index - end);
+    super.clearRun(table, index, end);
+  }
+
   protected override store(table: OpenTable, index: number, low: number, high: number): void {
     const was = (this.low(table, index) | this.high(table, index)) !== 0 ? 1 : 0;
     const is = (low | high) !== 0 ? 1 : 0;
