@@ -232,9 +232,18 @@ export class Entries {
 
   /** Where the present entries end that start at `index` and name consecutive frames with the same flags; at most `end`. */
   endOfRun(table: OpenTable, index: number, end: number): number {
+    const { memory } = this;
+    const words = this.wide ? 2 : 1;
     const low = this.low(table, index);
     const frame = presentFrame(low, this.high(table, index));
+    const place = memory.placeOf(table);
     let next = index + 1;
+    if (place < 0) next = Math.min(end, Math.max(next, memory.patternOf(table)?.end ?? 0));
+    for (let at = place + next * words; place >= 0 && next < end; next++, at += words) {
+      const other = memory.wordAt(at);
+      const high = words === 2 ? memory.wordAt(at + 1) : 0;
+      if (((other ^ low) & HARDWARE) !== 0 || presentFrame(other, high) !== frame + next - index) return next;
+    }
     for (; next < end; next++) {
       const other = this.low(table, next);
       if (((other ^ low) & HARDWARE) !== 0 || presentFrame(other, this.high(table, next)) !== frame + next - index)

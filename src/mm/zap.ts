@@ -20,7 +20,7 @@ import type { AddressSpace } from "./address-space.ts";
 import { EVENT_ZAP } from "./events.ts";
 import type { FileObject } from "./file.ts";
 import { setFrameDirty } from "./file-pages.ts";
-import { PG_ANON, PG_SWAPBACKED } from "./frames.ts";
+import { PG_ACTIVE, PG_ANON, PG_DIRTY, PG_LRU, PG_REFERENCED, PG_SWAPBACKED } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import type { FileRange } from "./nonlinear/truncation.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
@@ -233,7 +233,7 @@ function zapRun(kernel: Kernel, gather: Gather, vma: Vma, table: OpenTable, inde
   const state = frames.flags.read(first);
   const limit = frames.flags.endOf(state, first, first + entries.endOfRun(table, index, end) - index);
   const flags = entries.flags(table, index);
-  for (let frame = first; frame < limit; frame++) passOn(kernel, vma, frame, flags);
+  if (!knowsAll(state, flags)) for (let frame = first; frame < limit; frame++) passOn(kernel, vma, frame, flags);
   if ((state & PG_SWAPBACKED) !== 0) resident.shmem -= limit - first;
   else resident.file -= limit - first;
   const stop = index + limit - first;
@@ -242,6 +242,11 @@ function zapRun(kernel: Kernel, gather: Gather, vma: Vma, table: OpenTable, inde
   gather.addRun(first, limit);
   return stop;
 }
+
+/** Whether there is nothing to pass on to a page of that state: it is dirty and as much in use as can be already. */
+const knowsAll = (state: number, flags: number): boolean =>
+  (state & IN_USE) === IN_USE && ((flags & PTE_DIRTY) === 0 || (state & PG_DIRTY) !== 0);
+const IN_USE = PG_LRU | PG_ACTIVE | PG_REFERENCED;
 
 /** An entry that names a place in swap or in the area's file goes, and with it its use of the swap slot. */
 function clearAbsent(kernel: Kernel, vma: Vma, table: OpenTable, index: number, flags: number): void {
