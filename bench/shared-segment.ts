@@ -35,7 +35,7 @@ const seconds = () => ((performance.now() - start) / 1000).toFixed(1);
 let done = 0;
 let ended = "";
 for (; done < processes; done++) {
-  const result = startProcess(done);
+  const result = startProcess(done) || killed();
   if (result !== "") {
     ended = result;
     break;
@@ -66,6 +66,12 @@ function startProcess(number: number): string {
     if (machine.access(thread, addressOf(first + rng.below(pages)), LOAD) !== DONE) return "no memory";
   }
   return "";
+}
+
+/** Whom the kernel has killed for want of memory, if anybody. */
+function killed(): string {
+  const victim = machine.processes.find(({ state }) => state === "killed");
+  return victim === undefined ? "" : `out of memory: ${victim.name} is killed`;
 }
 
 function report(): void {
