@@ -107,7 +107,7 @@ export const designSpace = {
     options: {
       chained: "What is kept of all others, as every kernel.",
       counted:
-        "Their number, in the list links that a locked page does not need, and no chains: as proposed in July 2003.",
+        "Their number, in the list links that a locked page does not need; munlock must chain them, and may find no memory for that: as proposed in July 2003.",
     },
   },
   reclaim: {

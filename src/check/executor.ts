@@ -125,6 +125,8 @@ class SetUp {
   }
 
   call(name: string, args: readonly Argument[]): void {
+    // There may be so little memory that it is killed before it has begun.
+    if (this.thread.process.state !== "alive") return;
     const result = this.machine.call(this.thread, name, args);
     if (result < 0) bug(`the executor's own ${name} fails: ${result}`);
   }

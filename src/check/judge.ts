@@ -64,7 +64,11 @@ class Judgement {
   }
 
   observe(operation: Operation, line: string, run: ProgramRun): void {
-    if (this.operations++ === 0) this.model = new FlatModel(this.program, rulesOf(run), run.executor.breakStart);
+    if (this.operations++ === 0) {
+      this.model = new FlatModel(this.program, rulesOf(run), run.executor.breakStart);
+      // Where there is hardly any memory it was killed before it had begun.
+      if (line.endsWith(" nosuchproc")) this.model.kill(operation.process);
+    }
     const { times, complaint } = shortagesOf(run.machine).take();
     if (complaint !== undefined) throw wrong(operation, line, run, complaint);
     if (operation.name !== "fail") this.follow(operation, line, run, times > 0 || this.failing);

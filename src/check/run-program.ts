@@ -57,7 +57,7 @@ export class ProgramRun {
     machine.spawn("controller");
     for (const file of program.files) this.files[file.file] = makeFile(machine, file);
     this.executor = startExecutor(machine);
-    this.processes[0] = this.executor.process;
+    this.processes[0] = this.executor.process.state === "alive" ? this.executor.process : null;
     this.baseTablesKib = pageTableKib(machine.kernel, this.executor.process.mm);
   }
 

@@ -11,8 +11,8 @@ import type { ReclaimRequest } from "../mm/reclaim/reclaim.ts";
 import { VM_LOCKED } from "../mm/vma.ts";
 import { holdsFrame, walkTables } from "./page-walk.ts";
 
-/** So many pages may be left: those whose tables, or who themselves, are locked by who asks. */
-const MAY_BE_LEFT = 16;
+/** So many pages may be left: what is due to be looked at, and does not make a batch of 32 yet. */
+const MAY_BE_LEFT = 32;
 
 export class Shortages {
   private given = 0;

@@ -28,6 +28,10 @@ import { KIND_MASK, PAGE_INDEX_SHIFT, recordKind } from "./trace/format.ts";
 /** So many signals and differences are described one by one. */
 const DESCRIBED = 20;
 
+const SIGKILL = 9;
+const SIGBUS = 7;
+const SIGSEGV = 11;
+
 /** Something that happens in a replay beside accesses that simply succeed: a fault, or an event of the trace. */
 export interface Operation {
   /** From 0, over faults and events. */
@@ -211,6 +215,10 @@ export class Replay {
     } while (!mmu.touch(page, kind));
     this.machine.attend(thread);
     this.noteVictims(this.records + at - from);
+    if (thread.process.state !== "alive") {
+      this.tasks.kill(thread, SIGKILL);
+      return false;
+    }
     if (wasPresent || counters.tlbInvalidations !== flushedPages || counters.tlbReloads !== flushedWhole) {
       const others = counters.tlbReloads !== flushedWhole || counters.tlbInvalidations > flushedPages + 1;
       this.noteChange(page, at, others);
@@ -249,7 +257,7 @@ export class Replay {
       const signal = isKill ? "SIGKILL" : isBus ? "SIGBUS" : "SIGSEGV";
       this.report({ process, thread: id, signal, why, address: page * PAGE_SIZE, record: this.records + offset });
     }
-    this.tasks.kill(thread, isKill ? 9 : isBus ? 7 : 11);
+    this.tasks.kill(thread, isKill ? SIGKILL : isBus ? SIGBUS : SIGSEGV);
   }
 
   /** Tells of those who were killed for their memory since the last look. */

@@ -70,7 +70,10 @@ describe("chained anon_vmas (6.1)", () => {
     let attempts = 0;
     for (const slab of [anonVmas, anonVmaChains]) {
       const allocate = slab.allocate.bind(slab);
-      slab.allocate = () => (++attempts === failing ? -12 : allocate());
+      slab.allocate = () => {
+        if (++attempts === failing) machine.kernel.allocator.failObjectAt(1);
+        return allocate();
+      };
     }
     expect(machine.fork(child)).toBe(null);
     expect([anonVmas.objects, anonVmaChains.objects, machine.kernel.anonVmas.count]).toEqual(before);

@@ -3,15 +3,16 @@
  * zero beyond. Only pages that are neither zero nor the source's cost the host anything.
  */
 import type { FileIndex, Pfn } from "../base/units.ts";
-import { type PhysicalMemory, WORDS_PER_FRAME } from "../hw/physical-memory.ts";
+import type { PhysicalMemory } from "../hw/physical-memory.ts";
 import type { ContentSource } from "./file.ts";
+import { restorePage, type SavedPage, savePage } from "./saved-page.ts";
 
 export class DiskContents {
   private readonly source: ContentSource | undefined;
   /** The source is asked for pages below this index. */
   private sourceEnd: FileIndex;
-  /** By index: the words of a page written back; null if they were all zero. */
-  private readonly written = new Map<FileIndex, Int32Array | null>();
+  /** By index: what was written back. */
+  private readonly written = new Map<FileIndex, SavedPage>();
 
   constructor(source: ContentSource | undefined, pages: number) {
     this.source = source;
@@ -28,21 +29,11 @@ export class DiskContents {
     const words = this.written.get(index);
     if (words === undefined) {
       if (index < this.sourceEnd) this.source?.(memory, frame, index);
-    } else if (words !== null) {
-      for (let word = 0; word < WORDS_PER_FRAME; word++) {
-        if (words[word] !== 0) memory.write(frame, word, words[word]);
-      }
-    }
+    } else restorePage(memory, frame, words);
   }
 
   store(memory: PhysicalMemory, frame: Pfn, index: FileIndex): void {
-    if (memory.isBlank(frame)) {
-      this.written.set(index, null);
-      return;
-    }
-    const words = new Int32Array(WORDS_PER_FRAME);
-    for (let word = 0; word < WORDS_PER_FRAME; word++) words[word] = memory.read(frame, word);
-    this.written.set(index, words);
+    this.written.set(index, savePage(memory, frame));
   }
 
   /** Pages `[first, end)` become holes. */

@@ -143,10 +143,33 @@ function* finish(kernel: Kernel, payer: Process, vma: Vma, page: Vpn, intent: In
     else if (verdict === NEEDS_SWAP) verdict = yield* swapFault(kernel, vma, page, intent, taken);
     else if (verdict === NEEDS_FILE_ENTRY) verdict = yield* kernel.nonlinear.fault(kernel, vma, page);
     else if (verdict !== NEEDS_MEMORY) break;
-    else verdict = (yield* waitFor(kernel)) ? yield* repair(kernel, vma, page, intent) : FAULT_OOM;
+    else verdict = (yield* waitHolding(kernel, vma, page)) ? yield* repair(kernel, vma, page, intent) : FAULT_OOM;
   }
   if (verdict === FAULT_MINOR && taken.major) verdict = FAULT_MAJOR;
   return charged(kernel, payer, vma, page, intent, verdict);
+}
+
+/**
+ * Waits for memory while nobody may free the page that is there: it is what a copy is to be made of, and memory made of it
+ * would be gone again with its return from swap.
+ *
+ * @models linux-2.6.11 mm/memory.c do_wp_page (page_cache_get before the allocation)
+ */
+function* waitHolding(kernel: Kernel, { mm }: Vma, page: Vpn): Path<boolean> {
+  const { tables, entries, frames, allocator, zeroFrame } = kernel;
+  yield* lockTables(kernel, mm);
+  let held = zeroFrame;
+  const table = tables.openLeaf(mm, page);
+  if (table !== NO_TABLE) {
+    const index = tables.indexAt(page, LEAF);
+    if ((entries.flags(table, index) & (PTE_PRESENT | PTE_PROT_NONE)) !== 0) held = entries.frame(table, index);
+    tables.close(table);
+  }
+  if (held !== zeroFrame) frames.addReference(held);
+  unlockTables(kernel, mm);
+  const isThere = yield* waitFor(kernel);
+  if (held !== zeroFrame) allocator.release(held);
+  return isThere;
 }
 
 /**

@@ -33,7 +33,8 @@ function lists(): string {
     const { memoryBytes, cpus, paging } = parseGeometry(geometry);
     return `  ${name.padEnd(16)}${formatSize(memoryBytes).padEnd(10)}${(cpus === 1 ? "1 CPU" : `${cpus} CPUs`).padEnd(10)}${paging.padEnd(8)}${kernel.padEnd(14)}${summary}`;
   });
-  const kernels = Object.entries(kernelPresets).map(([name, { summary }]) => `  ${name.padEnd(16)}${summary}`);
+  const width = Math.max(...Object.keys(kernelPresets).map((name) => name.length)) + 2;
+  const kernels = Object.entries(kernelPresets).map(([name, { summary }]) => `  ${name.padEnd(width)}${summary}`);
   const tlbs = Object.entries(tlbPresets).map(([name, shape]) => `  ${name.padEnd(18)}${tlbText(shape)}`);
   const loads = [...workloads.values()].flatMap(({ name, does, parameters }) => {
     const settings = Object.entries(parameters).map(([key, { default: value, means }]) => `${key}=${value} (${means})`);

@@ -7,6 +7,7 @@ import { formatSize, parseSize } from "../../base/size-text.ts";
 import { PAGE_SIZE } from "../../base/units.ts";
 import { Machine } from "../../machine.ts";
 import { specOf } from "../../presets.ts";
+import { needed } from "../memory/load.ts";
 import { Sharers } from "../memory/sharers.ts";
 import { type Experiment, type Row, type Step, wholeNumber } from "./experiment.ts";
 
@@ -76,7 +77,7 @@ function load(name: string, { mlock, order }: Variant, processes: number, bytes:
     step(`${mlock}, ${order}: process ${at + 1} of ${processes}`);
     const thread = sharers.join();
     if (order === "filled, then locked") sharers.touch(thread);
-    must(sharers.call(thread, "mlock"));
+    needed(sharers.call(thread, "mlock"), "mlock");
   }
   const chainsBytes = reverseMap.bytes;
   const leaving = sharers.threads.slice(1);
@@ -86,10 +87,10 @@ function load(name: string, { mlock, order }: Variant, processes: number, bytes:
     const result = sharers.call(thread, "munlock");
     allocator.failAt(Number.POSITIVE_INFINITY);
     if (result < 0) refused++;
-    else must(sharers.call(thread, "mlock"));
+    else needed(sharers.call(thread, "mlock"), "mlock");
   }
   const before = reverseMap.costs.adds;
-  for (const thread of leaving) must(sharers.call(thread, "munlock"));
+  for (const thread of leaving) needed(sharers.call(thread, "munlock"), "munlock");
   return {
     mlock,
     order,
@@ -101,9 +102,4 @@ function load(name: string, { mlock, order }: Variant, processes: number, bytes:
     unlockedChainsBytes: reverseMap.bytes,
     refused,
   };
-}
-
-function must(result: number): void {
-  if (result < 0)
-    throw new UsageError("the machine is too small for the load; use fewer processes or a smaller segment");
 }

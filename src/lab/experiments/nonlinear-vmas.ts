@@ -11,7 +11,7 @@ import type { Thread } from "../../mm/process.ts";
 import { OWNER_VMAS, ZONE_HIGHMEM } from "../../mm/zone.ts";
 import { specOf } from "../../presets.ts";
 import { MAP_FIXED, MAP_SHARED, PROT_READ, PROT_WRITE } from "../import/calls.ts";
-import { mustCall } from "../memory/static-program.ts";
+import { neededCall } from "../memory/load.ts";
 import { type Experiment, type Row, type Step, wholeNumber } from "./experiment.ts";
 
 const WINDOWS: Vaddr = 0x2000_0000;
@@ -49,7 +49,7 @@ const variants: readonly Variant[] = [
 export const nonlinearVmas: Experiment = {
   name: "nonlinear-vmas",
   claim: "remap_file_pages spares the area for each window that mmap needs: lowmem, and the limit on areas.",
-  source: 'Andrew Morton, "Re: objrmap and vmtruncate", linux-kernel, April 2003, on the problems of many windows',
+  source: "Andrew Morton's list of the problems of many windows, linux-kernel, 4 April 2003 (20030404163154)",
   parameters: {
     windows: { text: "131072", about: "windows of one page each" },
     limit: { text: "65536", about: "areas that an address space may have" },
@@ -100,7 +100,7 @@ function load(name: string, { how, settings, place }: Variant, { windows, limit 
   const file = new OpenFile(files.create({ name: "file of windows", kind: "shmem", sizeBytes }), "read-write");
   const { mm, threads } = machine.spawn("emulator");
   const thread = threads[0]!;
-  mustCall(machine, thread, "mmap", [WINDOWS, sizeBytes, READ_WRITE, MAP_SHARED | MAP_FIXED, file, 0]);
+  neededCall(machine, thread, "mmap", [WINDOWS, sizeBytes, READ_WRITE, MAP_SHARED | MAP_FIXED, file, 0]);
   const low = () =>
     allocator.zones.filter(({ kind }) => kind !== ZONE_HIGHMEM).reduce((sum, zone) => sum + zone.free, 0) * PAGE_SIZE;
   const before = low();

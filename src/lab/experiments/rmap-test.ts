@@ -9,6 +9,7 @@
  * end; the tree that replaced it finds those that matter. What the list would have looked at follows from the number of
  * questions.
  */
+import { ENOMEM } from "../../base/errno.ts";
 import { Rng } from "../../base/rng.ts";
 import { addressOf, PAGE_SIZE, type Vaddr } from "../../base/units.ts";
 import { LOAD } from "../../hw/access.ts";
@@ -18,7 +19,7 @@ import type { Thread } from "../../mm/process.ts";
 import { specOf } from "../../presets.ts";
 import { MAP_FIXED, MAP_SHARED, PROT_READ, PROT_WRITE } from "../import/calls.ts";
 import { formatCount } from "../measures.ts";
-import { mustCall } from "../memory/static-program.ts";
+import { needed, neededCall, neededChild } from "../memory/load.ts";
 import { type Experiment, type Row, type Step, wholeNumber } from "./experiment.ts";
 
 const variants = [
@@ -53,14 +54,14 @@ const loads = (tasks: number, areas: number, alone: number): readonly Load[] => 
 const measured = (load: string, which: string, elapsed: string, system: number) => ({
   what: `${load}, ${which}: elapsed, system seconds`,
   value: `${elapsed}, ${system}`,
-  source: "Andrew Morton and others, linux-kernel, April 2003; 256 MB, Pentium 4",
+  source: "linux-kernel, 5 April 2003; 256 MB, Pentium 4",
 });
 
 export const rmapTest: Experiment = {
   name: "rmap-test",
   claim:
     "Where many areas map one file, an object-based reverse map that keeps them in a list scans itself to death; chains and the walk of address spaces do not.",
-  source: 'Andrew Morton, "Re: objrmap and vmtruncate", with rmap-test.c, linux-kernel, April 2003',
+  source: "rmap-test.c and its results, linux-kernel, 5 April 2003 (20030405040614)",
   parameters: {
     memory: { text: "20M", about: "memory of the machine: 256M in the original" },
     tasks: { text: "100", about: "tasks that map the file" },
@@ -156,19 +157,21 @@ class Tasks {
     this.pages = this.areaPages * load.areas;
     const spec = { name: "foo", kind: "regular", sizeBytes: this.pages * PAGE_SIZE } as const;
     const file = new OpenFile(kernel.files.create(spec), "read-write");
-    for (let at = 0; at < load.tasks; at++) this.threads.push(this.start(file, at));
+    const first = machine.spawn("rmap-test").threads[0]!;
+    for (let at = 0; at < load.tasks; at++) this.threads.push(this.start(file, neededChild(machine, first)));
   }
 
-  private start(file: OpenFile, number: number): Thread {
+  private start(file: OpenFile, thread: Thread): Thread {
     const { machine, load, areaPages } = this;
-    const thread = machine.spawn(`task ${number}`).threads[0]!;
     for (let area = 0; area < load.areas; area++) {
       const at = this.addressOfArea(area);
       const bytes = addressOf(areaPages);
       const args = [at, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file, area * bytes];
-      mustCall(machine, thread, "mmap", args);
-      if (load.order === "random") mustCall(machine, thread, "madvise", [at, bytes, MADV_RANDOM]);
+      neededCall(machine, thread, "mmap", args);
+      if (load.order === "random") neededCall(machine, thread, "madvise", [at, bytes, MADV_RANDOM]);
     }
+    // Memory must not be short before anybody has touched the file.
+    needed(machine.kernel.reclaim.costs.kswapdTurns === 0 ? 0 : -ENOMEM, `${load.tasks} tasks`);
     return thread;
   }
 

@@ -6,6 +6,7 @@
  *     process   [ segment, in order ]  [ windows: pages of the file, in no order ]     both locked
  */
 
+import { ENOMEM } from "../../base/errno.ts";
 import { UsageError } from "../../base/errors.ts";
 import { formatSize, parseSize } from "../../base/size-text.ts";
 import { addressOf, PAGE_SIZE, pageOf, type Vaddr } from "../../base/units.ts";
@@ -16,8 +17,9 @@ import type { Thread } from "../../mm/process.ts";
 import { OWNER_PAGE_TABLES, ZONE_HIGHMEM } from "../../mm/zone.ts";
 import { specOf } from "../../presets.ts";
 import { MAP_FIXED, MAP_SHARED, PROT_READ, PROT_WRITE } from "../import/calls.ts";
+import { needed, neededCall } from "../memory/load.ts";
 import { Sharers } from "../memory/sharers.ts";
-import { mustCall, touchPages } from "../memory/static-program.ts";
+import { tryTouchPages } from "../memory/static-program.ts";
 import { type Experiment, type Row, type Step, wholeNumber } from "./experiment.ts";
 
 const variants = [
@@ -127,7 +129,7 @@ class Database {
     };
     const { counters } = machine.kernel;
     const before = counters.pagesOrphaned;
-    mustCall(machine, sharers.threads[0]!, "ftruncate", [this.file, addressOf(2 * sizes.windows)]);
+    neededCall(machine, sharers.threads[0]!, "ftruncate", [this.file, addressOf(2 * sizes.windows)]);
     return { ...row, orphans: counters.pagesOrphaned - before };
   }
 
@@ -136,15 +138,15 @@ class Database {
     const { machine, sharers, sizes, file } = this;
     const thread: Thread = sharers.join();
     const bytes = addressOf(sizes.windows);
-    mustCall(machine, thread, "mmap", [WINDOWS, bytes, READ_WRITE, MAP_SHARED | MAP_FIXED, file, 0]);
-    mustCall(machine, thread, "mlock", [addressOf(sharers.first), addressOf(sharers.pages)]);
-    mustCall(machine, thread, "mlock", [WINDOWS, bytes]);
+    neededCall(machine, thread, "mmap", [WINDOWS, bytes, READ_WRITE, MAP_SHARED | MAP_FIXED, file, 0]);
+    neededCall(machine, thread, "mlock", [addressOf(sharers.first), addressOf(sharers.pages)]);
+    neededCall(machine, thread, "mlock", [WINDOWS, bytes]);
     sharers.touch(thread, LOAD);
     for (let at = 0; at < sizes.windows; at++) {
       const index = (at * 4 + 1 + (number % 3)) % (4 * sizes.windows);
-      mustCall(machine, thread, "remap_file_pages", [WINDOWS + addressOf(at), PAGE_SIZE, 0, index, 0]);
+      neededCall(machine, thread, "remap_file_pages", [WINDOWS + addressOf(at), PAGE_SIZE, 0, index, 0]);
     }
-    touchPages(machine, thread, pageOf(WINDOWS), sizes.windows, LOAD);
+    needed(tryTouchPages(machine, thread, pageOf(WINDOWS), sizes.windows, LOAD) ? 0 : -ENOMEM, "windows");
   }
 
   private lowmemFree(): number {

@@ -6,6 +6,7 @@
  *
  *     file [ 0 1 2 3 | 4 5 6 7 ]     area of each process [ 7 6 5 4 3 2 1 0 ]     cut at |
  */
+import { ENOMEM } from "../../base/errno.ts";
 import { bug } from "../../base/errors.ts";
 import { Rng } from "../../base/rng.ts";
 import { addressOf, PAGE_SIZE, type Pfn, pageOf, type Vaddr } from "../../base/units.ts";
@@ -19,7 +20,7 @@ import { BUS_ADRERR } from "../../mm/verdict.ts";
 import { specOf } from "../../presets.ts";
 import type { Watch } from "../../sync/watch.ts";
 import { MAP_FIXED, MAP_SHARED, PROT_READ, PROT_WRITE } from "../import/calls.ts";
-import { mustCall } from "../memory/static-program.ts";
+import { needed, neededCall, neededChild } from "../memory/load.ts";
 import { type Experiment, type Row, wholeNumber } from "./experiment.ts";
 
 const AREA: Vaddr = 0x2000_0000;
@@ -92,18 +93,18 @@ class Truncated {
     const { files } = this.machine.kernel;
     const spec = { name: "cut", kind: "shmem", sizeBytes: addressOf(pages) } as const;
     this.file = new OpenFile(files.create(spec), "read-write");
-    this.threads = Array.from({ length: processes }, (_, at) => this.process(`process ${at}`));
+    const first = this.machine.spawn("first").threads[0]!;
+    this.threads = Array.from({ length: processes }, () => this.fill(neededChild(this.machine, first)));
   }
 
-  /** A process that has every page of the file, the last one first. */
-  private process(name: string): Thread {
+  /** The process gets every page of the file, the last one first. */
+  private fill(thread: Thread): Thread {
     const { machine, pages, file } = this;
-    const thread = machine.spawn(name).threads[0]!;
-    mustCall(machine, thread, "mmap", [AREA, addressOf(pages), READ_WRITE, MAP_SHARED | MAP_FIXED, file, 0]);
-    if (this.option.nonlinear === "locked-only") mustCall(machine, thread, "mlock", [AREA, addressOf(pages)]);
+    neededCall(machine, thread, "mmap", [AREA, addressOf(pages), READ_WRITE, MAP_SHARED | MAP_FIXED, file, 0]);
+    if (this.option.nonlinear === "locked-only") neededCall(machine, thread, "mlock", [AREA, addressOf(pages)]);
     for (let at = 0; at < pages; at++) {
-      mustCall(machine, thread, "remap_file_pages", [AREA + addressOf(at), PAGE_SIZE, 0, this.indexAt(at), 0]);
-      if (machine.access(thread, AREA + addressOf(at), LOAD) !== DONE) bug(`${name} cannot read page ${at}`);
+      neededCall(machine, thread, "remap_file_pages", [AREA + addressOf(at), PAGE_SIZE, 0, this.indexAt(at), 0]);
+      needed(machine.access(thread, AREA + addressOf(at), LOAD) === DONE ? 0 : -ENOMEM, "pages");
     }
     return thread;
   }

@@ -3,6 +3,7 @@
  * map. A segment is in everybody's page tables and nobody has used it for a while; the rest of memory is the kernel's;
  * then a program wants a few pages.
  */
+import { ENOMEM } from "../../base/errno.ts";
 import { PAGE_SIZE, type Vaddr } from "../../base/units.ts";
 import { LOAD, STORE } from "../../hw/access.ts";
 import { PTE_ACCESSED } from "../../hw/pte.ts";
@@ -14,8 +15,8 @@ import { OWNER_SLAB } from "../../mm/zone.ts";
 import { specOf } from "../../presets.ts";
 import { MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, PROT_READ, PROT_WRITE } from "../import/calls.ts";
 import { formatCount } from "../measures.ts";
+import { needed, neededCall } from "../memory/load.ts";
 import { Sharers } from "../memory/sharers.ts";
-import { mustCall } from "../memory/static-program.ts";
 import { type Experiment, type Row, type Step, steps, wholeNumber } from "./experiment.ts";
 
 const variants = [
@@ -90,11 +91,15 @@ function load(
   const machine = new Machine(specOf("nonpae-3g", "linux-2.6.11", settings));
   const { kernel } = machine;
   const sharers = new Sharers(machine, pages * PAGE_SIZE);
-  for (let at = 0; at < count; at++) sharers.touch(sharers.join(), LOAD);
+  for (let at = 0; at < count; at++) {
+    sharers.touch(sharers.join(), LOAD);
+    // Memory must not be short before the program wants some.
+    needed(kernel.reclaim.costs.pagesScanned === 0 ? 0 : -ENOMEM, `${at + 1} sharers`);
+  }
   growOld(sharers);
   const program = machine.spawn("program").threads[0]!;
   const args = [NEED, 2 * need * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, null, 0];
-  mustCall(machine, program, "mmap", args);
+  neededCall(machine, program, "mmap", args);
   takeTheRest(machine);
   const { costs } = kernel.reclaim;
   const before = { ...costs };

@@ -1,11 +1,12 @@
 /** What swap slots hold, kept on the host. Zeros cost it nothing. */
 import type { Pfn, SwapSlot } from "../../base/units.ts";
-import { type PhysicalMemory, WORDS_PER_FRAME } from "../../hw/physical-memory.ts";
+import type { PhysicalMemory } from "../../hw/physical-memory.ts";
+import { restorePage, type SavedPage, savePage } from "../saved-page.ts";
 
 export class SwapContents {
   private readonly memory: PhysicalMemory;
-  /** By slot: the words of the page written there; null if they were all zero. */
-  private readonly written = new Map<SwapSlot, Int32Array | null>();
+  /** By slot: the page written there. */
+  private readonly written = new Map<SwapSlot, SavedPage>();
 
   constructor(memory: PhysicalMemory) {
     this.memory = memory;
@@ -17,25 +18,14 @@ export class SwapContents {
   }
 
   store(slot: SwapSlot, frame: Pfn): void {
-    const { memory } = this;
-    if (memory.isBlank(frame)) {
-      this.written.set(slot, null);
-      return;
-    }
-    const words = new Int32Array(WORDS_PER_FRAME);
-    for (let word = 0; word < WORDS_PER_FRAME; word++) words[word] = memory.read(frame, word);
-    this.written.set(slot, words);
+    this.written.set(slot, savePage(this.memory, frame));
   }
 
   /** Fills the frame with what the slot holds. */
   load(slot: SwapSlot, frame: Pfn): void {
     const { memory } = this;
-    const words = this.written.get(slot) ?? null;
     memory.zero(frame);
-    if (words === null) return;
-    for (let word = 0; word < WORDS_PER_FRAME; word++) {
-      if (words[word] !== 0) memory.write(frame, word, words[word]);
-    }
+    restorePage(memory, frame, this.written.get(slot) ?? null);
   }
 
   /** One word of what the slot holds. */
