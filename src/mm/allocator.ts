@@ -191,9 +191,12 @@ export class Allocator {
     for (let frame = first; frame < end; ) {
       const count = refs.read(frame);
       if (count > 1) {
-        const others = refs.isLined(frame) ? refs.endOf(count, frame, end) : frame + 1;
-        refs.addEach(frame, others, -1);
-        frame = others;
+        if (!refs.isLined(frame)) refs.add(frame++, -1);
+        else {
+          const others = refs.endOf(count, frame, end);
+          refs.addEach(frame, others, -1);
+          frame = others;
+        }
         continue;
       }
       const zone = this.zoneOf(frame);
