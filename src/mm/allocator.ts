@@ -109,13 +109,11 @@ export class Allocator {
    * that failed.
    */
   *allocate(order: number, want: Want, owner: Owner): Path<Pfn> {
-    while (!this.failing) {
-      const frame = this.tryAllocate(order, want, owner);
+    do {
+      const frame = this.failing ? NO_FRAME : this.tryAllocate(order, want, owner);
       if (frame !== NO_FRAME) return frame;
-      if (!(yield* this.waitFor())) break;
-    }
+    } while (yield* this.waitForMemory());
     this.failing = false;
-    this.refusals++;
     return -ENOMEM;
   }
 
@@ -140,10 +138,9 @@ export class Allocator {
    * Frees memory for the attempt that failed last, whatever it was for: the caller's own, or that of a slab that it asked.
    * False: there is none to be had, or it was made to fail.
    */
-  *waitFor(): Path<boolean> {
+  *waitForMemory(): Path<boolean> {
     const { kernel } = this;
-    if (kernel === undefined) return false;
-    const isWorthATry = !this.failing && (yield* makeRoom(kernel, this.failed));
+    const isWorthATry = kernel !== undefined && !this.failing && (yield* makeRoom(kernel, this.failed));
     if (!isWorthATry) this.refusals++;
     return isWorthATry;
   }

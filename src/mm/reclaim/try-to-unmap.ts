@@ -25,6 +25,7 @@ import { clearFilePage } from "../nonlinear/file-entries.ts";
 import { setSwapEntry } from "../swap/swap-cache.ts";
 import { giveTableRoom, takeTableRoom } from "../table-lock.ts";
 import { VM_DROPPABLE, VM_LOCKED, VM_PFNMAP, type Vma } from "../vma.ts";
+import { isInFile } from "./page-place.ts";
 
 /**
  * What became of it (SWAP_SUCCESS, SWAP_AGAIN, SWAP_FAIL): nobody maps it now; somebody still does, and may not the next
@@ -62,14 +63,11 @@ export function* tryToUnmap(kernel: Kernel, frame: Pfn, rules: UnmapRules): Path
   kernel.reclaim.costs.entriesUnmapped += unmapped;
   if (tlbFlush.owes) yield* tlbFlush.settle();
   frames.refs.add(frame, -unmapped);
-  if (!refused && unknown > 0 && isInFile(kernel, frame)) refused = (yield* scanClusters(kernel, frame)) === "refused";
+  // Only a page of a file may be mapped where the reverse map does not find it.
+  if (!refused && unknown > 0 && isInFile(frames, frame)) refused = (yield* scanClusters(kernel, frame)) === "refused";
   if (refused) return "refused";
   return frames.mapCount.read(frame) === 0 ? "all" : "again";
 }
-
-/** Whether it is a page of a file: only those may be mapped where the reverse map does not find them. */
-const isInFile = ({ frames }: Kernel, frame: Pfn): boolean =>
-  !frames.has(frame, PG_ANON) && frames.mapping.read(frame) !== 0;
 
 type Outcome = "unmapped" | "busy" | "refused";
 

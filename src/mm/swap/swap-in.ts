@@ -17,7 +17,6 @@ import { MEMORY } from "../address-space.ts";
 import { WANT_USER } from "../allocator.ts";
 import { NO_FRAME, PG_SWAPBACKED, PG_SWAPCACHE, PG_UPTODATE } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";
-import { waitForMemory } from "../mapped-frame.ts";
 import { NOT_CACHED } from "../page-cache.ts";
 import { tryLockPage, unlockPage } from "../page-lock.ts";
 import { OWNER_USER } from "../zone.ts";
@@ -51,7 +50,7 @@ function* beginRead(kernel: Kernel, slot: SwapSlot, reading: Pfn[]): Path<number
   if (frame < 0) return -ENOMEM;
   frames.setFlag(frame, PG_SWAPBACKED);
   while (isWanted(kernel, slot) && enterSwapCache(kernel, frame, slot) < 0) {
-    if (yield* waitForMemory(allocator)) continue;
+    if (yield* allocator.waitForMemory()) continue;
     allocator.free(frame, 0);
     return -ENOMEM;
   }
