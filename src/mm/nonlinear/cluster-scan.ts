@@ -17,14 +17,11 @@ import type { Kernel } from "../kernel.ts";
 import { unmapFrame } from "../mapped-frame.ts";
 import { LEAF, NO_TABLE } from "../page-table.ts";
 import { giveTableRoom, takeTableRoom } from "../table-lock.ts";
-import { VM_LOCKED, VM_RESERVED, type Vma } from "../vma.ts";
+import { VM_LOCKED, type Vma } from "../vma.ts";
 import { clearFilePage } from "./file-entries.ts";
 
 /** Pages that are looked at together. */
 const CLUSTER = 32;
-
-/** Areas whose pages nobody may take away. */
-const KEPT = VM_LOCKED | VM_RESERVED;
 
 /**
  * Unmaps some pages of the file that `frame` belongs to; the page itself may or may not be among them. "refused": all its
@@ -33,7 +30,7 @@ const KEPT = VM_LOCKED | VM_RESERVED;
 export function* scanClusters(kernel: Kernel, frame: Pfn): Path<"again" | "refused"> {
   const { frames, files } = kernel;
   const { mappings } = files.byId(frames.mapping.read(frame));
-  const areas = [...mappings.nonlinear].filter(({ flags }) => (flags & KEPT) === 0);
+  const areas = [...mappings.nonlinear].filter(({ flags }) => (flags & VM_LOCKED) === 0);
   if (areas.length === 0) return "refused";
   let effort = frames.mapCount.read(frame);
   const longest = Math.ceil(Math.max(...areas.map(({ pages }) => pages)) / CLUSTER) * CLUSTER;

@@ -109,6 +109,23 @@ describe("when the last entry is cleared", () => {
     expect([program.leaves, program.violations]).toEqual([1, []]);
   });
 
+  test("nonlinear areas lose their tables with their last pages, and those that remember pages keep theirs", () => {
+    const left = (discard: (program: Program, open: OpenFile) => void): number => {
+      const program = new Program("when-empty");
+      const file = program.machine.kernel.files.create({ name: "f", kind: "shmem", sizeBytes: 2 ** 22 });
+      const open = new OpenFile(file, "read-write");
+      program.call("mmap", GIB, 2 ** 22, RW, MAP_SHARED | 0x10, open, 0);
+      program.call("remap_file_pages", GIB, PAGE, 0, 3, 0);
+      program.store(GIB + 2 ** 21);
+      expect(program.leaves).toBe(2);
+      discard(program, open);
+      expect(program.violations).toEqual([]);
+      return program.leaves;
+    };
+    expect(left((program) => program.call("madvise", GIB, 2 ** 22, MADV_DONTNEED))).toBe(1);
+    expect(left((program, open) => program.call("ftruncate", open, 2 ** 21))).toBe(1);
+  });
+
   test("mremap leaves no empty table behind, and a table that moves keeps its count", () => {
     const program = new Program("when-empty", "amd64-8g", ["geometry.memory=64M"]);
     program.map(GIB, 2 ** 21);
