@@ -83,7 +83,6 @@ export class Frames {
     if (this.mapCount.add(frame, 1) === 1) this.mapped++;
   }
 
-  /** One entry less maps it; how many are left. */
   /** The same for all of `[first, end)`: each gets one more. */
   addMappings(first: Pfn, end: Pfn): void {
     for (let at = first; at < end; ) {
@@ -106,6 +105,7 @@ export class Frames {
     this.mapCount.addEach(first, end, -1);
   }
 
+  /** One entry less maps it; how many are left. */
   dropMapping(frame: Pfn): number {
     const left = this.mapCount.add(frame, -1);
     if (left === 0) this.mapped--;

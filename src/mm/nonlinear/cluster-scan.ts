@@ -25,11 +25,12 @@ const CLUSTER = 32;
 
 /**
  * Unmaps some pages of the file that `frame` belongs to; the page itself may or may not be among them. "refused": all its
- * nonlinear areas are locked. Requires: the page is locked, and in its file. No spinlock is held.
+ * nonlinear areas are locked; if it has none, the page is mapped by areas that are being unmapped. Requires: the page is locked, and in its file. No spinlock is held.
  */
 export function* scanClusters(kernel: Kernel, frame: Pfn): Path<"again" | "refused"> {
   const { frames, files } = kernel;
   const { mappings } = files.byId(frames.mapping.read(frame));
+  if (mappings.nonlinear.size === 0) return "again";
   const areas = [...mappings.nonlinear].filter(({ flags }) => (flags & VM_LOCKED) === 0);
   if (areas.length === 0) return "refused";
   let effort = frames.mapCount.read(frame);
