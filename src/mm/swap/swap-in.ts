@@ -7,6 +7,7 @@
  *             x x x  x  x  .  x  x       13 is, so 8 to 12 it is
  *
  * @models linux-2.6.11 mm/memory.c swapin_readahead; mm/swapfile.c valid_swaphandles; mm/swap_state.c read_swap_cache_async
+ * @differs pages that come in are inactive, and active once they are found in use; 2.6.11 has them active from the start
  * @differs 6.1 sizes its window by how many pages read ahead were used, and passes over free slots
  */
 import { ENOMEM } from "../../base/errno.ts";
