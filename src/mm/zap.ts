@@ -91,10 +91,10 @@ export function* unmapFileRange(
   file: FileObject,
   firstIndex: FileIndex,
   endIndex: FileIndex,
-  evenCows: Cows,
+  cows: Cows,
 ): Path<void> {
   const { mappings } = file;
-  const range: FileRange = { first: firstIndex, end: endIndex, cows: evenCows };
+  const range: FileRange = { first: firstIndex, end: endIndex, cows };
   for (let seen = -1; seen !== mappings.generation; ) {
     seen = mappings.generation;
     for (const vma of mappings.overlapping(firstIndex, endIndex)) yield* unmapFromArea(kernel, vma, file, range);
