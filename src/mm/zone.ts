@@ -53,6 +53,16 @@ export const OWNER_PAGE_CACHE = 10;
 export const OWNER_KMAP = 11; // the tables of the kernel's windows, and per-task pools' indexes
 export const OWNER_QUICKLISTS = 12; // page tables that lie idle
 
+/** What a zone's frames were used for at some moment. */
+export interface ZoneUse {
+  /** ZONE_*. */
+  readonly kind: number;
+  /** Free frames, with those on the lists of CPUs. */
+  readonly unused: number;
+  /** By owner: frames. */
+  readonly owned: readonly number[];
+}
+
 export class Zone {
   /** ZONE_*. */
   readonly kind: number;
@@ -104,6 +114,11 @@ export class Zone {
   /** Frames in use by `owner`. */
   ownedBy(owner: Owner): number {
     return this.owned[owner];
+  }
+
+  /** What the frames are used for now. */
+  get use(): ZoneUse {
+    return { kind: this.kind, unused: this.free + this.listed, owned: [...this.owned] };
   }
 
   /** Adds `frames` (which may be negative) to what `owner` has. */
