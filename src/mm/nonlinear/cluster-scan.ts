@@ -17,6 +17,7 @@ import type { Kernel } from "../kernel.ts";
 import { unmapFrame } from "../mapped-frame.ts";
 import { LEAF, NO_TABLE } from "../page-table.ts";
 import { giveTableRoom, takeTableRoom } from "../table-lock.ts";
+import { freeEmptied, listEmptied } from "../tables/emptied.ts";
 import { VM_LOCKED, type Vma } from "../vma.ts";
 import { clearFilePage } from "./file-entries.ts";
 
@@ -55,12 +56,15 @@ function* unmapCluster(kernel: Kernel, mappings: FileMappings, vma: Vma): Path<n
   const { tables, tlbFlush, allocator, current } = kernel;
   if (tables.takesRoom) yield* takeTableRoom(kernel);
   const unmapped: Pfn[] = [];
+  const emptied: Pfn[] = [];
   if (vma.mm.pageTableLock.attempt(current.task)) {
     const start = Math.floor((vma.start + vma.cursor) / CLUSTER) * CLUSTER;
     // The area may have left the file while this waited.
     const end = mappings.has(vma) ? Math.min(start + CLUSTER, vma.end) : start;
     unmapIdle(kernel, vma, Math.max(start, vma.start), end, unmapped);
+    if (unmapped.length > 0) listEmptied(kernel, vma.mm, start, emptied);
     if (tlbFlush.owes) yield* tlbFlush.settle();
+    freeEmptied(kernel, emptied);
     vma.mm.pageTableLock.release(current.task);
   } else kernel.reclaim.costs.trylocksFailed++;
   if (tables.takesRoom) giveTableRoom(kernel);

@@ -22,6 +22,7 @@ import { tryLockPage, unlockPage } from "../page-lock.ts";
 import { LEAF, NO_TABLE } from "../page-table.ts";
 import { addToSwap } from "../swap/swap-cache.ts";
 import { lockTables, tryLockTables, unlockTables } from "../table-lock.ts";
+import { freeEmptied, listEmptied } from "../tables/emptied.ts";
 import { VM_LOCKED, VM_PFNMAP, type Vma } from "../vma.ts";
 import { needsSlot } from "./page-place.ts";
 import { unmapFrom } from "./try-to-unmap.ts";
@@ -124,11 +125,14 @@ export class SwapOut {
     const frame = isThere ? entries.frame(table, index) : kernel.zeroFrame;
     tables.close(table);
     if (frame === kernel.zeroFrame || !tryLockPage(kernel, frame)) return false;
+    const emptied: Pfn[] = [];
     let unmapped = false;
     if (!needsSlot(frames, frame) || addToSwap(kernel, frame) === 0) {
       unmapped = unmapFrom(kernel, { vma, page, frame, slot }, { locked: "respect" }) === "unmapped";
     }
+    if (unmapped) listEmptied(kernel, vma.mm, page, emptied);
     if (tlbFlush.owes) yield* tlbFlush.settle();
+    freeEmptied(kernel, emptied);
     unlockPage(kernel, frame);
     if (!unmapped) return false;
     kernel.reclaim.costs.entriesUnmapped++;
