@@ -189,10 +189,13 @@ class Reservations {
   free: FrameRange[];
   readonly reserved: Reservation[] = [];
   private readonly lowmemEnd: Pfn;
+  /** Struct pages of highmem take lowmem, so a machine with less of it may start where this one does not. */
+  private readonly hasHighmem: boolean;
 
   constructor(ram: readonly FrameRange[], lowmemEnd: Pfn) {
     this.free = [...ram];
     this.lowmemEnd = lowmemEnd;
+    this.hasHighmem = ram[ram.length - 1]!.end > lowmemEnd;
   }
 
   /** Free frames of lowmem. */
@@ -247,7 +250,7 @@ class Reservations {
     const lowmem = formatSize(this.lowmemEnd * PAGE_SIZE);
     throw new UsageError(
       `the kernel does not fit the ${lowmem} of memory that it can map: its image, tables and struct pages need ` +
-        `${formatSize(left * PAGE_SIZE)} more; use less memory, a smaller geometry.pageStructBytes, another ` +
+        `${formatSize(left * PAGE_SIZE)} more; use ${this.hasHighmem ? "less" : "more"} memory, a smaller geometry.pageStructBytes, another ` +
         "geometry.split, or geometry.bootMemory=none",
     );
   }

@@ -226,6 +226,11 @@ export const machinePresets = {
     kernel: "linux-6.1",
     geometry: sized("1T", { paging: "x86-64", cpus: 128, tlb: "icelake", firmware: "pc" }),
   },
+  "epyc-6t": {
+    summary: "A two-socket EPYC server of the Zen 4 generation with 6 TiB, of 2023.",
+    kernel: "linux-6.1",
+    geometry: sized("6T", { paging: "x86-64", cpus: 192, tlb: "zen4", firmware: "pc" }),
+  },
   "nonpae-3g": {
     summary: "An emulated PC with 3 GiB and two-level page tables, as Debian's 686 kernel of 2022 runs on.",
     kernel: "linux-6.1",

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { Rng } from "./rng.ts";
 import { SparseFloat64, SparseInt8, SparseInt32 } from "./sparse-array.ts";
 
 describe.each([
@@ -77,4 +78,66 @@ describe.each([
     expect(array.endOf(0, 7, boundary)).toBe(boundary);
     expect(array.endOf(1, 7, boundary)).toBe(7);
   });
+});
+
+describe.each([
+  ["SparseInt32", SparseInt32, 1000],
+  ["SparseFloat64", SparseFloat64, 2 ** 40],
+  ["SparseInt8", SparseInt8, 2],
+] as const)("a %s under random operations", (_name, Sparse, most) => {
+  test.each([1, 2, 3, 4])("is what a plain array is (seed %i)", (seed) => {
+    const rng = new Rng(seed);
+    const length = 5 * 512 + 100;
+    const array = new Sparse(length, -1);
+    const plain = new Array<number>(length).fill(-1);
+    const edges = [0, 1, 511, 512, 513, 600, 1024, 1536, 2000, length];
+    const place = () => (rng.below(2) === 0 ? edges[rng.below(edges.length)]! : rng.below(length + 1));
+    for (let step = 0; step < 400; step++) {
+      const [first, end] = [place(), place()].sort((one, other) => one - other) as [number, number];
+      const value = rng.below(most);
+      const kind = rng.below(8);
+      const stride = most === 2 ? 0 : rng.below(3) - 1;
+      if (kind < 4) {
+        if (kind < 3) array.lay(first, end, value, stride);
+        else array.fill(first, end, value);
+        for (let at = first; at < end; at++) plain[at] = value + (kind < 3 ? stride * (at - first) : 0);
+      } else if (kind < 6 && most > 2) {
+        array.addAll(first, end, value);
+        for (let at = first; at < end; at++) plain[at]! += value;
+      } else if (first < length) {
+        array.write(first, value);
+        plain[first] = value;
+      }
+      if (step % 20 === 0) expect(Array.from(plain, (_, at) => array.read(at))).toEqual(plain);
+      const from = rng.below(length);
+      const sought = plain[from]!;
+      let same = from;
+      while (same < length && plain[same] === sought) same++;
+      expect(array.endOf(sought, from, length)).toBe(same);
+      let line = from + 1;
+      while (line < length && plain[line]! - plain[line - 1]! === stride) line++;
+      expect(array.endOfLine(stride, from, length)).toBe(line);
+    }
+  });
+
+  test("costs nothing again once all is as at first", () => {
+    const array = new Sparse(100_000);
+    array.lay(900, 90_000, 1);
+    array.addAll(0, 100_000, 1);
+    array.addAll(0, 100_000, -1);
+    array.lay(900, 90_000, 0);
+    expect(array.hostBytes).toBeLessThan(10_000);
+  });
+});
+
+test("lines cost their blocks, and a literal block that has become lines is lines again", () => {
+  const array = new SparseInt32(2 ** 20);
+  array.lay(0, 2 ** 20, 7, 3);
+  expect(array.hostBytes).toBeLessThan((2 ** 20 / 512) * 22);
+  array.write(5000, 1);
+  const literal = array.hostBytes;
+  array.lay(4608, 5120, 7 + 3 * 4608, 3);
+  expect(array.read(5000)).toBe(7 + 3 * 5000);
+  array.write(100_000, 1);
+  expect(array.hostBytes).toBe(literal);
 });

@@ -43,6 +43,9 @@ export interface CampaignCounts {
 const OPERATIONS = 60;
 const FAILURES = 0.1;
 const PROCESSES = 4;
+/** Programs that are tried to make one that failed smaller. */
+const MOST_TRIES = 400;
+
 /** Runs the programs; yields what goes wrong, and keeps `counts`; `seen` is called after each turn. */
 export function* campaign(
   plan: CampaignPlan,
@@ -123,8 +126,6 @@ export interface Place {
 /** What is wrong with a program's run there; undefined if nothing is. */
 export const judgeUnderPressure = ({ cell, kind }: Place, program: Program, auditEvery: number): Failure | undefined =>
   judge(new ProgramRunner(pressureSpec(cell, kind)), program, { auditEvery });
-
-const MOST_TRIES = 400;
 
 /** What went wrong, in words: the cell, the sentence, and the program. */
 export const titleOf = ({ cell, kind, seed, failure }: Casualty): string =>

@@ -4,8 +4,10 @@ import { LOAD, STORE } from "../hw/access.ts";
 import { Machine } from "../machine.ts";
 import { OpenFile } from "../mm/file.ts";
 import type { Process } from "../mm/process.ts";
+import { kernelPreset } from "../presets.ts";
 import { describe } from "./describe.ts";
 import { oracleSpec } from "./oracle-machine.ts";
+import { pressureSpec } from "./pressure.ts";
 
 const PAGE = 0x8000;
 const FIXED_PRIVATE = 0x12;
@@ -84,5 +86,16 @@ group("the state notation", () => {
     const pages = { first: PAGE + 16, end: PAGE + 17 };
     expect(describe(machine, { pages })).toBe("parent  VMA  0x08010..0x08012 r--p anon\n");
     expect(describe(machine, { pids: new Set([parent.pid + 1]) })).toBe("");
+  });
+
+  test("shows places in swap as runs, and the list and the slot of a page that has come back", () => {
+    const design = kernelPreset("linux-2.6.11").design;
+    machine = new Machine(pressureSpec({ paging: "i386", kernel: "linux-2.6.11", ...design }, 0));
+    parent = machine.spawn("parent");
+    map(PAGE, 400, 3, FIXED_PRIVATE | ANONYMOUS);
+    for (let page = PAGE; page < PAGE + 400; page++) machine.access(parent.threads[0]!, addressOf(page), STORE);
+    expect(describe(machine)).toMatch(/PTE {2}0x08000\.\.0x08\w{3} -> swap \d+\.\.\d+\n/);
+    machine.access(parent.threads[0]!, addressOf(PAGE), LOAD);
+    expect(describe(machine)).toMatch(/^frame \d+ {2}.*anon.* {2}(in)?active.* {2}swap \d+$/m);
   });
 });

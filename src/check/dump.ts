@@ -56,6 +56,8 @@ export function dumpProcess(world: DumpWorld, process: Process, number: number):
   }
   const lines: string[] = [];
   for (const { line, first, pages } of shown) {
+    // Showing pages takes memory: it may have been killed for that.
+    if (process.state !== "alive") break;
     lines.push(`P${number} vma ${line}`);
     lines.push(`P${number} pg ${pagesText(world, process.mm, first, pages)}`);
     lines.push(`P${number} mem ${contentsText(world, process, first, pages)}`);
@@ -148,9 +150,10 @@ function contentsText(world: DumpWorld, process: Process, first: Vpn, pages: num
   return runs(bytes, () => true);
 }
 
-/** The byte of a page; where the page is absent, reading it makes it present. */
+/** The byte of a page, or negative; where the page is absent, reading it makes it present. */
 function contentAt({ machine }: DumpWorld, process: Process, page: Vpn): number {
   const { kernel } = machine;
+  if (process.state !== "alive") return -1;
   const found = entryOf(kernel, process.mm.root, page);
   if (found === undefined || !holdsFrame(found.flags))
     return machine.peekByte(process, page * PAGE_SIZE + CONTENT_OFFSET);

@@ -66,9 +66,9 @@ describe.each(Object.values(pagingFormats))("$name", (format) => {
       const table = tables.table(page, level);
       const index = format.indexAt(page, level);
       if (rng.chance(0.2)) {
-        const kept = tables.entries.frame(table, index);
         const before = tables.entries.flags(table, index);
-        if (rng.chance(0.5)) tables.entries.setFlags(table, index, rng.pick(flags));
+        const kept = before === 0 ? 0 : tables.entries.frame(table, index);
+        if (before !== 0 && rng.chance(0.5)) tables.entries.setFlags(table, index, rng.pick(flags));
         else tables.entries.clear(table, index);
         if (rng.chance(0.6)) tables.entries.set(table, index, kept, before | PTE_PRESENT);
       }

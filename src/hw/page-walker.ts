@@ -192,10 +192,9 @@ export class PageWalker {
   private findIn(table: Pfn, place: number, page: Vpn, limits: number, common: number): number {
     const { memory } = this;
     this.steps++;
-    if (place < 0) return ABSENT;
-    const word = place + (page & (this.leafSpan - 1)) * this.entryWords;
-    const low = memory.wordAt(word);
-    const high = this.entryWords === 2 ? memory.wordAt(word + 1) : 0;
+    const word = (page & (this.leafSpan - 1)) * this.entryWords;
+    const low = place < 0 ? memory.read(table, word) : memory.wordAt(place + word);
+    const high = this.entryWords === 1 ? 0 : place < 0 ? memory.read(table, word + 1) : memory.wordAt(place + word + 1);
     if ((low & PTE_PRESENT) === 0) return ABSENT;
     if ((high & this.reserved.high) !== 0) return RESERVED;
     this.level = 1;
@@ -219,11 +218,9 @@ export class PageWalker {
     for (let level = this.start; level > 1; level--) {
       if (table === NO_TABLE) return ABSENT;
       this.steps++;
-      const place = memory.placeOf(table);
-      if (place < 0) return ABSENT;
-      const word = place + format.indexOf(lowPage, highPage, level) * entryWords;
-      const low = memory.wordAt(word);
-      const high = entryWords === 2 ? memory.wordAt(word + 1) : 0;
+      const word = format.indexOf(lowPage, highPage, level) * entryWords;
+      const low = memory.read(table, word);
+      const high = entryWords === 2 ? memory.read(table, word + 1) : 0;
       if ((low & PTE_PRESENT) === 0) return ABSENT;
       const large = (low & PTE_LARGE) !== 0;
       if ((high & reserved.high) !== 0 || (large && (low & reserved.lowIfLarge[level]!) !== 0)) return RESERVED;
@@ -300,7 +297,7 @@ export class PageWalker {
   /** As a locked OR: bits that are there stay. */
   private setBits(table: Pfn, page: Vpn, level: number, bits: number): void {
     const word = this.format.indexAt(page, level) * this.entryWords;
-    this.memory.markAt(this.memory.placeOf(table) + word, bits);
+    this.memory.mark(table, word, bits);
   }
 
   private loadTopEntry(index: number): number {

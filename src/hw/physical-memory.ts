@@ -1,25 +1,33 @@
 /**
- * Simulated physical memory: the words of every frame, at the host's cost of only those frames whose words differ.
+ * Simulated physical memory: the words of every frame, at the host's cost of what differs.
  *
  * A frame's contents are one of
  *
- *   none      nobody has written it since it was free; it reads as zero and costs nothing
- *   zero      every word is known to be zero; it costs nothing either
- *   literal   1024 words of its own, in a slot
+ *   none         nobody has written it since it was free; it reads as zero and costs nothing
+ *   zero         every word is known to be zero; it costs nothing either
+ *   literal      1024 words of its own, in a slot
+ *   shared       a slot that several frames have, each until it is changed
+ *   arithmetic   numbers that grow by the same from one place to the next, zeros before and after: a page table of
+ *                consecutive frames. A pattern says how; the frame adds one number, which may itself be on a line
+ *   few          a handful of words that are not zero, as pairs: only once there are many literal frames
  *
- * behind one interface of words. What a frame is stands in its section of `states`: a section appears at the first write
- * to one of its frames. Slots of frames that became zero or none are used again. A word is found by three reads of flat
- * arrays (section, state, word), because a page walk waits for each of them in turn.
+ * behind one interface of words. What a frame is stands in its section of `states`, which appears at the first write to
+ * one of its frames, or in `runs`, where sections are whose frames were written many at a time. Slots of frames that became
+ * something else are used again. A literal word is found by three reads of flat arrays (section, state, word), because
+ * a page walk waits for each of them in turn.
  */
 import { bug, UsageError } from "../base/errors.ts";
+import { SparseInt32 } from "../base/sparse-array.ts";
 import { PAGE_SIZE, type Pfn } from "../base/units.ts";
+import { EMPTY, FewWords, TOO_MANY } from "./few-words.ts";
+import { type Pattern, Patterns } from "./patterns.ts";
 
 /** 32-bit words in a frame. */
 export const WORDS_PER_FRAME = PAGE_SIZE / 4;
 /** The most frames that a physical memory may have: a frame number is an int32. */
 export const MOST_FRAMES = 2 ** 31;
 
-export type Contents = "none" | "zero" | "literal";
+export type Contents = "none" | "zero" | "literal" | "shared" | "arithmetic" | "few";
 
 const SECTION_SHIFT = 15;
 const FRAMES_PER_SECTION = 1 << SECTION_SHIFT;
@@ -29,78 +37,128 @@ const WORD_SHIFT = 10;
 const MOST_SLOTS = 2 ** (31 - WORD_SHIFT);
 const FIRST_SLOTS = 256;
 
-// What a state says of a frame; a literal one says FIRST_LITERAL + its slot.
+// What a state says of a frame. None in `states`: ask `runs`. Negative: -1 - twice the number of a pattern, or -2 - twice that of a record of few words.
 const NONE = 0;
 const ZERO = 1;
-const FIRST_LITERAL = 2;
+/** Or-ed with the slot; shifting by WORD_SHIFT drops both bits. */
+const LITERAL = 1 << 22;
+const SHARED = 1 << 23;
+
+/** `placeOf` of a frame whose words are not in a slot: `read` knows them. */
+export const NO_PLACE = -1;
 
 /** What a memory may take of the host when nobody says otherwise. */
 const DEFAULT_LIMIT_BYTES = 8 * 2 ** 30;
+/** So many frames are literal from their first word on: few words are for memories of very many tables. */
+const DEFAULT_PLAIN_SLOTS = 2 ** 14;
+
+/** What a memory is told beside its size. */
+export interface MemoryLimits {
+  /** What the contents may take of the host. */
+  readonly limitBytes?: number;
+  /** Frames that get words of their own at once. */
+  readonly plainSlots?: number;
+}
 
 export class PhysicalMemory {
   readonly frames: number;
   readonly limitBytes: number;
-  /** Changes of literal frames' words, but for bits that a walk set: what was read of them is true while it stands. */
+  /** Changes of frames' words, but for bits that a walk set: what was read of them is true while it stands. */
   changes = 0;
-  /** By number of a section of frames: where its states start. Section 0 of `states` is that of untouched frames. */
+  private readonly plainSlots: number;
+  /** By number of a section of frames: where its states start. Section 0 of `states` is nobody's. */
   private readonly sections: Int32Array;
-  /** By section, by frame in it: NONE, ZERO or FIRST_LITERAL + slot. */
+  /** By section that has one, by frame in it. */
   private states = new Int32Array(FRAMES_PER_SECTION);
+  private statesTaken = FRAMES_PER_SECTION;
+  /** Where sections start in `states` that have moved to `runs`. */
+  private readonly freeSections: number[] = [];
+  /** By frame of the other sections. */
+  private readonly runs: SparseInt32;
+  /** By section: whether `runs` has it. */
+  private readonly inRuns: Uint8Array;
+  /** By arithmetic frame: what its first number is made of. */
+  private readonly firsts: SparseInt32;
+  private readonly patterns = new Patterns();
+  private readonly few = new FewWords();
   /** By slot, by word. */
   private words = new Int32Array(0);
   /** Slots that were given back, to be used again. */
   private readonly freeSlots: number[] = [];
   private slotsTaken = 0;
-  private statesTaken = FRAMES_PER_SECTION;
+  /** By shared slot: how many frames have it. */
+  private readonly sharers = new Map<number, number>();
+  /** The shared slots that are as a model says, and which model. */
+  private readonly models = new Map<number, number>();
+  private readonly modelOf = new Map<number, number>();
+  private lastModel = 0;
 
-  constructor(frames: number, limitBytes: number = DEFAULT_LIMIT_BYTES) {
+  constructor(frames: number, limits: MemoryLimits = {}) {
     if (!Number.isInteger(frames) || frames < 1 || frames > MOST_FRAMES) {
       throw new UsageError(`physical memory of ${frames} frames: expected 1 to ${MOST_FRAMES} (8 TiB)`);
     }
     this.frames = frames;
-    this.limitBytes = limitBytes;
+    this.limitBytes = limits.limitBytes ?? DEFAULT_LIMIT_BYTES;
+    this.plainSlots = limits.plainSlots ?? DEFAULT_PLAIN_SLOTS;
     this.sections = new Int32Array(Math.ceil(frames / FRAMES_PER_SECTION));
+    this.inRuns = new Uint8Array(this.sections.length);
+    this.runs = new SparseInt32(frames);
+    this.firsts = new SparseInt32(frames);
   }
 
   /** The word, as an int32. */
   read(frame: Pfn, word: number): number {
     const state = this.states[this.sections[frame >>> SECTION_SHIFT]! + (frame & SECTION_MASK)]!;
-    return state < FIRST_LITERAL ? 0 : this.words[((state - FIRST_LITERAL) << WORD_SHIFT) + word]!;
+    return state >= LITERAL ? this.words[(state << WORD_SHIFT) + word]! : this.readElsewhere(frame, state, word);
   }
 
-  /** Where the frame's words are, for `wordAt` until the next write to memory; negative: they are all zero. */
+  /** Where the frame's words are, for `wordAt` until the next write to memory; or NO_PLACE. */
   placeOf(frame: Pfn): number {
     const state = this.states[this.sections[frame >>> SECTION_SHIFT]! + (frame & SECTION_MASK)]!;
-    return (state - FIRST_LITERAL) << WORD_SHIFT;
+    return state >= LITERAL ? state << WORD_SHIFT : NO_PLACE;
+  }
+
+  /** The same for a frame that may be written there by `writeAt`: nobody else has these words. */
+  ownPlaceOf(frame: Pfn): number {
+    const state = this.states[this.sections[frame >>> SECTION_SHIFT]! + (frame & SECTION_MASK)]!;
+    return state >= LITERAL && state < SHARED ? state << WORD_SHIFT : NO_PLACE;
   }
 
   wordAt(place: number): number {
     return this.words[place]!;
   }
 
-  /** Writes a word where `placeOf` has found the frame's words. */
+  /** Writes a word where `ownPlaceOf` has found the frame's words. */
   writeAt(place: number, value: number): void {
     this.changes++;
     this.words[place] = value;
   }
 
-  /** Sets bits of a word there, which nobody counts as a change: those that a page walk sets. */
-  markAt(place: number, bits: number): void {
-    this.words[place]! |= bits;
+  /** Sets bits of a word, which nobody counts as a change if the frame's words stay where they are: a page walk does. */
+  mark(frame: Pfn, word: number, bits: number): void {
+    const place = this.ownPlaceOf(frame);
+    if (place >= 0) this.words[place + word]! |= bits;
+    else this.write(frame, word, this.read(frame, word) | bits);
   }
 
   write(frame: Pfn, word: number, value: number): void {
-    let state = this.stateOf(frame);
-    if (state < FIRST_LITERAL) {
-      if ((value | 0) === 0) {
-        this.setState(frame, ZERO);
-        return;
-      }
-      state = this.takeSlot() + FIRST_LITERAL;
-      this.setState(frame, state);
+    const state = this.stateOf(frame);
+    if (state < LITERAL || state >= SHARED) this.writeElsewhere(frame, state, word, value | 0);
+    else {
+      this.changes++;
+      this.words[(state << WORD_SHIFT) + word] = value;
     }
-    this.changes++;
-    this.words[((state - FIRST_LITERAL) << WORD_SHIFT) + word] = value;
+  }
+
+  /** Words `[first, end)` become zero. */
+  zeroWords(frame: Pfn, first: number, end: number): void {
+    if (first === 0 && end === WORDS_PER_FRAME) this.zero(frame);
+    else if (!this.isBlank(frame)) {
+      this.write(frame, first, 0);
+      const place = this.ownPlaceOf(frame);
+      if (place >= 0) this.words.fill(0, place + first, place + end);
+      else for (let word = first; word < end; word++) this.write(frame, word, 0);
+    }
   }
 
   readByte(frame: Pfn, offset: number): number {
@@ -116,73 +174,149 @@ export class PhysicalMemory {
 
   /** Every word becomes zero. */
   zero(frame: Pfn): void {
-    this.drop(frame);
-    this.setState(frame, ZERO);
+    const section = this.sections[frame >>> SECTION_SHIFT]!;
+    const at = section + (frame & SECTION_MASK);
+    if (section > 0 && (this.states[at]! | 1) === ZERO) this.states[at] = ZERO;
+    else {
+      this.drop(this.stateOf(frame));
+      this.setState(frame, ZERO);
+    }
+  }
+
+  /** The same for all of `[first, end)`. */
+  zeroRun(first: Pfn, end: Pfn): void {
+    this.dropRun(first, end);
+    this.layState(first, end, ZERO);
   }
 
   /** Nobody cares for the contents any more. */
   forget(frame: Pfn): void {
-    this.drop(frame);
+    this.drop(this.stateOf(frame));
     this.setState(frame, NONE);
   }
 
   /** The same for all of `[first, end)`. */
   forgetRun(first: Pfn, end: Pfn): void {
-    const { sections, states } = this;
-    if (!(first >= 0 && end <= this.frames)) bug(`frames ${first} to ${end} are outside physical memory`);
-    for (let frame = first; frame < end; frame++) {
-      const section = sections[frame >>> SECTION_SHIFT]!;
-      if (section === 0) continue;
-      const at = section + (frame & SECTION_MASK);
-      const state = states[at]!;
-      if (state >= FIRST_LITERAL) this.giveSlot(state - FIRST_LITERAL);
-      states[at] = NONE;
-    }
+    this.dropRun(first, end);
   }
 
-  /** `to` gets the contents of `from`. */
+  /** `to` gets the contents of `from`. Words are shared until one side is changed. */
   copy(from: Pfn, to: Pfn): void {
     if (from === to) return;
     const source = this.stateOf(from);
-    if (source < FIRST_LITERAL) {
-      this.drop(to);
+    this.drop(this.stateOf(to));
+    if (source >= LITERAL) {
+      const slot = source & (LITERAL - 1);
+      this.sharers.set(slot, (this.sharers.get(slot) ?? 1) + 1);
+      this.setState(from, SHARED | slot);
+      this.setState(to, SHARED | slot);
+    } else if (source >= 0) this.setState(to, source);
+    else if (isPattern(source)) {
       this.setState(to, source);
+      this.firsts.write(to, this.firsts.read(from));
+    } else this.setState(to, recordState(this.few.copy(recordOf(source))));
+    this.changes++;
+  }
+
+  // Arithmetic contents.
+
+  /** The frame's words become those of a pattern, from `first` on. */
+  fillWith(frame: Pfn, pattern: Pattern, first: number): void {
+    this.fillRun(frame, frame + 1, pattern, { first, stride: 0 });
+  }
+
+  /** The same for all of `[start, end)`: each frame's `first` is `stride` more than that of the one before it. */
+  fillRun(start: Pfn, end: Pfn, pattern: Pattern, line: { readonly first: number; readonly stride: number }): void {
+    this.dropRun(start, end);
+    this.changes++;
+    const state = patternState(this.patterns.numberOf(pattern));
+    if (end - start === 1) {
+      this.setState(start, state);
+      this.firsts.write(start, line.first);
       return;
     }
-    let target = this.stateOf(to);
-    if (target < FIRST_LITERAL) {
-      target = this.takeSlot() + FIRST_LITERAL;
-      this.setState(to, target);
-    }
-    const first = (source - FIRST_LITERAL) << WORD_SHIFT;
+    this.layState(start, end, state);
+    this.firsts.lay(start, end, line.first, line.stride);
+  }
+
+  /** A number for contents that many frames will have. */
+  newModel(): number {
+    return ++this.lastModel;
+  }
+
+  /** The frame's words become those of a model, which `spell` writes if no frame has them as they are. */
+  fillLike(frame: Pfn, model: number, spell: (words: Int32Array, place: number) => void): void {
+    this.drop(this.stateOf(frame));
     this.changes++;
-    this.words.copyWithin((target - FIRST_LITERAL) << WORD_SHIFT, first, first + WORDS_PER_FRAME);
+    let slot = this.models.get(model);
+    if (slot === undefined) {
+      slot = this.takeSlot();
+      spell(this.words, slot << WORD_SHIFT);
+      this.models.set(model, slot);
+      this.modelOf.set(slot, model);
+    }
+    this.sharers.set(slot, (this.sharers.get(slot) ?? 0) + 1);
+    this.setState(frame, SHARED | slot);
+  }
+
+  /** The pattern that the frame's contents are, or undefined. */
+  patternOf(frame: Pfn): Pattern | undefined {
+    const state = this.stateOf(frame);
+    return state < 0 && isPattern(state) ? this.patterns.at(patternOf(state)) : undefined;
+  }
+
+  /** What an arithmetic frame adds to its pattern. */
+  firstOf(frame: Pfn): number {
+    return this.firsts.read(frame);
+  }
+
+  /** How many frames from `first` on, up to `end`, have the same pattern, and firsts that grow by `stride`. */
+  endOfPattern(first: Pfn, end: Pfn, stride: number): Pfn {
+    const state = this.stateOf(first);
+    let same = first + 1;
+    while (same < end && this.stateOf(same) === state) same = this.endOfState(state, same, end);
+    return this.firsts.endOfLine(stride, first, same);
+  }
+
+  /** Whether every word of the frame is zero, without looking at words of its own. */
+  isBlank(frame: Pfn): boolean {
+    const state = this.stateOf(frame);
+    return state === NONE || state === ZERO;
   }
 
   contentsOf(frame: Pfn): Contents {
     const state = this.stateOf(frame);
-    if (state === NONE) return "none";
-    return state === ZERO ? "zero" : "literal";
+    if (state < 0) return isPattern(state) ? "arithmetic" : "few";
+    if (state >= SHARED) return "shared";
+    if (state >= LITERAL) return "literal";
+    return state === NONE ? "none" : "zero";
   }
 
-  /** Frames whose words are kept. */
+  /** Slots in use: each holds the words of one frame, or of several that share them. */
   get literalFrames(): number {
     return this.slotsTaken - this.freeSlots.length;
   }
 
   /** What this memory takes of the host: room reserved but never written costs nothing. */
   get hostBytes(): number {
-    return this.slotsTaken * PAGE_SIZE + this.statesTaken * 4 + this.sections.length * 4;
+    const { runs, firsts, few, patterns } = this;
+    const flat = this.slotsTaken * PAGE_SIZE + this.statesTaken * 4 + this.sections.length * 5;
+    return flat + runs.hostBytes + firsts.hostBytes + few.hostBytes + patterns.hostBytes;
   }
 
   private stateOf(frame: Pfn): number {
     if (!(frame >= 0 && frame < this.frames)) bug(`frame ${frame} is outside physical memory of ${this.frames} frames`);
-    return this.states[this.sections[frame >>> SECTION_SHIFT]! + (frame & SECTION_MASK)]!;
+    const state = this.states[this.sections[frame >>> SECTION_SHIFT]! + (frame & SECTION_MASK)]!;
+    return state === NONE ? this.runs.read(frame) : state;
   }
 
   private setState(frame: Pfn, state: number): void {
     let section = this.sections[frame >>> SECTION_SHIFT]!;
     if (section === 0) {
+      if (this.inRuns[frame >>> SECTION_SHIFT] !== 0) {
+        this.runs.write(frame, state);
+        return;
+      }
       if (state === NONE) return;
       section = this.takeSection();
       this.sections[frame >>> SECTION_SHIFT] = section;
@@ -190,17 +324,176 @@ export class PhysicalMemory {
     this.states[section + (frame & SECTION_MASK)] = state;
   }
 
-  private drop(frame: Pfn): void {
-    const state = this.stateOf(frame);
-    if (state >= FIRST_LITERAL) this.giveSlot(state - FIRST_LITERAL);
+  /** The same for all of `[first, end)`, whose sections move to `runs`. */
+  private layState(first: Pfn, end: Pfn, state: number): void {
+    for (let number = first >>> SECTION_SHIFT; number <= (end - 1) >>> SECTION_SHIFT; number++) {
+      const section = this.sections[number]!;
+      this.inRuns[number] = 1;
+      if (section === 0) continue;
+      const from = number * FRAMES_PER_SECTION;
+      for (let at = 0; at < FRAMES_PER_SECTION; at++) {
+        const old = this.states[section + at]!;
+        if (old !== NONE) this.runs.write(from + at, old);
+      }
+      this.states.fill(NONE, section, section + FRAMES_PER_SECTION);
+      this.sections[number] = 0;
+      this.freeSections.push(section);
+    }
+    this.runs.lay(first, end, state);
   }
 
-  private giveSlot(slot: number): void {
+  /** Where frames of the state end that `first` has, as far as is known at once; at most at `end`. */
+  private endOfState(state: number, first: Pfn, end: Pfn): Pfn {
+    if (this.sections[first >>> SECTION_SHIFT] !== 0) return first + 1;
+    const stop = Math.min(end, first - (first & SECTION_MASK) + FRAMES_PER_SECTION);
+    return Math.max(this.runs.endOf(state, first, stop), first + 1);
+  }
+
+  /** A word of a frame that `states` says is none: zero, or what `runs` knows; or of one that is no literal one. */
+  private readElsewhere(frame: Pfn, flat: number, word: number): number {
+    if (flat === ZERO) return 0;
+    const state = flat === NONE ? this.runs.read(frame) : flat;
+    if (state >= LITERAL) return this.words[(state << WORD_SHIFT) + word]!;
+    return state >= 0 ? 0 : this.readComputed(frame, state, word);
+  }
+
+  private readComputed(frame: Pfn, state: number, word: number): number {
+    if (isPattern(state)) return this.patterns.word(patternOf(state), this.firsts.read(frame), word);
+    return this.few.read(recordOf(state), word);
+  }
+
+  /** Writes a word of a frame that is not literal. */
+  private writeElsewhere(frame: Pfn, state: number, word: number, value: number): void {
+    if (state === NONE || state === ZERO) {
+      if (value === 0) this.setState(frame, ZERO);
+      else if (this.literalFrames >= this.plainSlots) {
+        this.reserve(this.few.nextBytes);
+        this.changes++;
+        this.setState(frame, recordState(this.few.create(word, value)));
+      } else this.writeIn(this.ownSlot(frame), word, value);
+      return;
+    }
+    if (state >= 0) this.writeIn(this.unshared(frame, state), word, value);
+    else if (isPattern(state)) {
+      if (this.readComputed(frame, state, word) !== value) this.writeIn(this.spelled(frame, state), word, value);
+    } else this.writeFew(frame, state, word, value);
+  }
+
+  private writeIn(slot: number, word: number, value: number): void {
     this.changes++;
-    this.freeSlots.push(slot);
+    this.words[(slot << WORD_SHIFT) + word] = value;
+  }
+
+  private writeFew(frame: Pfn, state: number, word: number, value: number): void {
+    this.reserve(this.few.nextBytes);
+    const record = recordOf(state);
+    const after = this.few.write(record, word, value);
+    if (after === TOO_MANY) this.writeIn(this.spelled(frame, state), word, value);
+    else if (after !== record) this.setState(frame, after === EMPTY ? ZERO : recordState(after));
+    this.changes++;
+  }
+
+  /** A slot of zeros for a frame. */
+  private ownSlot(frame: Pfn): number {
+    const slot = this.takeSlot();
+    this.setState(frame, LITERAL | slot);
+    return slot;
+  }
+
+  /** A slot with what the frame's pattern or few words say. */
+  private spelled(frame: Pfn, state: number): number {
+    const slot = this.takeSlot();
+    const { words } = this;
+    const place = slot << WORD_SHIFT;
+    if (isPattern(state)) this.patterns.spell(patternOf(state), this.firsts.read(frame), words, place);
+    else {
+      this.few.forEach(recordOf(state), (word, value) => {
+        words[place + word] = value;
+      });
+    }
+    this.drop(state);
+    this.setState(frame, LITERAL | slot);
+    return slot;
+  }
+
+  /** The slot of a frame that shared it, its own from now on. */
+  private unshared(frame: Pfn, state: number): number {
+    const shared = state & (LITERAL - 1);
+    if (this.sharers.get(shared) === 1) {
+      this.stopSharing(shared);
+      this.setState(frame, LITERAL | shared);
+      return shared;
+    }
+    const slot = this.takeSlot();
+    const from = shared << WORD_SHIFT;
+    this.words.copyWithin(slot << WORD_SHIFT, from, from + WORDS_PER_FRAME);
+    this.drop(state);
+    this.setState(frame, LITERAL | slot);
+    return slot;
+  }
+
+  private stopSharing(slot: number): void {
+    this.sharers.delete(slot);
+    const model = this.modelOf.get(slot);
+    if (model === undefined) return;
+    this.modelOf.delete(slot);
+    this.models.delete(model);
+  }
+
+  /** Gives back what a frame of that state has. */
+  private drop(state: number): void {
+    if (state >= LITERAL) {
+      const slot = state & (LITERAL - 1);
+      this.changes++;
+      if (state >= SHARED) {
+        const left = this.sharers.get(slot)! - 1;
+        if (left > 0) {
+          this.sharers.set(slot, left);
+          return;
+        }
+        this.stopSharing(slot);
+      }
+      this.freeSlots.push(slot);
+    } else if (state < 0) {
+      this.changes++;
+      if (!isPattern(state)) this.few.drop(recordOf(state));
+    }
+  }
+
+  /** Gives back what `[first, end)` has; it is none. */
+  private dropRun(first: Pfn, end: Pfn): void {
+    if (!(first >= 0 && end <= this.frames)) bug(`frames ${first} to ${end} are outside physical memory`);
+    for (let from = first; from < end; ) {
+      const stop = Math.min(end, from - (from & SECTION_MASK) + FRAMES_PER_SECTION);
+      const section = this.sections[from >>> SECTION_SHIFT]!;
+      if (section !== 0) this.dropFlat(section + (from & SECTION_MASK), section + ((stop - 1) & SECTION_MASK) + 1);
+      else if (this.inRuns[from >>> SECTION_SHIFT] !== 0) this.dropLines(from, stop);
+      from = stop;
+    }
+  }
+
+  private dropFlat(first: number, end: number): void {
+    const { states } = this;
+    for (let at = first; at < end; at++) {
+      const state = states[at]!;
+      if ((state | 1) !== ZERO) this.drop(state);
+      states[at] = NONE;
+    }
+  }
+
+  private dropLines(first: Pfn, end: Pfn): void {
+    for (let frame = first; frame < end; ) {
+      const state = this.stateOf(frame);
+      this.drop(state);
+      const isOne = state >= LITERAL || (state < 0 && !isPattern(state));
+      frame = isOne ? frame + 1 : this.endOfState(state, frame, end);
+    }
+    this.runs.lay(first, end, NONE);
   }
 
   private takeSection(): number {
+    const free = this.freeSections.pop();
+    if (free !== undefined) return free;
     const section = this.statesTaken;
     this.reserve(FRAMES_PER_SECTION * 4);
     if (section === this.states.length) this.states = grown(this.states, section * 2);
@@ -229,6 +522,12 @@ export class PhysicalMemory {
     throw new UsageError(hostMemoryMessage(need, Math.min(this.limitBytes, MOST_SLOTS * PAGE_SIZE)));
   }
 }
+
+const isPattern = (state: number): boolean => (state & 1) !== 0;
+const patternState = (pattern: number): number => -1 - 2 * pattern;
+const patternOf = (state: number): number => (-1 - state) >>> 1;
+const recordState = (record: number): number => -2 - 2 * record;
+const recordOf = (state: number): number => (-2 - state) >>> 1;
 
 /** The same words in a longer array; the host backs its rest when it is written. */
 function grown(array: Int32Array<ArrayBuffer>, length: number): Int32Array<ArrayBuffer> {

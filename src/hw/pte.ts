@@ -36,6 +36,7 @@
 import { bug } from "../base/errors.ts";
 import type { FileIndex, Pfn, PteSlot, SwapSlot } from "../base/units.ts";
 import type { PagingFormat } from "./paging-format.ts";
+import type { Pattern } from "./patterns.ts";
 import type { PhysicalMemory } from "./physical-memory.ts";
 
 export const PTE_PRESENT = 1 << 0; // the MMU may use this entry
@@ -88,6 +89,15 @@ export const presentFrame = (low: number, high: number): Pfn =>
 /** Whether the high word of a present entry forbids fetches. */
 export const forbidsFetch = (high: number): boolean => high < 0;
 
+/** Consecutive frames. */
+export interface FrameRun {
+  readonly first: Pfn;
+  readonly end: Pfn;
+}
+
+/** No pattern of entries. */
+const NO_LINE: Pattern = { entryWords: 1, low: 0, high: 0, shift: FRAME_SHIFT, start: 0, end: 0 };
+
 /** The one door to entries in memory. */
 export class Entries {
   readonly memory: PhysicalMemory;
@@ -96,6 +106,8 @@ export class Entries {
   private readonly inverted: boolean;
   private readonly protNone: number;
   private readonly entriesPerFrame: number;
+  /** What all entries of a table were last made to say: where fetches are allowed, and where not. */
+  private readonly lines: [Pattern, Pattern] = [NO_LINE, NO_LINE];
 
   constructor(memory: PhysicalMemory, format: PagingFormat) {
     this.memory = memory;
@@ -120,12 +132,20 @@ export class Entries {
   nextUsed(table: OpenTable, index: number, end: number): number {
     const { memory } = this;
     const place = memory.placeOf(table);
-    if (place < 0) return end;
+    if (place < 0) return this.nextComputed(table, index, end);
     const words = this.wide ? 2 : 1;
     const last = place + end * words;
     let word = place + index * words;
     while (word < last && memory.wordAt(word) === 0) word++;
     return Math.floor((word - place) / words);
+  }
+
+  /** The same in a table whose words are not in one place. */
+  private nextComputed(table: OpenTable, index: number, end: number): number {
+    if (this.memory.isBlank(table)) return end;
+    let at = index;
+    while (at < end && (this.low(table, at) | this.high(table, at)) === 0) at++;
+    return at;
   }
 
   /** The entry's flags; 0 if it is none. */
@@ -163,8 +183,73 @@ export class Entries {
     this.store(table, index, low, high);
   }
 
+  /**
+   * Every entry of a table that has none becomes present, for consecutive frames from `first` on: the same as `set` for
+   * each, at the cost of one.
+   */
+  setAll(table: OpenTable, first: Pfn, flags: number): void {
+    if ((flags & PTE_PRESENT) === 0) bug(`all entries of table ${table}: flags ${flags} are not present`);
+    const isForbidden = (flags & PTE_NO_EXECUTE) !== 0 && this.format.hasNoExecute;
+    const pattern = this.lines[isForbidden ? 1 : 0]!;
+    const low = flags & HARDWARE;
+    if (pattern.low !== low) {
+      this.lines[isForbidden ? 1 : 0] = {
+        entryWords: this.wide ? 2 : 1,
+        low,
+        high: isForbidden ? HIGH_NO_EXECUTE : 0,
+        shift: FRAME_SHIFT,
+        start: 0,
+        end: this.entriesPerFrame,
+      };
+    }
+    this.memory.fillWith(table, this.lines[isForbidden ? 1 : 0]!, first);
+  }
+
+  /** The same for frames in several runs, one after the other; tables of one `model` share their words. */
+  setAllLike(table: OpenTable, model: number, runs: readonly FrameRun[], flags: number): void {
+    if ((flags & PTE_PRESENT) === 0) bug(`all entries of table ${table}: flags ${flags} are not present`);
+    const forbidden = (flags & PTE_NO_EXECUTE) !== 0 && this.format.hasNoExecute ? HIGH_NO_EXECUTE : 0;
+    this.memory.fillLike(table, model, (words, place) => {
+      let at = place;
+      for (const { first, end } of runs) {
+        for (let frame = first; frame < end; frame++) {
+          words[at++] = (frame << FRAME_SHIFT) | (flags & HARDWARE);
+          if (this.wide) words[at++] = ((frame >>> LOW_FRAME_BITS) & HIGH_FRAME_MASK) | forbidden;
+        }
+      }
+    });
+  }
+
   clear(table: OpenTable, index: number): void {
     this.store(table, index, 0, 0);
+  }
+
+  /** The same for entries `[index, end)`, of which none is none yet. */
+  clearRun(table: OpenTable, index: number, end: number): void {
+    const words = this.wide ? 2 : 1;
+    this.memory.zeroWords(table, index * words, end * words);
+  }
+
+  /** Where the present entries end that start at `index` and name consecutive frames with the same flags; at most `end`. */
+  endOfRun(table: OpenTable, index: number, end: number): number {
+    const { memory } = this;
+    const words = this.wide ? 2 : 1;
+    const low = this.low(table, index);
+    const frame = presentFrame(low, this.high(table, index));
+    const place = memory.placeOf(table);
+    let next = index + 1;
+    if (place < 0) next = Math.min(end, Math.max(next, memory.patternOf(table)?.end ?? 0));
+    for (let at = place + next * words; place >= 0 && next < end; next++, at += words) {
+      const other = memory.wordAt(at);
+      const high = words === 2 ? memory.wordAt(at + 1) : 0;
+      if (((other ^ low) & HARDWARE) !== 0 || presentFrame(other, high) !== frame + next - index) return next;
+    }
+    for (; next < end; next++) {
+      const other = this.low(table, next);
+      if (((other ^ low) & HARDWARE) !== 0 || presentFrame(other, this.high(table, next)) !== frame + next - index)
+        break;
+    }
+    return next;
   }
 
   /** Changes what a present or PROT_NONE entry says of its frame. */
@@ -252,7 +337,7 @@ export class Entries {
   /** High word first, so that an entry never names half a frame while it is present. */
   protected store(table: OpenTable, index: number, low: number, high: number): void {
     const { memory, wide } = this;
-    const place = memory.placeOf(table);
+    const place = memory.ownPlaceOf(table);
     const word = wide ? index * 2 : index;
     if (place < 0) {
       if (wide) memory.write(table, word + 1, high);

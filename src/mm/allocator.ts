@@ -109,13 +109,11 @@ export class Allocator {
    * that failed.
    */
   *allocate(order: number, want: Want, owner: Owner): Path<Pfn> {
-    while (!this.failing) {
-      const frame = this.tryAllocate(order, want, owner);
+    do {
+      const frame = this.failing ? NO_FRAME : this.tryAllocate(order, want, owner);
       if (frame !== NO_FRAME) return frame;
-      if (!(yield* this.waitFor())) break;
-    }
+    } while (yield* this.waitForMemory());
     this.failing = false;
-    this.refusals++;
     return -ENOMEM;
   }
 
@@ -129,14 +127,20 @@ export class Allocator {
     );
   }
 
+  /** Whether so many single frames can be had for such requests, of any zone, and none is made to fail. */
+  canSpare(pages: number, want: Want): boolean {
+    if (this.nextFailure < Number.POSITIVE_INFINITY || this.objectsUntilFailure > 0) return false;
+    const { zones, lowFloors } = this.routes[want];
+    return zones.some((zone, at) => zone.free - pages >= lowFloors[at]);
+  }
+
   /**
    * Frees memory for the attempt that failed last, whatever it was for: the caller's own, or that of a slab that it asked.
    * False: there is none to be had, or it was made to fail.
    */
-  *waitFor(): Path<boolean> {
+  *waitForMemory(): Path<boolean> {
     const { kernel } = this;
-    if (kernel === undefined) return false;
-    const isWorthATry = !this.failing && (yield* makeRoom(kernel, this.failed));
+    const isWorthATry = kernel !== undefined && !this.failing && (yield* makeRoom(kernel, this.failed));
     if (!isWorthATry) this.refusals++;
     return isWorthATry;
   }
@@ -222,6 +226,30 @@ export class Allocator {
     }
   }
 
+  /** The same for the single frames `[first, end)`. */
+  releaseRun(first: Pfn, end: Pfn): void {
+    const { refs } = this.frames;
+    for (let frame = first; frame < end; ) {
+      const count = refs.read(frame);
+      if (count > 1) {
+        if (!refs.isLined(frame)) refs.add(frame++, -1);
+        else {
+          const others = refs.endOf(count, frame, end);
+          refs.addEach(frame, others, -1);
+          frame = others;
+        }
+        continue;
+      }
+      const zone = this.zoneOf(frame);
+      const stop = zone.perCpu === null ? this.endOfLast(frame, Math.min(end, zone.end)) : frame;
+      if (stop - frame < 2) this.release(frame++);
+      else {
+        this.freeRun(zone, frame, stop);
+        frame = stop;
+      }
+    }
+  }
+
   /** The single frame is `owner`'s from now on. */
   reassign(frame: Pfn, owner: Owner): void {
     const zone = this.zoneOf(frame);
@@ -298,23 +326,6 @@ export class Allocator {
   /** Every zone's law: free and owned frames add up to those present. */
   check(): void {
     for (const zone of this.zones) zone.check();
-  }
-
-  private releaseRun(first: Pfn, end: Pfn): void {
-    const { refs } = this.frames;
-    for (let frame = first; frame < end; ) {
-      if (refs.read(frame) > 1) {
-        refs.add(frame++, -1);
-        continue;
-      }
-      const zone = this.zoneOf(frame);
-      const stop = zone.perCpu === null ? this.endOfLast(frame, Math.min(end, zone.end)) : frame;
-      if (stop - frame < 2) this.release(frame++);
-      else {
-        this.freeRun(zone, frame, stop);
-        frame = stop;
-      }
-    }
   }
 
   /** The end of the frames from `first` on that have one reference, no PTE, and the same owner; at most `end`. */

@@ -23,7 +23,7 @@ import type { Path } from "../sync/path.ts";
 import { EVENT_COPY } from "./events.ts";
 import { PG_ANON, PG_EXCLUSIVE, PG_SWAPBACKED } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
-import { waitForMemory } from "./mapped-frame.ts";
+import { waitToMap } from "./mapped-frame.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
 import { slotOfEntry } from "./swap/swap-cache.ts";
 import { giveTableRoom, takeTableRoom } from "./table-lock.ts";
@@ -74,9 +74,7 @@ function* copyBelow(kernel: Kernel, copy: Copy, frame: Pfn, level: number, first
 function* copyTable(kernel: Kernel, copy: Copy, from: Pfn, to: Pfn, first: Vpn, end: Vpn): Path<number> {
   let page = yield* copyLocked(kernel, copy, from, to, first, end);
   while (page < end) {
-    do {
-      if (!(yield* waitForMemory(kernel.allocator))) return -ENOMEM;
-    } while (kernel.reverseMap.reserve() < 0);
+    if (!(yield* waitToMap(kernel))) return -ENOMEM;
     page = yield* copyLocked(kernel, copy, from, to, page, end);
   }
   return 0;

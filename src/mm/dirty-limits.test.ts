@@ -5,6 +5,7 @@ import { STORE } from "../hw/access.ts";
 import { Machine } from "../machine.ts";
 import { applySettings, specOf } from "../presets.ts";
 import { runToCompletion } from "../sync/path.ts";
+import { writeInBackground } from "./dirty-limits.ts";
 import { type FileKind, type FileObject, OpenFile } from "./file.ts";
 import { dropClean } from "./file-io.ts";
 import { PG_DIRTY, PG_WRITEBACK } from "./frames.ts";
@@ -101,6 +102,17 @@ test("pages of shared memory have no disk and never count", () => {
   bench.writePages(percent(15));
   expect(bench.dirty.pages).toBe(0);
   expect(bench.dirty.files.size).toBe(0);
+});
+
+test("the kernel's thread is through when all that is left lies beyond the ends of files that are being cut", () => {
+  const bench = new Bench("nonpae-3g", 4000);
+  bench.writePages(percent(7));
+  const { kernel } = bench.machine;
+  bench.file.sizeBytes = PAGE;
+  bench.dirty.wake(percent(7));
+  bench.machine.run(bench.thread, writeInBackground(kernel));
+  expect(bench.dirty.costs.pagesInBackground).toBe(1);
+  expect(bench.dirty.pages).toBe(percent(7) - 1);
 });
 
 describe("a page that reclaim has written", () => {

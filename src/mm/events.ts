@@ -9,7 +9,7 @@
  */
 import type { Pfn, Vpn } from "../base/units.ts";
 
-/** A page fault: count 1, the frame now mapped or -1, its verdict, and which repair (FAULT_BY_*) as detail. */
+/** A page fault, or those of `count` pages that were made present at once: the frame now mapped or -1, its verdict, and which repair (FAULT_BY_*) as detail. */
 export const EVENT_FAULT = 1;
 /** Entries of `count` pages were cleared. */
 export const EVENT_ZAP = 2;

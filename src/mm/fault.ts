@@ -22,6 +22,7 @@ import { anonymousFault } from "./anonymous-fault.ts";
 import { EVENT_FAULT } from "./events.ts";
 import { fileFault } from "./file-fault.ts";
 import type { Kernel } from "./kernel.ts";
+import { waitToMap } from "./mapped-frame.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
 import type { Process, Thread } from "./process.ts";
 import { expandStack } from "./stack.ts";
@@ -179,20 +180,9 @@ function* waitHolding(kernel: Kernel, { mm }: Vma, page: Vpn): Path<boolean> {
   }
   if (held !== zeroFrame) frames.addReference(held);
   unlockTables(kernel, mm);
-  const isThere = yield* waitFor(kernel);
+  const isThere = yield* waitToMap(kernel);
   if (held !== zeroFrame) allocator.release(held);
   return isThere;
-}
-
-/**
- * Waits for the memory that a repair could not have, and draws what the reverse map may want of it while no lock is held.
- * False: there is none to be had.
- */
-function* waitFor(kernel: Kernel): Path<boolean> {
-  const { allocator, reverseMap } = kernel;
-  if (!(yield* allocator.waitFor())) return false;
-  while (reverseMap.reserve() < 0) if (!(yield* allocator.waitFor())) return false;
-  return true;
 }
 
 /**

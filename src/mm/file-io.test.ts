@@ -4,9 +4,12 @@ import { EBADF, EFBIG, EINVAL, ENOMEM, EOPNOTSUPP } from "../base/errno.ts";
 import { FETCH, LOAD, STORE } from "../hw/access.ts";
 import { Machine } from "../machine.ts";
 import { applySettings, specOf } from "../presets.ts";
+import { point, runToCompletion, type Wait } from "../sync/path.ts";
+import { FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE } from "./fallocate-modes.ts";
 import { type ContentSource, type FileKind, type FileObject, OpenFile } from "./file.ts";
 import { unlinkFile } from "./file-lifetime.ts";
-import { PG_DIRTY } from "./frames.ts";
+import { readPages } from "./file-pages.ts";
+import { NO_FRAME, PG_DIRTY, PG_LOCKED } from "./frames.ts";
 import { NOT_CACHED } from "./page-cache.ts";
 import type { Thread } from "./process.ts";
 import { BUS_ADRERR, FAULT_MINOR } from "./verdict.ts";
@@ -354,5 +357,59 @@ describe("a regular file", () => {
     bench.call("fsync", bench.open);
     bench.call("fadvise", bench.open, 0, 0, 4);
     expect([bench.read(PAGE, 5), bench.read(2 * PAGE, 5), bench.read(0, 8)]).toEqual(["abc..", ".....", "abcdefgh"]);
+  });
+});
+
+describe("a page that another task reads from disk meanwhile", () => {
+  const letters: ContentSource = (memory, frame) => {
+    for (let at = 0; at < 8; at++) memory.writeByte(frame, at, 97 + at);
+  };
+
+  /** A machine on which a task has sent for the file's page, and waits for the disk; and what goes on when it has come. */
+  function reading(): { bench: Bench; comes: () => void } {
+    const bench = new Bench("regular", PAGE, [], letters);
+    const path = readPages(bench.machine.kernel, bench.file, 0, 0, 1);
+    path.next();
+    expect(bench.machine.kernel.frames.has(bench.file.pages.find(0), PG_LOCKED)).toBe(true);
+    return { bench, comes: () => expect(path.next()).toEqual({ done: true, value: 0 }) };
+  }
+
+  /** The call waits until the page has come, and then is done. */
+  function waits(name: string, args: (number | Uint8Array)[]): string {
+    const { bench, comes } = reading();
+    const { kernel } = bench.machine;
+    const path = kernel.personality.calls[name]!.path(kernel, bench.thread, [bench.open, ...args]);
+    const wait = path.next().value as Wait;
+    expect(wait.ready()).toBe(false);
+    comes();
+    expect(wait.ready()).toBe(true);
+    runToCompletion(path);
+    return bench.read(0, 8);
+  }
+
+  test("is written to when it has come", () => {
+    expect(waits("pwrite", [Uint8Array.of(88, 89), 2])).toBe("abXYefgh");
+  });
+
+  test("loses what a hole takes of it when it has come", () => {
+    expect(waits("fallocate", [FALLOC_PUNCH_HOLE | FALLOC_KEEP_SIZE, 2, 3])).toBe("ab...fgh");
+  });
+
+  test("is not read again by who had to wait for memory for it", () => {
+    const bench = new Bench("regular", PAGE, [], letters);
+    const { kernel } = bench.machine;
+    const { allocator } = kernel;
+    const tryAllocate = allocator.tryAllocate.bind(allocator);
+    allocator.tryAllocate = () => NO_FRAME;
+    allocator.allocate = function* (...request) {
+      yield point("memory");
+      return tryAllocate(...request);
+    };
+    const late = readPages(kernel, bench.file, 0, 0, 1);
+    late.next();
+    allocator.tryAllocate = tryAllocate;
+    bench.write(2, "XY");
+    runToCompletion(late);
+    expect([bench.read(0, 8), bench.costs.diskReads]).toEqual(["abXYefgh", 1]);
   });
 });

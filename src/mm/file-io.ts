@@ -17,8 +17,8 @@ import type { FileObject, OpenFile } from "./file.ts";
 import { addPage, dropPage, makeUptodate, readPages, setDirty } from "./file-pages.ts";
 import { PG_LOCKED, PG_UPTODATE, PG_WRITEBACK } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
-import { waitForMemory } from "./mapped-frame.ts";
 import { NOT_CACHED } from "./page-cache.ts";
+import { pageLock } from "./page-lock.ts";
 import { punchFile, truncateFile } from "./truncate.ts";
 import { writeBack } from "./writeback.ts";
 
@@ -209,19 +209,11 @@ function* writePage(
   part: Uint8Array | null,
 ): Path<number> {
   const index = Math.floor(at / PAGE_SIZE);
-  let frame = file.pages.find(index);
-  while (frame === NOT_CACHED) {
-    // What a regular file has on disk around these bytes must be read first; whole pages and new ones need no read.
-    const fromDisk = file.kind === "regular" && count < PAGE_SIZE && index < file.endIndex && file.disk.has(index);
-    const result = fromDisk
-      ? yield* readPages(kernel, file, index, index, index + 1)
-      : yield* addPage(kernel, file, index, PG_UPTODATE);
-    if (result < 0) return result;
-    frame = file.pages.find(index);
-  }
+  const frame = yield* pageForWrite(kernel, file, index, count);
+  if (frame < 0) return frame;
   makeUptodate(kernel, frame);
   if (file.kind === "regular" && attachBuffers(kernel, frame) < 0) {
-    return (yield* waitForMemory(kernel.allocator)) ? yield* writePage(kernel, file, at, count, part) : -ENOMEM;
+    return (yield* kernel.allocator.waitForMemory()) ? yield* writePage(kernel, file, at, count, part) : -ENOMEM;
   }
   if (part !== null && !(yield* fill(kernel, file, at, frame, part))) {
     return yield* writePage(kernel, file, at, count, part);
@@ -230,6 +222,24 @@ function* writePage(
   kernel.reclaim.touched(frame);
   if (at + count > file.sizeBytes) file.sizeBytes = at + count;
   return 0;
+}
+
+/** The frame of page `index`, of which `count` bytes are to be written, when nobody fills it any more; or -ENOMEM. */
+function* pageForWrite(kernel: Kernel, file: FileObject, index: FileIndex, count: number): Path<number> {
+  for (;;) {
+    const frame = file.pages.find(index);
+    if (frame !== NOT_CACHED) {
+      if (!kernel.frames.has(frame, PG_LOCKED)) return frame;
+      yield pageLock(kernel, frame);
+      continue;
+    }
+    // What a regular file has on disk around these bytes must be read first; whole pages and new ones need no read.
+    const fromDisk = file.kind === "regular" && count < PAGE_SIZE && index < file.endIndex && file.disk.has(index);
+    const result = fromDisk
+      ? yield* readPages(kernel, file, index, index, index + 1)
+      : yield* addPage(kernel, file, index, PG_UPTODATE);
+    if (result < 0) return result;
+  }
 }
 
 /** Writes `part` into the page, through a window if it is in highmem. False if the file has lost the page meanwhile. */

@@ -14,7 +14,6 @@ import { dropBuffers } from "./buffers.ts";
 import type { FileObject } from "./file.ts";
 import { NO_FRAME, PG_DIRTY, PG_LOCKED, PG_SWAPBACKED, PG_UPTODATE } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
-import { waitForMemory } from "./mapped-frame.ts";
 import { NOT_CACHED, type PageVisitor } from "./page-cache.ts";
 import { pageLock } from "./page-lock.ts";
 import { faultWindow } from "./readahead.ts";
@@ -95,10 +94,13 @@ export function makeUptodate(kernel: Kernel, frame: Pfn): void {
   kernel.frames.setFlag(frame, PG_UPTODATE);
 }
 
+/** A page has been added, by this call. */
+const ADDED = 1;
+
 /**
- * Adds a page to the cache of a file: a zeroed one, or what a shmem file has in swap for it. 0, or -ENOMEM with nothing
- * changed; 0 too if somebody else added it meanwhile, even if it has left again. `state`: PG_UPTODATE, or PG_LOCKED for a
- * page that the caller will fill, or 0.
+ * Adds a page to the cache of a file: a zeroed one (ADDED), or what a shmem file has in swap for it. -ENOMEM with nothing
+ * changed; 0 if somebody else added it meanwhile, even if it has left again. `state`: PG_UPTODATE, or PG_LOCKED for a page
+ * that the caller will fill, or 0.
  */
 export function* addPage(kernel: Kernel, file: FileObject, index: FileIndex, state: number): Path<number> {
   const { allocator, frames, contents, commitment } = kernel;
@@ -110,7 +112,7 @@ export function* addPage(kernel: Kernel, file: FileObject, index: FileIndex, sta
   const isThere = () => file.pages.find(index) !== NOT_CACHED || file.swapped.find(index) !== NO_SWAP_SLOT;
   let result = frame < 0 ? -ENOMEM : 0;
   while (result === 0 && !isThere() && file.pages.insert(index, frame) < 0) {
-    if (!(yield* waitForMemory(allocator))) result = -ENOMEM;
+    if (!(yield* allocator.waitForMemory())) result = -ENOMEM;
   }
   if (result < 0 || file.pages.find(index) !== frame) {
     if (frame >= 0) allocator.free(frame, 0);
@@ -122,7 +124,7 @@ export function* addPage(kernel: Kernel, file: FileObject, index: FileIndex, sta
   frames.setFlag(frame, file.kind === "shmem" ? PG_SWAPBACKED | state : state);
   contents.zero(frame);
   kernel.reclaim.adopt(frame);
-  return 0;
+  return ADDED;
 }
 
 /** The page is newer than what its file has on disk. Requires: it is cached. */
@@ -160,7 +162,8 @@ export function* readPages(
     if (file.pages.find(at) !== NOT_CACHED) continue;
     const added = yield* addPage(kernel, file, at, PG_LOCKED);
     if (added < 0 && at === index) result = added;
-    if (added === 0) reading.push(file.pages.find(at));
+    // What somebody else has added meanwhile he fills himself: a second read would undo what was written since.
+    if (added === ADDED) reading.push(file.pages.find(at));
   }
   if (reading.length > 0) {
     costs.diskReads++;

@@ -18,6 +18,7 @@ import { DirtyPages } from "./dirty-pages.ts";
 import { DiskContents } from "./disk-contents.ts";
 import { FileMappings } from "./file-mappings.ts";
 import { type DirtyTally, PageCache } from "./page-cache.ts";
+import type { TableModel } from "./populate-tables.ts";
 import type { ReadaheadState } from "./readahead.ts";
 import type { Slab } from "./slab.ts";
 import { SwappedPages } from "./swap/swapped-pages.ts";
@@ -59,6 +60,9 @@ export class FileObject {
   readonly huge: HugeFile | null;
   /** A shmem file's pages that are in swap. */
   readonly swapped = new SwappedPages();
+
+  /** By index: the table that maps its pages from there on, as populating has found it last. */
+  readonly tableModels = new Map<FileIndex, TableModel>();
 
   /** The areas that map it, by index (i_mmap). */
   readonly mappings = new FileMappings();

@@ -16,7 +16,7 @@ export function writeBytes(memory: PhysicalMemory, frame: Pfn, offset: number, b
 
 /** The bytes `[from, to)` of the frame become zero. */
 export function zeroBytes(memory: PhysicalMemory, frame: Pfn, from: number, to: number): void {
-  if (memory.contentsOf(frame) !== "literal") return;
+  if (memory.isBlank(frame)) return;
   let at = from;
   for (; at < to && at % 4 !== 0; at++) memory.writeByte(frame, at, 0);
   for (; at + 4 <= to; at += 4) memory.write(frame, at / 4, 0);

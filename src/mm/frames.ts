@@ -122,6 +122,28 @@ export class Frames {
     if (this.mapCount.add(frame, 1) === 1) this.mapped++;
   }
 
+  /** The same for all of `[first, end)`: each gets one more. */
+  addMappings(first: Pfn, end: Pfn): void {
+    for (let at = first; at < end; ) {
+      const count = this.mapCount.read(at);
+      const stop = this.mapCount.endOf(count, at, end);
+      if (count === 0) this.mapped += stop - at;
+      at = stop;
+    }
+    this.mapCount.addAll(first, end, 1);
+  }
+
+  /** The same as `dropMapping` for all of `[first, end)`. */
+  dropMappings(first: Pfn, end: Pfn): void {
+    for (let at = first; at < end; ) {
+      const count = this.mapCount.read(at);
+      const stop = this.mapCount.endOf(count, at, end);
+      if (count === 1) this.mapped -= stop - at;
+      at = stop;
+    }
+    this.mapCount.addEach(first, end, -1);
+  }
+
   /** One entry less maps it; how many are left. */
   dropMapping(frame: Pfn): number {
     const left = this.mapCount.add(frame, -1);

@@ -29,7 +29,7 @@ export function entryFlags(kernel: Kernel, vma: Vma): number {
 }
 
 /** Counts a frame in (`+1`) or out (`-1`) of what is resident, by what it is. */
-export function countResident(kernel: Kernel, mm: AddressSpace, frame: Pfn, change: 1 | -1): void {
+function countResident(kernel: Kernel, mm: AddressSpace, frame: Pfn, change: 1 | -1): void {
   const flags = kernel.frames.flags.read(frame);
   const { resident } = mm;
   if ((flags & PG_ANON) !== 0) resident.anon += change;
@@ -42,16 +42,22 @@ export function tryUserFrame(kernel: Kernel): Pfn {
   return kernel.allocator.tryAllocate(0, WANT_USER, OWNER_USER);
 }
 
-/** Waits until there may be memory for a page or a page table. False: there will be none. */
-export function* waitForMemory(allocator: Allocator): Path<boolean> {
-  return yield* allocator.waitFor();
+/**
+ * Waits for the memory that mapping something could not have, and draws what the reverse map may want of it while no lock
+ * is held. False: there is none to be had.
+ */
+export function* waitToMap({ allocator, reverseMap }: Kernel): Path<boolean> {
+  do {
+    if (!(yield* allocator.waitForMemory())) return false;
+  } while (reverseMap.reserve() < 0);
+  return true;
 }
 
 /** What `make` makes; where that is null, and nothing changed, for want of memory: waits until there is some, or none to be had. */
 export function* orWait<T>(allocator: Allocator, make: () => T | null): Path<T | null> {
   for (;;) {
     const made = make();
-    if (made !== null || !(yield* waitForMemory(allocator))) return made;
+    if (made !== null || !(yield* allocator.waitForMemory())) return made;
   }
 }
 

@@ -58,6 +58,9 @@ export class PageCache {
     this.tally = tally;
   }
 
+  /** Pages that came and went: while it stands, the cache is what it was. */
+  changes = 0;
+
   /** Cached pages (nrpages). */
   get count(): number {
     return this.pages;
@@ -98,6 +101,7 @@ export class PageCache {
     at.frames[index % SLOTS] = frame;
     at.count++;
     this.pages++;
+    this.changes++;
     return 0;
   }
 
@@ -108,6 +112,7 @@ export class PageCache {
     this.clearDirty(index);
     this.root = this.without(this.root!, this.height, index);
     this.pages--;
+    this.changes++;
     this.shrink();
     return frame;
   }

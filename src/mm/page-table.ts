@@ -44,7 +44,6 @@ import type { Allocator } from "./allocator.ts";
 import type { Counters } from "./counters.ts";
 import { EVENT_TABLE, EVENT_TABLE_FREED, type Events } from "./events.ts";
 import { type Frames, PG_TABLE } from "./frames.ts";
-import { waitForMemory } from "./mapped-frame.ts";
 import { type TableAccess, type TableUse, USE_FIRST, USE_REVERSE, USE_SECOND } from "./tables/access.ts";
 import type { TableCache } from "./tables/cache/table-cache.ts";
 import type { TlbFlush } from "./tlb-flush.ts";
@@ -128,6 +127,11 @@ export class PageTables {
   close(table: OpenTable): void {
     this.opened[this.where.here]!--;
     if (table >= this.highmemFrom) this.parts.access.hide(table, USE_FIRST);
+  }
+
+  /** As if the table had been opened and closed so many times more, right after it was. */
+  reopened(frame: Pfn, times: number): void {
+    if (frame >= this.highmemFrom) this.parts.access.again(times);
   }
 
   openSecond(frame: Pfn): SecondTable {
@@ -326,7 +330,7 @@ export class PageTables {
       const frame = this.tryEnsure(mm, page, level);
       if (frame !== NO_TABLE) return frame;
       this.requireClosed("waiting for memory");
-      if (!(yield* waitForMemory(this.parts.allocator))) return -ENOMEM;
+      if (!(yield* this.parts.allocator.waitForMemory())) return -ENOMEM;
     }
   }
 

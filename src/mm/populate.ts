@@ -14,6 +14,7 @@ import { setFrameDirty } from "./file-pages.ts";
 import { PG_ANON } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
+import { tryPopulateTable } from "./populate-tables.ts";
 import type { Process, Thread } from "./process.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
 import { FAULT_OOM, type Intent, isRepaired } from "./verdict.ts";
@@ -103,7 +104,13 @@ export function* touchPages(
 ): Path<number> {
   if (!mayTouch(vma, touch)) return -EFAULT;
   if ((vma.flags & VM_BIG) !== 0) return yield* touchBig(kernel, payer, vma, first, end, touch);
+  const span = kernel.tables.span(LEAF);
   for (let page = first; page < end; page++) {
+    while (page % span === 0 && page + span <= end) {
+      if (!tryPopulateTable(kernel, payer, vma, page, touch.intent)) break;
+      page += span;
+    }
+    if (page === end) break;
     for (;;) {
       const found = yield* find(kernel, vma, page, touch);
       if (found === "there" || (found === "untouched" && spares(kernel, vma, touch))) break;

@@ -6,7 +6,6 @@
 import { EAGAIN, ENOMEM } from "../base/errno.ts";
 import type { Path } from "../sync/path.ts";
 import type { Kernel } from "./kernel.ts";
-import { waitForMemory } from "./mapped-frame.ts";
 
 /**
  * Takes `path` again for as long as it `fails`, an allocation has failed meanwhile without waiting, and memory can be freed.
@@ -18,7 +17,7 @@ export function* retried<T>(kernel: Kernel, path: () => Path<T>, fails: (result:
     const { failures, refusals } = allocator;
     const result = yield* path();
     const mayRetry = fails(result) && allocator.failures > failures && allocator.refusals === refusals;
-    if (!mayRetry || !(yield* waitForMemory(allocator))) return result;
+    if (!mayRetry || !(yield* allocator.waitForMemory())) return result;
   }
 }
 

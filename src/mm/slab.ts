@@ -167,6 +167,22 @@ export class Slab {
     return 0;
   }
 
+  /** The same as `allocate` for so many: 0, or -ENOMEM with nothing changed. */
+  allocateAll(objects: number): number {
+    if (objects === 1) return this.allocate();
+    for (let left = objects; left > 0; ) {
+      if (this.inUse < this.capacity) {
+        const some = Math.min(left, this.capacity - this.inUse);
+        this.inUse += some;
+        left -= some;
+      } else if (!this.grow()) {
+        for (; left < objects; left++) this.free();
+        return -ENOMEM;
+      }
+    }
+    return 0;
+  }
+
   /** One object less. */
   free(): void {
     if (this.inUse === 0) bug(`the cache ${this.name} frees an object, and has none`);

@@ -12,7 +12,6 @@ import type { Path } from "../sync/path.ts";
 import { account, checkLockedLimit, mayExpand } from "./accounting.ts";
 import { anonVmaPrepare } from "./anon-vma.ts";
 import type { Kernel } from "./kernel.ts";
-import { waitForMemory } from "./mapped-frame.ts";
 import { isAccessible, VM_ACCOUNT, VM_GROWSDOWN, VM_LOCKED, type Vma } from "./vma.ts";
 import { resizeVma } from "./vma-memory.ts";
 
@@ -23,7 +22,7 @@ export function* expandStack(kernel: Kernel, vma: Vma, page: Vpn): Path<number> 
   if (below !== null && (below.flags & VM_GROWSDOWN) === 0 && isAccessible(below)) {
     if (page - below.end < kernel.personality.stackGuardPages) return -ENOMEM;
   }
-  while (anonVmaPrepare(kernel, vma) < 0) if (!(yield* waitForMemory(kernel.allocator))) return -ENOMEM;
+  while (anonVmaPrepare(kernel, vma) < 0) if (!(yield* kernel.allocator.waitForMemory())) return -ENOMEM;
   const pages = vma.start - page;
   if (pages > vma.fileIndex || !mayGrow(kernel, vma, pages)) return -ENOMEM;
   if ((vma.flags & VM_LOCKED) !== 0) mm.lockedPages += pages;

@@ -40,7 +40,7 @@ export function* waitForTask(kernel: Kernel, kind: TaskKind): Path<TaskMemory | 
   for (;;) {
     const memory = allocateTask(kernel, kind);
     if (memory !== null) return memory;
-    if (!(yield* kernel.allocator.waitFor())) return null;
+    if (!(yield* kernel.allocator.waitForMemory())) return null;
   }
 }
 

@@ -13,9 +13,10 @@ import { type FileIndex, PAGE_SIZE } from "../base/units.ts";
 import type { Path } from "../sync/path.ts";
 import type { FileObject } from "./file.ts";
 import { readPages, setDirty } from "./file-pages.ts";
-import { PG_UPTODATE } from "./frames.ts";
+import { PG_LOCKED, PG_UPTODATE } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { NOT_CACHED } from "./page-cache.ts";
+import { pageLock } from "./page-lock.ts";
 import { dropSwapped, shmemIn } from "./swap/shmem-swap.ts";
 import { NO_SWAP_SLOT } from "./swap/swap.ts";
 
@@ -75,20 +76,31 @@ function* cutPages(kernel: Kernel, file: FileObject, from: number, to: number): 
   return result;
 }
 
-/** Zeroes what page `index` holds of the bytes `[from, to)`, reading it from disk first if it is there. */
+/** Zeroes what page `index` holds of the bytes `[from, to)`, bringing it in first if it is on disk or in swap. */
 function* zeroPart(kernel: Kernel, file: FileObject, index: FileIndex, from: number, to: number): Path<number> {
-  if (file.pages.find(index) === NOT_CACHED && file.kind === "regular" && file.disk.has(index)) {
-    const result = yield* readPages(kernel, file, index, index, index + 1);
-    if (result < 0) return result;
-  }
-  while (file.swapped.find(index) !== NO_SWAP_SLOT) {
-    const result = yield* shmemIn(kernel, file, index, { major: false });
-    if (result < 0) return result;
-  }
+  const result = yield* bringIn(kernel, file, index);
+  if (result < 0) return result;
   const frame = file.pages.find(index);
   if (frame === NOT_CACHED || !kernel.frames.has(frame, PG_UPTODATE)) return 0;
   const start = index * PAGE_SIZE;
   kernel.contents.zeroPart(frame, Math.max(0, from - start), Math.min(PAGE_SIZE, to - start));
   setDirty(kernel, file, index, frame);
   return 0;
+}
+
+/** What the file has of page `index` is in the cache, and nobody is filling it: 0, also if it has nothing; or -ENOMEM. */
+function* bringIn(kernel: Kernel, file: FileObject, index: FileIndex): Path<number> {
+  for (;;) {
+    const frame = file.pages.find(index);
+    let result = 0;
+    if (frame !== NOT_CACHED) {
+      if (!kernel.frames.has(frame, PG_LOCKED)) return 0;
+      yield pageLock(kernel, frame);
+    } else if (file.swapped.find(index) !== NO_SWAP_SLOT) {
+      result = yield* shmemIn(kernel, file, index, { major: false });
+    } else if (file.kind === "regular" && index < file.endIndex && file.disk.has(index)) {
+      result = yield* readPages(kernel, file, index, index, index + 1);
+    } else return 0;
+    if (result < 0) return result;
+  }
 }

@@ -16,9 +16,9 @@ import { LEAF, NO_TABLE } from "./page-table.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
 import type { Vma } from "./vma.ts";
 
-/** Writes the dirty pages of `[first, end)`; how many there were. Afterwards they are clean. */
-export function* writeBack(kernel: Kernel, file: FileObject, first: FileIndex, end: FileIndex): Path<number> {
-  return yield* writeSome(kernel, file, { first, end, most: Number.POSITIVE_INFINITY });
+/** Writes the dirty pages of `[first, end)`, which are clean afterwards. */
+export function* writeBack(kernel: Kernel, file: FileObject, first: FileIndex, end: FileIndex): Path<void> {
+  yield* writeSome(kernel, file, { first, end, most: Number.POSITIVE_INFINITY });
 }
 
 /** Which dirty pages of a file are to be written, and how many of them at most. */
@@ -28,17 +28,19 @@ export interface WriteRequest {
   readonly most: number;
 }
 
-/** Writes the first dirty pages of a range of a file; how many there were. One request to the disk. */
+/**
+ * Writes the first dirty pages of a range of a file; how many were written. One request to the disk. Pages beyond the end
+ * of the file are not: truncation is about to take them.
+ */
 export function* writeSome(kernel: Kernel, file: FileObject, request: WriteRequest): Path<number> {
   if (file.kind !== "regular") return 0;
-  const pages = dirtyPages(file, request);
   const written: Pfn[] = [];
-  for (const { index, frame } of pages) {
+  for (const { index, frame } of dirtyPages(file, request)) {
     if (index < file.endIndex && (yield* writePage(kernel, file, index, frame))) written.push(frame);
   }
   if (written.length > 0) yield* finishWrite(kernel, file, written);
   if (file.pages.dirtyCount === 0) kernel.files.dirty.files.delete(file);
-  return pages.length;
+  return written.length;
 }
 
 /**

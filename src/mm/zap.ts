@@ -20,7 +20,7 @@ import type { AddressSpace } from "./address-space.ts";
 import { EVENT_ZAP } from "./events.ts";
 import type { FileObject } from "./file.ts";
 import { setFrameDirty } from "./file-pages.ts";
-import { PG_ANON, PG_SWAPBACKED } from "./frames.ts";
+import { PG_ACTIVE, PG_ANON, PG_DIRTY, PG_LRU, PG_REFERENCED, PG_SWAPBACKED } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import type { FileRange } from "./nonlinear/truncation.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
@@ -91,10 +91,10 @@ export function* unmapFileRange(
   file: FileObject,
   firstIndex: FileIndex,
   endIndex: FileIndex,
-  evenCows: Cows,
+  cows: Cows,
 ): Path<void> {
   const { mappings } = file;
-  const range: FileRange = { first: firstIndex, end: endIndex, cows: evenCows };
+  const range: FileRange = { first: firstIndex, end: endIndex, cows };
   for (let seen = -1; seen !== mappings.generation; ) {
     seen = mappings.generation;
     for (const vma of mappings.overlapping(firstIndex, endIndex)) yield* unmapFromArea(kernel, vma, file, range);
@@ -192,6 +192,15 @@ function zapLeaf(kernel: Kernel, gather: Gather, vma: Vma, table: OpenTable, ran
     const frame = isPresent ? presentFrame(low, high) : entries.frame(table, index);
     if (frame !== zeroFrame) {
       const state = frames.flags.read(frame);
+      if (isPresent && (state & PG_ANON) === 0 && frames.refs.isLined(frame)) {
+        const stop = zapRun(kernel, gather, vma, table, index, index + Math.min(end - page, gather.room));
+        if (zapped === 0) from = page;
+        zapped += stop - index;
+        to = page + stop - index;
+        page += stop - index - 1;
+        index = stop - 1;
+        continue;
+      }
       if ((state & PG_ANON) !== 0) {
         if (sparesCows) continue;
         resident.anon--;
@@ -213,6 +222,32 @@ function zapLeaf(kernel: Kernel, gather: Gather, vma: Vma, table: OpenTable, ran
   kernel.events.record(EVENT_ZAP, vma.mm.id, range.first, zapped, -1, 0, 0);
   return page;
 }
+
+/**
+ * Clears the present entries from `index` on that name consecutive pages of a file, alike in their flags, as far as they
+ * lie before `end`: the same as one by one, where their counts are lines. Returns where the run ends.
+ */
+function zapRun(kernel: Kernel, gather: Gather, vma: Vma, table: OpenTable, index: number, end: number): number {
+  const { entries, frames, reverseMap } = kernel;
+  const { resident } = vma.mm;
+  const first = entries.frame(table, index);
+  const state = frames.flags.read(first);
+  const limit = frames.flags.endOf(state, first, first + entries.endOfRun(table, index, end) - index);
+  const flags = entries.flags(table, index);
+  if (!knowsAll(state, flags)) for (let frame = first; frame < limit; frame++) passOn(kernel, vma, frame, flags);
+  if ((state & PG_SWAPBACKED) !== 0) resident.shmem -= limit - first;
+  else resident.file -= limit - first;
+  const stop = index + limit - first;
+  entries.clearRun(table, index, stop);
+  reverseMap.removeRun(first, limit, entries.slotOf(table, index), vma);
+  gather.addRun(first, limit);
+  return stop;
+}
+
+/** Whether there is nothing to pass on to a page of that state: it is dirty and as much in use as can be already. */
+const knowsAll = (state: number, flags: number): boolean =>
+  (state & IN_USE) === IN_USE && ((flags & PTE_DIRTY) === 0 || (state & PG_DIRTY) !== 0);
+const IN_USE = PG_LRU | PG_ACTIVE | PG_REFERENCED;
 
 /** An entry that names a place in swap or in the area's file goes, and with it its use of the swap slot. */
 function clearAbsent(kernel: Kernel, vma: Vma, table: OpenTable, index: number, flags: number): void {

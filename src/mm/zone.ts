@@ -55,6 +55,16 @@ export const OWNER_KMAP = 11; // the tables of the kernel's windows, and per-tas
 export const OWNER_QUICKLISTS = 12; // page tables that lie idle
 export const OWNER_HUGE = 13; // pools of huge pages, in use or not
 
+/** What a zone's frames were used for at some moment. */
+export interface ZoneUse {
+  /** ZONE_*. */
+  readonly kind: number;
+  /** Free frames, with those on the lists of CPUs. */
+  readonly unused: number;
+  /** By owner: frames. */
+  readonly owned: readonly number[];
+}
+
 export class Zone {
   /** ZONE_*. */
   readonly kind: number;
@@ -106,6 +116,11 @@ export class Zone {
   /** Frames in use by `owner`. */
   ownedBy(owner: Owner): number {
     return this.owned[owner];
+  }
+
+  /** What the frames are used for now. */
+  get use(): ZoneUse {
+    return { kind: this.kind, unused: this.free + this.listed, owned: [...this.owned] };
   }
 
   /** Adds `frames` (which may be negative) to what `owner` has. */

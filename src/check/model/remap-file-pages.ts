@@ -29,7 +29,8 @@ export const remapFilePages: FlatCall = (model, process, args, result) => {
   }
   if (textOf(result) !== "0") return `${textOf(result)}, expected 0`;
   if (flat === undefined || !flat.shared) return "0, and there is no shared mapping";
-  if (nonlinear === "emulated") place(process, first, pages, flat, index);
+  // A new area in the old one's place has its rights and its locks, and no advice.
+  if (nonlinear === "emulated") place(process, first, pages, { ...flat, forkRule: "copied" }, index);
   else for (let at = 0; at < pages; at++) process.change(first + at, { index: index + at });
   return undefined;
 };

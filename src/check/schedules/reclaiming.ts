@@ -24,6 +24,7 @@ type Kind = Pick<StageShape, "kind" | "kernel" | "design"> & { readonly kswapdTu
 const of2611: Kind = { kind: "pae", kernel: "linux-2.6.11" };
 /** One turn takes entries away, the next frees what nobody maps any more. */
 const of24: Kind = { ...of2611, design: { reclaim: "linux-2.4", reverseMap: "none" }, kswapdTurns: 2 };
+const freesEmpty: Kind = { ...of2611, design: { pageTableFreeing: "when-empty" } };
 const of61: Kind = { kind: "x86-64", kernel: "linux-6.1" };
 
 const VALUE = 7;
@@ -186,6 +187,12 @@ export const reclaiming: readonly Scenario[] = [
         says: "the walk of address spaces of 2.4",
         expects: "holds",
         build: (graph) => kswapdAgainstProgram(of24, forgetsUse, graph),
+      },
+      {
+        name: "frees-tables",
+        says: "2.6.11 with page tables that go with their last entry",
+        expects: "holds",
+        build: (graph) => kswapdAgainstProgram(freesEmpty, () => {}, graph),
       },
       {
         name: "does-not-wait",

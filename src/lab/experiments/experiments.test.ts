@@ -131,6 +131,94 @@ describe("rmap-cost", () => {
   });
 });
 
+describe("shared-segment", () => {
+  const small = { processes: "40", size: "16M", machine: "piii-4g" };
+  const { rows, verdict } = run("shared-segment", small);
+  const of = (design: string) => rows.find((row) => row.design === design)!;
+
+  test("has a row for each design, which all run where memory is plenty", () => {
+    expect(rows).toHaveLength(6);
+    for (const row of rows) {
+      expect(row).toMatchObject({ processes: 40, outcome: "all run", pageFaults: 40 * 4096, reads: 40_000 });
+      expect(verdict).toContain(`${row.design}: all 40 run`);
+    }
+  });
+
+  test("has the tables of the published arithmetic, to the byte: a leaf for 2 MiB, three tables above them and a root", () => {
+    for (const { leafTablesBytes, upperTablesBytes } of rows) {
+      expect(leafTablesBytes).toBe(40 * (16 / 2) * 4096);
+      expect(upperTablesBytes).toBe(40 * (3 + 1) * 4096);
+    }
+    const two = { processes: "5", size: "16M", machine: "nonpae-3g", designs: "low-objects" };
+    const [twoLevels] = run("shared-segment", two).rows as [Row];
+    expect(twoLevels).toMatchObject({ leafTablesBytes: 5 * (16 / 4) * 4096, upperTablesBytes: 5 * 4096 });
+  });
+
+  test("has the chains of the published arithmetic: blocks of 7 links, or of 3 where tables are in highmem", () => {
+    const blocks = (slots: number) => 4096 * Math.ceil(40 / slots) * 32;
+    const inHand = (design: string, bytes: number) => Number(of(design).reverseMapBytes) - bytes;
+    // Each of four CPUs may have a block in hand.
+    for (const [design, slots] of [
+      ["low-chains", 7],
+      ["highpte-low-chains", 3],
+      ["highpte-high-chains", 3],
+    ] as const) {
+      expect(inHand(design, blocks(slots))).toBeGreaterThanOrEqual(0);
+      expect(inHand(design, blocks(slots))).toBeLessThanOrEqual(4 * 32);
+    }
+    for (const design of ["low-objects", "highpte-objects", "when-empty"]) expect(of(design).reverseMapBytes).toBe(0);
+  });
+
+  test("takes from lowmem only what a design has there", () => {
+    const tables = 40 * 8 * 4096;
+    expect(Number(of("low-objects").lowmemTablesBytes)).toBeGreaterThan(tables);
+    expect(Number(of("highpte-objects").lowmemTablesBytes)).toBeLessThan(tables);
+    expect(of("highpte-high-chains").lowmemChainsBytes).toBe(0);
+    expect(Number(of("highpte-low-chains").lowmemChainsBytes)).toBeGreaterThanOrEqual(4096 * 14 * 32);
+    for (const row of rows) {
+      const uses = ["Free", "MemMap", "Tables", "Chains", "Other"].map((use) => Number(row[`lowmem${use}Bytes`]));
+      expect(uses.reduce((sum, bytes) => sum + bytes, 0)).toBe(896 * 2 ** 20);
+    }
+  });
+
+  test("says which process found no lowmem, and what had it", () => {
+    const crowd = { processes: "1000", size: "512M", designs: "low-chains,low-objects" };
+    const { rows: ended, verdict: words } = run("shared-segment", crowd);
+    for (const row of ended) {
+      const ran = Number(row.processes);
+      expect(row).toMatchObject({
+        outcome: `process ${ran + 1}: no lowmem`,
+        pageFaults: ran * 2 ** 17,
+        leafTablesBytes: ran * 256 * 4096,
+        lowmemMemMapBytes: 512 * 2 ** 20,
+      });
+      expect(Number(row.lowmemFreeBytes)).toBeLessThan(8 * 2 ** 20);
+      expect(Number(row.lowmemTablesBytes)).toBeGreaterThan(ran * (256 + 4) * 4096);
+      expect(words).toContain(`${row.design}: ${row.processes} run; then `);
+    }
+    const [chains, objects] = ended as [Row, Row];
+    expect(Number(objects.processes)).toBeGreaterThan(Number(chains.processes));
+    expect(Number(chains.lowmemChainsBytes)).toBeGreaterThan(Number(chains.reverseMapBytes));
+  });
+
+  test("counts the same misses for the same reads, nearly one for each", () => {
+    for (const { tlbMisses } of rows) {
+      expect(tlbMisses).toBe(rows[0]!.tlbMisses);
+      expect(Number(tlbMisses)).toBeGreaterThan(39_000);
+    }
+  });
+
+  test("leaves out what a machine cannot be built with, and refuses it by name", () => {
+    const today = { processes: "2", size: "1M", machine: "opteron-32g" };
+    const names = run("shared-segment", today).rows.map(({ design }) => design);
+    expect(names).toEqual(["low-chains", "low-objects", "when-empty"]);
+    for (const designs of ["highpte-objects", "low-chians"]) {
+      expect(() => run("shared-segment", { ...today, designs })).toThrow(UsageError);
+    }
+    for (const size of ["100", "0"]) expect(() => run("shared-segment", { ...today, size })).toThrow(UsageError);
+  });
+});
+
 describe("truncate-nonlinear", () => {
   const parameters = { pages: "64", processes: "3", "reverse-map": "object-anon" };
   const { rows } = run("truncate-nonlinear", parameters);

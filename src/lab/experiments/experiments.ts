@@ -11,6 +11,7 @@ import { nonlinearVmas } from "./nonlinear-vmas.ts";
 import { quicklists } from "./quicklists.ts";
 import { rmapCost } from "./rmap-cost.ts";
 import { rmapTest } from "./rmap-test.ts";
+import { sharedSegment } from "./shared-segment.ts";
 import { threeSteps } from "./three-steps.ts";
 import { truncateNonlinear } from "./truncate-nonlinear.ts";
 import { virtualScan } from "./virtual-scan.ts";
@@ -22,6 +23,7 @@ export const experiments: readonly Experiment[] = [
   kernelTablesHighmem,
   quicklists,
   rmapCost,
+  sharedSegment,
   truncateNonlinear,
   mlockChains,
   nonlinearVmas,

@@ -55,7 +55,7 @@ export const rmapCost: Experiment = {
     size: { text: "2G", about: "the segment" },
     pages: { text: "4", about: "pages of it that are really mapped; the others cost the same and are multiplied" },
     whole: {
-      text: "none",
+      text: "pte-chain-e/32/8",
       about: "variants of which the whole segment is mapped: MAP/LINE/8,MAP/LINE/8,..., or none",
     },
     machine: { text: "piii-xeon-64g", about: "a 32-bit machine preset" },

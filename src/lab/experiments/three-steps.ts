@@ -5,7 +5,6 @@
  *
  *     process   [ segment, in order ]  [ windows: pages of the file, in no order ]     both locked
  */
-
 import { ENOMEM } from "../../base/errno.ts";
 import { UsageError } from "../../base/errors.ts";
 import { formatSize, parseSize } from "../../base/size-text.ts";

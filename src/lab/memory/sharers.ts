@@ -10,7 +10,7 @@ import { type FileKind, OpenFile } from "../../mm/file.ts";
 import { populate } from "../../mm/populate.ts";
 import type { Thread } from "../../mm/process.ts";
 import { MAP_FIXED, MAP_SHARED, PROT_READ, PROT_WRITE } from "../import/calls.ts";
-import { needed, neededCall, neededChild } from "./load.ts";
+import { needed, neededCall } from "./load.ts";
 import { tryTouchPages } from "./static-program.ts";
 
 /** Where every process has the segment: above its program, below its stack. */
@@ -36,26 +36,41 @@ export class Sharers {
 
   /** One more process, which has not touched the segment yet. */
   join(): Thread {
-    const thread = neededChild(this.machine, this.parent);
-    this.threads.push(thread);
-    return thread;
+    return this.tryJoin() ?? (needed(-ENOMEM, "one more process") as never);
+  }
+
+  /** The same; null if memory is short, or somebody was killed for it. */
+  tryJoin(): Thread | null {
+    const child = this.machine.fork(this.parent);
+    if (typeof child === "number" || this.hasKilled) return null;
+    this.threads.push(child.threads[0]!);
+    return child.threads[0]!;
   }
 
   /** The process touches pages of the segment: all, or those that are named. */
   touch(thread: Thread, kind: Access = LOAD, from = 0, pages = this.pages): void {
     const { machine, first } = this;
-    const isHad = tryTouchPages(machine, thread, first + from, pages, kind) && machine.kernel.oomVictims.length === 0;
+    const isHad = tryTouchPages(machine, thread, first + from, pages, kind) && !this.hasKilled;
     needed(isHad ? 0 : -ENOMEM, "the segment");
   }
 
   /** The process touches all of the segment, in one call (MAP_POPULATE). */
   fill(thread: Thread): void {
+    needed(this.tryFill(thread) ? 0 : -ENOMEM, "the segment");
+  }
+
+  /** The same; false if memory is short, or somebody was killed for it. */
+  tryFill(thread: Thread): boolean {
     const { machine, first, pages } = this;
-    needed(machine.run(thread, populate(machine.kernel, thread, first, first + pages)), "the segment");
+    return machine.run(thread, populate(machine.kernel, thread, first, first + pages)) >= 0 && !this.hasKilled;
   }
 
   /** mlock or munlock of the segment, or of a part of it: 0 or -ERRNO. */
   call(thread: Thread, name: "mlock" | "munlock", from = 0, pages = this.pages): number {
     return this.machine.call(thread, name, [addressOf(this.first + from), addressOf(pages)]);
+  }
+
+  private get hasKilled(): boolean {
+    return this.machine.kernel.oomVictims.length > 0;
   }
 }

@@ -24,7 +24,6 @@ import { OpenFile } from "../file.ts";
 import { holdFile, releaseFile } from "../file-lifetime.ts";
 import { NO_FRAME } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";
-import { waitForMemory } from "../mapped-frame.ts";
 import { NOT_CACHED } from "../page-cache.ts";
 import { NO_TABLE } from "../page-table.ts";
 import type { Thread } from "../process.ts";
@@ -136,7 +135,7 @@ export class Hugetlbfs extends BigAreas {
       unlockTables(kernel, mm);
       for (const head of dropped) putHuge(kernel.frames, pool, head);
       if (verdict !== NEEDS_MEMORY) return verdict;
-      if (entry !== null && !(yield* waitForMemory(kernel.allocator))) return FAULT_OOM;
+      if (entry !== null && !(yield* kernel.allocator.waitForMemory())) return FAULT_OOM;
     }
   }
 

@@ -85,6 +85,12 @@ export class AtomicMaps {
     this.counters.atomicInvalidations++;
   }
 
+  /** The frame that the slot showed last is mapped and unmapped again, so many times. */
+  again(times: number): void {
+    this.counters.atomicMaps += times;
+    if (this.invalidates === "always") this.counters.atomicInvalidations += times;
+  }
+
   /** Gives the slot back. Requires: this CPU holds it for `frame`. */
   unmap(frame: Pfn, type: AtomicType): void {
     const { here } = this.where;

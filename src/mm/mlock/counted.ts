@@ -26,7 +26,6 @@ import type { Path } from "../../sync/path.ts";
 import type { AddressSpace } from "../address-space.ts";
 import { NO_FRAME, PG_ANON, PG_LRU, PG_MLOCKED } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";
-import { waitForMemory } from "../mapped-frame.ts";
 import { LEAF, NO_TABLE } from "../page-table.ts";
 import type { Reclaim } from "../reclaim/reclaim.ts";
 import type { ChainingMap, MappedWorld, ReverseMap } from "../rmap/reverse-map.ts";
@@ -71,6 +70,20 @@ export class CountedLocks implements ReverseMap, Mlock {
     world.frames.addMapping(frame);
     this.count(frame);
     return 0;
+  }
+
+  addRun(first: Pfn, end: Pfn, slot: PteSlot, vma: Vma): void {
+    const { chains } = this;
+    if ((vma.flags & VM_LOCKED) === 0) chains.addRun(first, end, slot, vma);
+    else for (let frame = first; frame < end; frame++) this.add(frame, slot + frame - first, vma);
+  }
+
+  removeRun(first: Pfn, end: Pfn, slot: PteSlot, vma: Vma): void {
+    const { chains, world } = this;
+    let mayBeCounted = (vma.flags & VM_LOCKED) !== 0;
+    for (let frame = first; frame < end && !mayBeCounted; frame++) mayBeCounted = world.frames.has(frame, PG_MLOCKED);
+    if (!mayBeCounted) chains.removeRun(first, end, slot, vma);
+    else for (let frame = first; frame < end; frame++) this.remove(frame, slot + frame - first, vma);
   }
 
   remove(frame: Pfn, slot: PteSlot, vma: Vma): void {
@@ -131,7 +144,7 @@ export class CountedLocks implements ReverseMap, Mlock {
       if (!tryLockTables(kernel, mm)) yield* lockTables(kernel, mm);
       const done = this.chainTable(kernel, vma, page, stop);
       unlockTables(kernel, mm);
-      if (done < stop && !(yield* waitForMemory(kernel.allocator))) return -ENOMEM;
+      if (done < stop && !(yield* kernel.allocator.waitForMemory())) return -ENOMEM;
       page = done < stop ? done : tables.nextLeaf(mm, stop, end);
     }
     return 0;

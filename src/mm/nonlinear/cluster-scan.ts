@@ -17,23 +17,22 @@ import type { Kernel } from "../kernel.ts";
 import { unmapFrame } from "../mapped-frame.ts";
 import { LEAF, NO_TABLE } from "../page-table.ts";
 import { giveTableRoom, takeTableRoom } from "../table-lock.ts";
-import { VM_LOCKED, VM_RESERVED, type Vma } from "../vma.ts";
+import { freeEmptied, listEmptied } from "../tables/emptied.ts";
+import { VM_LOCKED, type Vma } from "../vma.ts";
 import { clearFilePage } from "./file-entries.ts";
 
 /** Pages that are looked at together. */
 const CLUSTER = 32;
 
-/** Areas whose pages nobody may take away. */
-const KEPT = VM_LOCKED | VM_RESERVED;
-
 /**
  * Unmaps some pages of the file that `frame` belongs to; the page itself may or may not be among them. "refused": all its
- * nonlinear areas are locked. Requires: the page is locked, and in its file. No spinlock is held.
+ * nonlinear areas are locked; if it has none, the page is mapped by areas that are being unmapped. Requires: the page is locked, and in its file. No spinlock is held.
  */
 export function* scanClusters(kernel: Kernel, frame: Pfn): Path<"again" | "refused"> {
   const { frames, files } = kernel;
   const { mappings } = files.byId(frames.mapping.read(frame));
-  const areas = [...mappings.nonlinear].filter(({ flags }) => (flags & KEPT) === 0);
+  if (mappings.nonlinear.size === 0) return "again";
+  const areas = [...mappings.nonlinear].filter(({ flags }) => (flags & VM_LOCKED) === 0);
   if (areas.length === 0) return "refused";
   let effort = frames.mapCount.read(frame);
   const longest = Math.ceil(Math.max(...areas.map(({ pages }) => pages)) / CLUSTER) * CLUSTER;
@@ -57,12 +56,15 @@ function* unmapCluster(kernel: Kernel, mappings: FileMappings, vma: Vma): Path<n
   const { tables, tlbFlush, allocator, current } = kernel;
   if (tables.takesRoom) yield* takeTableRoom(kernel);
   const unmapped: Pfn[] = [];
+  const emptied: Pfn[] = [];
   if (vma.mm.pageTableLock.attempt(current.task)) {
     const start = Math.floor((vma.start + vma.cursor) / CLUSTER) * CLUSTER;
     // The area may have left the file while this waited.
     const end = mappings.has(vma) ? Math.min(start + CLUSTER, vma.end) : start;
     unmapIdle(kernel, vma, Math.max(start, vma.start), end, unmapped);
+    if (unmapped.length > 0) listEmptied(kernel, vma.mm, start, emptied);
     if (tlbFlush.owes) yield* tlbFlush.settle();
+    freeEmptied(kernel, emptied);
     vma.mm.pageTableLock.release(current.task);
   } else kernel.reclaim.costs.trylocksFailed++;
   if (tables.takesRoom) giveTableRoom(kernel);

@@ -16,7 +16,7 @@ import { MEMORY } from "../address-space.ts";
 import { filePage, type PageRequest, readyPage } from "../file-pages.ts";
 import { NO_FRAME } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";
-import { entryFlags, mapShared, unmapFrame, waitForMemory } from "../mapped-frame.ts";
+import { entryFlags, mapShared, unmapFrame, waitToMap } from "../mapped-frame.ts";
 import { NOT_CACHED } from "../page-cache.ts";
 import { lockPage, unlockPage } from "../page-lock.ts";
 import { LEAF, NO_TABLE } from "../page-table.ts";
@@ -101,14 +101,11 @@ function* bringIn(kernel: Kernel, place: Place): Path<number> {
 
 /** Puts the page at the place, or (null) the memory of it. 0, -EINVAL if it has left the file, or -ENOMEM. */
 function* put(kernel: Kernel, place: Place, found: FoundPage | null): Path<number> {
-  const { allocator, reverseMap } = kernel;
   for (;;) {
     const result = yield* putOnce(kernel, place, found);
     if (result <= 0) return result;
-    if (!(yield* waitForMemory(allocator))) return -ENOMEM;
-    while (result === NEEDS_CHAIN && reverseMap.reserve() < 0) {
-      if (!(yield* waitForMemory(allocator))) return -ENOMEM;
-    }
+    const isThere = result === NEEDS_CHAIN ? yield* waitToMap(kernel) : yield* kernel.allocator.waitForMemory();
+    if (!isThere) return -ENOMEM;
   }
 }
 

@@ -16,6 +16,7 @@ import type { Kernel } from "../kernel.ts";
 import { unmapFrame } from "../mapped-frame.ts";
 import { LEAF, NO_TABLE } from "../page-table.ts";
 import { lockTables, tryLockTables, unlockTables } from "../table-lock.ts";
+import { gatherEmptied } from "../tables/emptied.ts";
 import { Gather } from "../tlb/gather.ts";
 import type { Vma } from "../vma.ts";
 import { passOn } from "../zap.ts";
@@ -84,6 +85,7 @@ function zapNextLeaf(kernel: Kernel, gather: Gather, vma: Vma, search: Search): 
   const stop = tables.endOf(first, LEAF, end);
   const done = zapLeaf(kernel, gather, vma, table, { ...search, first, end: stop });
   tables.close(table);
+  gatherEmptied(kernel, gather, first);
   return done < end ? done : search.end;
 }
 

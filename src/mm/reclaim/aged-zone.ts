@@ -27,7 +27,7 @@ export type Kind = typeof ANON | typeof CACHE;
 const AGES = 16;
 const OLDEST = AGES - 1;
 /** The age of a page that is new, or has come back. */
-export const INITIAL_AGE = 5;
+const INITIAL_AGE = 5;
 /** How much older a page gets that was found in use. */
 const AGE_UP = 4;
 
@@ -106,14 +106,9 @@ export class AgedZone {
     return this.active[kind].count;
   }
 
-  /** The oldest active page of a kind, which is the next to be looked at. Requires: there is one. */
+  /** The active page of a kind that is the next to be looked at: one of age 0. Requires: there is one. */
   nextActive(kind: Kind): Pfn {
     return this.active[kind].youngest().tail;
-  }
-
-  isActive(frame: Pfn): boolean {
-    const place = this.places.read(frame);
-    return place >= FIRST_BUCKET && place < DIRTY;
   }
 
   isClean(frame: Pfn): boolean {

@@ -18,22 +18,13 @@
 import type { Pfn } from "../../base/units.ts";
 import type { Path } from "../../sync/path.ts";
 import type { Allocator, Want } from "../allocator.ts";
-import {
-  type Frames,
-  NO_FRAME,
-  PG_ACTIVE,
-  PG_ANON,
-  PG_DIRTY,
-  PG_LRU,
-  PG_REFERENCED,
-  PG_SWAPCACHE,
-  PG_WRITEBACK,
-} from "../frames.ts";
+import { type Frames, NO_FRAME, PG_ACTIVE, PG_ANON, PG_DIRTY, PG_LRU, PG_REFERENCED, PG_WRITEBACK } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";
 import { tryLockPage, unlockPage } from "../page-lock.ts";
 import type { Zone } from "../zone.ts";
 import { PageList } from "./page-list.ts";
 import { freeUnused, writeOut } from "./page-out.ts";
+import { isCached } from "./page-place.ts";
 import { noReclaimCosts, type Reclaim, type ReclaimRequest } from "./reclaim.ts";
 import type { ReclaimParts } from "./reclaims.ts";
 import { SwapOut } from "./swap-out.ts";
@@ -214,10 +205,4 @@ export class GlobalLists implements Reclaim {
   private listOf(frame: Pfn): PageList {
     return this.frames.has(frame, PG_ACTIVE) ? this.active : this.inactive;
   }
-}
-
-/** Whether the page is in a file's cache or in the swap cache (page->mapping of 2.4). */
-function isCached(frames: Frames, frame: Pfn): boolean {
-  const state = frames.flags.read(frame);
-  return (state & PG_SWAPCACHE) !== 0 || ((state & PG_ANON) === 0 && frames.mapping.read(frame) !== 0);
 }

@@ -12,6 +12,7 @@ import type { Path } from "../../sync/path.ts";
 import { exitProcess } from "../exit.ts";
 import type { Kernel } from "../kernel.ts";
 import type { Process } from "../process.ts";
+import type { ZoneUse } from "../zone.ts";
 
 const SIGKILL = 9;
 
@@ -22,6 +23,8 @@ export interface OomVictim {
   readonly name: string;
   /** What the kernel's rule made of it: pages. */
   readonly points: number;
+  /** Where memory was, just before; kernels print as much. */
+  readonly memory: readonly ZoneUse[];
 }
 
 /** How bad a process is: the pages that it stands for. */
@@ -43,8 +46,10 @@ export function* killForMemory(kernel: Kernel): Path<boolean> {
   const chosen = choose(kernel);
   if (chosen === null) return false;
   let killed = false;
+  const { points } = chosen;
+  const memory = kernel.allocator.zones.map(({ use }) => use);
   for (const process of sharersOf(kernel, chosen.process)) {
-    kernel.oomVictims.push({ process, pid: process.pid, name: process.name, points: chosen.points });
+    kernel.oomVictims.push({ process, pid: process.pid, name: process.name, points, memory });
     if (isBusy(kernel, process)) process.isDoomed = true;
     else {
       yield* exitProcess(kernel, process, "killed", SIGKILL);

@@ -7,24 +7,26 @@
  */
 import type { Pfn } from "../../base/units.ts";
 import type { Path } from "../../sync/path.ts";
-import type { FileObject } from "../file.ts";
 import { dropPage } from "../file-pages.ts";
-import { PG_ANON, PG_DIRTY, PG_SWAPCACHE, PG_WRITEBACK } from "../frames.ts";
+import { PG_DIRTY, PG_SWAPCACHE, PG_WRITEBACK } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";
-import { tryLockPage, unlockPage } from "../page-lock.ts";
+import { unlockPage } from "../page-lock.ts";
 import { writeShmem } from "../swap/shmem-swap.ts";
 import { removeFromSwapCache, writeSwap } from "../swap/swap-cache.ts";
 import { writePageOut } from "../writeback.ts";
+import { fileOf, isCached } from "./page-place.ts";
 
 /**
  * Writes a dirty page to its slot or to its file; whether it was written. It may be dirty again afterwards. Requires: it
  * is locked, and is not afterwards; nobody maps it; the caller has a reference.
  */
 export function* writeOut(kernel: Kernel, frame: Pfn): Path<boolean> {
-  const { frames, files, reclaim } = kernel;
-  const id = frames.mapping.read(frame);
-  const file = id === 0 || frames.has(frame, PG_ANON) ? null : files.byId(id);
-  if (file?.kind === "shmem" && !movesToSwap(kernel, file, frame)) return false;
+  const { frames, reclaim } = kernel;
+  const file = fileOf(kernel, frame);
+  if (file?.kind === "shmem" && writeShmem(kernel, file, frame) < 0) {
+    unlockPage(kernel, frame);
+    return false;
+  }
   if (frames.has(frame, PG_SWAPCACHE)) {
     yield* writeSwap(kernel, frame);
     reclaim.costs.pagesSwapped++;
@@ -37,15 +39,6 @@ export function* writeOut(kernel: Kernel, frame: Pfn): Path<boolean> {
   return written;
 }
 
-/** Whether a page of a shmem file is in the swap cache, and locked, from now on; it is unlocked if not. */
-function movesToSwap(kernel: Kernel, file: FileObject, frame: Pfn): boolean {
-  if (writeShmem(kernel, file, frame) < 0) {
-    unlockPage(kernel, frame);
-    return false;
-  }
-  return tryLockPage(kernel, frame);
-}
-
 /**
  * Takes a page out of its cache if that is all that keeps it beside the caller's reference, which then is the last one;
  * whether it did. A page that is dirty, or being written, stays. Requires: it is locked.
@@ -54,10 +47,10 @@ export function freeUnused(kernel: Kernel, frame: Pfn): boolean {
   const { frames, files } = kernel;
   const state = frames.flags.read(frame);
   if (frames.mapCount.read(frame) !== 0 || (state & PG_WRITEBACK) !== 0) return false;
-  const isCached = (state & PG_SWAPCACHE) !== 0 || ((state & PG_ANON) === 0 && frames.mapping.read(frame) !== 0);
-  if (frames.refs.read(frame) !== (isCached ? 2 : 1)) return false;
+  const inCache = isCached(frames, frame);
+  if (frames.refs.read(frame) !== (inCache ? 2 : 1)) return false;
   // What is in no cache is nobody's any more.
-  if (!isCached) return true;
+  if (!inCache) return true;
   if ((state & PG_DIRTY) !== 0) return false;
   if ((state & PG_SWAPCACHE) !== 0) removeFromSwapCache(kernel, frame);
   else dropPage(kernel, files.byId(frames.mapping.read(frame)), frames.index.read(frame), frame);

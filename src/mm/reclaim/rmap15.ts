@@ -18,17 +18,7 @@ import { bug } from "../../base/errors.ts";
 import { SparseInt8 } from "../../base/sparse-array.ts";
 import type { Pfn } from "../../base/units.ts";
 import type { Path } from "../../sync/path.ts";
-import {
-  type Frames,
-  PG_ACTIVE,
-  PG_ANON,
-  PG_DIRTY,
-  PG_LRU,
-  PG_REFERENCED,
-  PG_SWAPBACKED,
-  PG_SWAPCACHE,
-  PG_WRITEBACK,
-} from "../frames.ts";
+import { type Frames, PG_ACTIVE, PG_ANON, PG_DIRTY, PG_LRU, PG_REFERENCED, PG_WRITEBACK } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";
 import { tryLockPage, unlockPage } from "../page-lock.ts";
 import { addToSwap } from "../swap/swap-cache.ts";
@@ -36,6 +26,7 @@ import type { Zone } from "../zone.ts";
 import { AgedZone, ANON, CACHE, type Kind } from "./aged-zone.ts";
 import type { PageList } from "./page-list.ts";
 import { freeUnused, writeOut } from "./page-out.ts";
+import { needsSlot } from "./page-place.ts";
 import { noReclaimCosts, type Reclaim, type ReclaimRequest } from "./reclaim.ts";
 import type { ReclaimParts } from "./reclaims.ts";
 import { referenced } from "./referenced.ts";
@@ -69,7 +60,7 @@ export class AgeingLists implements Reclaim {
 
   adopt(frame: Pfn): void {
     this.frames.setFlag(frame, PG_LRU);
-    this.activate(frame);
+    this.putActive(frame);
   }
 
   forget(frame: Pfn): void {
@@ -229,20 +220,25 @@ export class AgeingLists implements Reclaim {
         const frame = clean.tail;
         costs.pagesScanned++;
         frames.addReference(frame);
-        const isFree = tryLockPage(kernel, frame);
-        if (isFree && freeUnused(kernel, frame)) {
+        const isLocked = tryLockPage(kernel, frame);
+        if (isLocked && freeUnused(kernel, frame)) {
           freed++;
           costs.pagesFreed++;
         } else this.activate(frame);
-        if (isFree) unlockPage(kernel, frame);
+        if (isLocked) unlockPage(kernel, frame);
         kernel.allocator.release(frame);
       }
     }
     return freed;
   }
 
+  /** A page that was on its way out is active again. */
   private activate(frame: Pfn): void {
     this.costs.pagesMoved++;
+    this.putActive(frame);
+  }
+
+  private putActive(frame: Pfn): void {
     this.zoneOf(frame).activate(frame, this.frames.has(frame, PG_ANON) ? ANON : CACHE);
     this.frames.setFlag(frame, PG_ACTIVE);
   }
@@ -263,9 +259,7 @@ function* emptied(kernel: Kernel, frame: Pfn): Path<"all" | "again" | "activate"
   const isUsed = referenced(kernel, frame) > 0;
   if (tlbFlush.owes) yield* tlbFlush.settle();
   if (isUsed && frames.mapCount.read(frame) > 0) return "activate";
-  const state = frames.flags.read(frame);
-  const needsSlot = (state & (PG_ANON | PG_SWAPBACKED | PG_SWAPCACHE)) === (PG_ANON | PG_SWAPBACKED);
-  if (needsSlot && addToSwap(kernel, frame) < 0) return "activate";
+  if (needsSlot(frames, frame) && addToSwap(kernel, frame) < 0) return "activate";
   if (frames.mapCount.read(frame) === 0) return "all";
   const outcome = yield* tryToUnmap(kernel, frame, { locked: "respect" });
   return outcome === "refused" ? "activate" : outcome;

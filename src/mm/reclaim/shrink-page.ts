@@ -12,12 +12,12 @@
  */
 import type { Pfn } from "../../base/units.ts";
 import type { Path } from "../../sync/path.ts";
-import type { FileObject } from "../file.ts";
-import { PG_ANON, PG_DIRTY, PG_SWAPBACKED, PG_SWAPCACHE, PG_WRITEBACK } from "../frames.ts";
+import { PG_DIRTY, PG_SWAPCACHE, PG_WRITEBACK } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";
 import { tryLockPage, unlockPage } from "../page-lock.ts";
 import { addToSwap } from "../swap/swap-cache.ts";
 import { freeUnused, writeOut } from "./page-out.ts";
+import { fileOf, needsSlot } from "./page-place.ts";
 import { referenced } from "./referenced.ts";
 import { tryToUnmap } from "./try-to-unmap.ts";
 
@@ -58,7 +58,7 @@ function* shrinkLocked(kernel: Kernel, frame: Pfn, rules: Rules): Path<Fate | "u
   const uses = rules.used === "stay" ? referenced(kernel, frame) : 0;
   if (tlbFlush.owes) yield* tlbFlush.settle();
   if (uses > 0 && isInUse(kernel, frame)) return "used";
-  if (needsSlot(kernel, frame) && addToSwap(kernel, frame) < 0) return "used";
+  if (needsSlot(frames, frame) && addToSwap(kernel, frame) < 0) return "used";
   if (frames.mapCount.read(frame) > 0) {
     const unmapped = yield* tryToUnmap(kernel, frame, { locked: "respect" });
     if (unmapped !== "all") return unmapped === "refused" ? "used" : "kept";
@@ -74,20 +74,11 @@ function* shrinkLocked(kernel: Kernel, frame: Pfn, rules: Rules): Path<Fate | "u
 }
 
 /** Whether somebody maps the page, or could: its uses count then. */
-function isInUse({ frames, files }: Kernel, frame: Pfn): boolean {
+function isInUse(kernel: Kernel, frame: Pfn): boolean {
+  const { frames } = kernel;
   if (frames.mapCount.read(frame) > 0 || frames.has(frame, PG_SWAPCACHE)) return true;
-  const mapping = frames.mapping.read(frame);
-  return mapping !== 0 && !frames.has(frame, PG_ANON) && files.byId(mapping).mappings.count > 0;
-}
-
-/** An anonymous page that has no place in swap yet, and whose contents count. */
-const needsSlot = ({ frames }: Kernel, frame: Pfn): boolean =>
-  (frames.flags.read(frame) & (PG_ANON | PG_SWAPBACKED | PG_SWAPCACHE)) === (PG_ANON | PG_SWAPBACKED);
-
-/** The file that the page is cached for, or null. */
-function fileOf({ frames, files }: Kernel, frame: Pfn): FileObject | null {
-  const mapping = frames.mapping.read(frame);
-  return mapping === 0 || frames.has(frame, PG_ANON) ? null : files.byId(mapping);
+  const file = fileOf(kernel, frame);
+  return file !== null && file.mappings.count > 0;
 }
 
 /** A page of a shmem file needs a slot, if it has none yet. */

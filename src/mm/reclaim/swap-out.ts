@@ -16,13 +16,15 @@ import { PTE_ACCESSED, PTE_PRESENT, PTE_PROT_NONE } from "../../hw/pte.ts";
 import type { Path } from "../../sync/path.ts";
 import type { AddressSpace } from "../address-space.ts";
 import type { Want } from "../allocator.ts";
-import { PG_ACTIVE, PG_ANON, PG_LOCKED, PG_RESERVED, PG_SWAPBACKED, PG_SWAPCACHE } from "../frames.ts";
+import { PG_ACTIVE, PG_LOCKED, PG_RESERVED } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";
 import { tryLockPage, unlockPage } from "../page-lock.ts";
 import { LEAF, NO_TABLE } from "../page-table.ts";
 import { addToSwap } from "../swap/swap-cache.ts";
 import { lockTables, tryLockTables, unlockTables } from "../table-lock.ts";
+import { freeEmptied, listEmptied } from "../tables/emptied.ts";
 import { VM_LOCKED, VM_PFNMAP, type Vma } from "../vma.ts";
+import { needsSlot } from "./page-place.ts";
 import { unmapFrom } from "./try-to-unmap.ts";
 
 /** Pages that one walk leaves to their caches alone, at most (SWAP_CLUSTER_MAX). */
@@ -37,6 +39,7 @@ export class SwapOut {
   /** Takes entries away until enough pages of zones up to `want` have none, or each address space was visited. */
   *walk(kernel: Kernel, want: Want): Path<void> {
     const spaces = [...kernel.spaces];
+    if (spaces.length === 0) return;
     let at = this.next === null ? 0 : Math.max(0, spaces.indexOf(this.next));
     let left = BATCH;
     for (let visits = 0; visits <= spaces.length && left > 0; visits++) {
@@ -122,11 +125,14 @@ export class SwapOut {
     const frame = isThere ? entries.frame(table, index) : kernel.zeroFrame;
     tables.close(table);
     if (frame === kernel.zeroFrame || !tryLockPage(kernel, frame)) return false;
+    const emptied: Pfn[] = [];
     let unmapped = false;
-    if (hasPlace(kernel, frame) || addToSwap(kernel, frame) === 0) {
+    if (!needsSlot(frames, frame) || addToSwap(kernel, frame) === 0) {
       unmapped = unmapFrom(kernel, { vma, page, frame, slot }, { locked: "respect" }) === "unmapped";
     }
+    if (unmapped) listEmptied(kernel, vma.mm, page, emptied);
     if (tlbFlush.owes) yield* tlbFlush.settle();
+    freeEmptied(kernel, emptied);
     unlockPage(kernel, frame);
     if (!unmapped) return false;
     kernel.reclaim.costs.entriesUnmapped++;
@@ -145,10 +151,4 @@ interface Pages {
 function isVictim({ frames, allocator }: Kernel, frame: Pfn, want: Want): boolean {
   const state = frames.flags.read(frame);
   return (state & (PG_ACTIVE | PG_LOCKED)) === 0 && allocator.zoneOf(frame).kind <= want;
-}
-
-/** Whether the page can be had again once nobody maps it: from its file, from swap, or because nobody wants it. */
-function hasPlace({ frames }: Kernel, frame: Pfn): boolean {
-  const state = frames.flags.read(frame);
-  return (state & (PG_ANON | PG_SWAPBACKED)) !== (PG_ANON | PG_SWAPBACKED) || (state & PG_SWAPCACHE) !== 0;
 }

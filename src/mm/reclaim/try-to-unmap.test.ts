@@ -121,6 +121,14 @@ describe("a page of a file", () => {
     expect(machine.thread.mm.resident.file).toBe(0);
   });
 
+  test("may be mapped by an area that is on its way out: it is tried again", () => {
+    const { machine, frame } = mapped();
+    const vma = machine.thread.mm.vmas.find(AT)!;
+    vma.file!.mappings.remove(vma);
+    expect(machine.run(tryToUnmap(machine.kernel, frame, respect))).toBe("again");
+    expect(machine.kernel.frames.mapCount.read(frame)).toBe(1);
+  });
+
   test("was used as often as its entries and the kernel say; asking forgets it", () => {
     const { machine, frame } = mapped();
     const { kernel } = machine;

@@ -24,7 +24,9 @@ import { scanClusters } from "../nonlinear/cluster-scan.ts";
 import { clearFilePage } from "../nonlinear/file-entries.ts";
 import { setSwapEntry } from "../swap/swap-cache.ts";
 import { giveTableRoom, takeTableRoom } from "../table-lock.ts";
+import { freeEmptied, listEmptied } from "../tables/emptied.ts";
 import { VM_DROPPABLE, VM_LOCKED, VM_PFNMAP, type Vma } from "../vma.ts";
+import { isInFile } from "./page-place.ts";
 
 /**
  * What became of it (SWAP_SUCCESS, SWAP_AGAIN, SWAP_FAIL): nobody maps it now; somebody still does, and may not the next
@@ -45,13 +47,14 @@ export function* tryToUnmap(kernel: Kernel, frame: Pfn, rules: UnmapRules): Path
   const { reverseMap, tables, tlbFlush, frames } = kernel;
   let refused = rules.locked === "respect" && frames.has(frame, PG_MLOCKED);
   if (refused) return "refused";
+  const emptied: Pfn[] = [];
   let unmapped = 0;
   let unknown = frames.mapCount.read(frame);
   if (tables.takesRoom) yield* takeTableRoom(kernel);
   const unmap = (slot: PteSlot): boolean => {
     unknown--;
     kernel.reclaim.costs.entriesVisited++;
-    const outcome = unmapEntry(kernel, frame, slot, rules);
+    const outcome = unmapEntry(kernel, { frame, slot }, rules, emptied);
     if (outcome === "unmapped") unmapped++;
     refused = outcome === "refused";
     return !refused;
@@ -61,21 +64,20 @@ export function* tryToUnmap(kernel: Kernel, frame: Pfn, rules: UnmapRules): Path
   if (tables.takesRoom) giveTableRoom(kernel);
   kernel.reclaim.costs.entriesUnmapped += unmapped;
   if (tlbFlush.owes) yield* tlbFlush.settle();
+  freeEmptied(kernel, emptied);
   frames.refs.add(frame, -unmapped);
-  if (!refused && unknown > 0 && isInFile(kernel, frame)) refused = (yield* scanClusters(kernel, frame)) === "refused";
+  // Only a page of a file may be mapped where the reverse map does not find it.
+  if (!refused && unknown > 0 && isInFile(frames, frame)) refused = (yield* scanClusters(kernel, frame)) === "refused";
   if (refused) return "refused";
   return frames.mapCount.read(frame) === 0 ? "all" : "again";
 }
 
-/** Whether it is a page of a file: only those may be mapped where the reverse map does not find them. */
-const isInFile = ({ frames }: Kernel, frame: Pfn): boolean =>
-  !frames.has(frame, PG_ANON) && frames.mapping.read(frame) !== 0;
-
 type Outcome = "unmapped" | "busy" | "refused";
 
-/** Takes the page from one entry. */
-function unmapEntry(kernel: Kernel, frame: Pfn, slot: PteSlot, rules: UnmapRules): Outcome {
+/** Takes the page from one entry; a table that is empty then is added to `emptied`. */
+function unmapEntry(kernel: Kernel, entry: Entry, rules: UnmapRules, emptied: Pfn[]): Outcome {
   const { tables, current, reclaim } = kernel;
+  const { slot } = entry;
   const mm = tables.mmOf(slot);
   const page = tables.pageOf(slot);
   if (!mm.pageTableLock.attempt(current.task)) {
@@ -84,17 +86,22 @@ function unmapEntry(kernel: Kernel, frame: Pfn, slot: PteSlot, rules: UnmapRules
   }
   const vma = mm.vmas.find(page);
   // An area that is being unmapped is off its address space already.
-  const outcome = vma === null || vma.start > page ? "busy" : unmapFrom(kernel, { vma, page, frame, slot }, rules);
+  const outcome = vma === null || vma.start > page ? "busy" : unmapFrom(kernel, { ...entry, vma, page }, rules);
+  if (outcome === "unmapped") listEmptied(kernel, mm, page, emptied);
   mm.pageTableLock.release(current.task);
   return outcome;
 }
 
-/** An entry that maps the page, and its place. */
-export interface Mapping {
-  readonly vma: Vma;
-  readonly page: Vpn;
+/** An entry that maps the page. */
+interface Entry {
   readonly frame: Pfn;
   readonly slot: PteSlot;
+}
+
+/** The same, and its place. */
+export interface Mapping extends Entry {
+  readonly vma: Vma;
+  readonly page: Vpn;
 }
 
 /**

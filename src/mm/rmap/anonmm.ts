@@ -71,6 +71,14 @@ export class AnonMms extends ObjectAnon {
     this.dropIfUnused(anonMm);
   }
 
+  override addRun(first: Pfn, end: Pfn, slot: PteSlot, vma: Vma): void {
+    this.addEach(first, end, slot, vma);
+  }
+
+  override removeRun(first: Pfn, end: Pfn, slot: PteSlot, vma: Vma): void {
+    this.removeEach(first, end, slot, vma);
+  }
+
   override add(frame: Pfn, slot: PteSlot, vma: Vma): number {
     const { frames, tables } = this.world;
     if (frames.has(frame, PG_ANON) && frames.mapCount.read(frame) === 0) {

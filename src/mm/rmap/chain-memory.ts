@@ -14,7 +14,7 @@ import type { Slab } from "../slab.ts";
 import type { ReverseMapCosts } from "./reverse-map.ts";
 
 /** What blocks are looked at through. */
-export type BlockWindows = Pick<AtomicMaps, "highmemFrom" | "map" | "unmap">;
+export type BlockWindows = Pick<AtomicMaps, "highmemFrom" | "map" | "unmap" | "again">;
 
 export interface ChainMemoryParts {
   readonly slab: Slab;
@@ -73,26 +73,28 @@ export class ChainMemory {
     return this.slab.allocate();
   }
 
-  /** Gives a block back. */
-  giveBack(): void {
-    this.slab.free();
+  /** Gives blocks back. */
+  giveBack(blocks = 1): void {
+    for (let given = 0; given < blocks; given++) this.slab.free();
   }
 
-  /** A block for a chain, from the hand if there is one: 0 or -ENOMEM. */
-  take(): number {
+  /** Blocks for so many chains, from the hand if there are some: 0, or -ENOMEM with nothing changed. */
+  take(blocks: number): number {
     const { here } = this.where;
-    if (this.inHand[here] === 0) return this.slab.allocate();
-    this.inHand[here]!--;
+    const fromHand = Math.min(this.inHand[here]!, blocks);
+    if (this.slab.allocateAll(blocks - fromHand) < 0) return -ENOMEM;
+    this.inHand[here]! -= fromHand;
     return 0;
   }
 
-  /** The words of the block with that number are looked at. */
-  touch(block: number, costs: ReverseMapCosts): void {
+  /** The words of the block with that number are looked at, and those of all `blocks` that it stands for. */
+  touch(block: number, costs: ReverseMapCosts, blocks: number): void {
     if (!this.isHigh) return;
     const frame = this.slab.frameOf(block);
     if (frame < this.windows.highmemFrom) return;
     this.windows.map(frame, KM_USER1);
     this.windows.unmap(frame, KM_USER1);
-    costs.blockWindows++;
+    if (blocks > 1) this.windows.again(blocks - 1);
+    costs.blockWindows += blocks;
   }
 }

@@ -34,6 +34,16 @@ export class ChainedMap extends CountedMap implements ChainingMap {
     return 0;
   }
 
+  override addRun(first: Pfn, end: Pfn, slot: PteSlot, _vma: Vma): void {
+    this.chains.addRun(first, end, slot);
+    this.countAllAdded(first, end);
+  }
+
+  override removeRun(first: Pfn, end: Pfn, slot: PteSlot, _vma: Vma): void {
+    this.chains.removeRun(first, end, slot);
+    this.countAllRemoved(first, end);
+  }
+
   override remove(frame: Pfn, slot: PteSlot, _vma: Vma): void {
     if (!this.chains.remove(frame, slot)) this.chains.refuse(frame, slot);
     this.countRemoved(frame);

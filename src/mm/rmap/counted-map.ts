@@ -2,6 +2,7 @@
  * What all reverse maps share: the count of each frame's entries, and answers for those that keep nothing else. For
  * them mapping and unmapping never fail and never search.
  */
+import { bug } from "../../base/errors.ts";
 import type { Pfn, PteSlot } from "../../base/units.ts";
 import type { Path } from "../../sync/path.ts";
 import type { AddressSpace } from "../address-space.ts";
@@ -30,8 +31,26 @@ export abstract class CountedMap implements ReverseMap {
     return 0;
   }
 
+  addRun(first: Pfn, end: Pfn, slot: PteSlot, vma: Vma): void {
+    this.addEach(first, end, slot, vma);
+  }
+
+  protected addEach(first: Pfn, end: Pfn, slot: PteSlot, vma: Vma): void {
+    for (let frame = first; frame < end; frame++) {
+      if (this.add(frame, slot + frame - first, vma) < 0) bug(`no memory for an entry of frame ${frame}`);
+    }
+  }
+
   remove(frame: Pfn, _slot: PteSlot, _vma: Vma): void {
     this.countRemoved(frame);
+  }
+
+  removeRun(first: Pfn, end: Pfn, slot: PteSlot, vma: Vma): void {
+    this.removeEach(first, end, slot, vma);
+  }
+
+  protected removeEach(first: Pfn, end: Pfn, slot: PteSlot, vma: Vma): void {
+    for (let frame = first; frame < end; frame++) this.remove(frame, slot + frame - first, vma);
   }
 
   move(_frame: Pfn, _from: PteSlot, _to: PteSlot): void {
@@ -56,6 +75,16 @@ export abstract class CountedMap implements ReverseMap {
   }
 
   spaceDied(_mm: AddressSpace): void {}
+
+  protected countAllAdded(first: Pfn, end: Pfn): void {
+    this.costs.adds += end - first;
+    this.world.frames.addMappings(first, end);
+  }
+
+  protected countAllRemoved(first: Pfn, end: Pfn): void {
+    this.costs.removes += end - first;
+    this.world.frames.dropMappings(first, end);
+  }
 
   protected countAdded(frame: Pfn): void {
     this.costs.adds++;

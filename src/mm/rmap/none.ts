@@ -5,12 +5,21 @@
  *
  * @models linux-2.4.22 mm/vmscan.c swap_out
  */
-import type { Pfn } from "../../base/units.ts";
+import type { Pfn, PteSlot } from "../../base/units.ts";
+import type { Vma } from "../vma.ts";
 import { CountedMap } from "./counted-map.ts";
 import { atMost, Search, type Visit } from "./search.ts";
 
 export class NoReverseMap extends CountedMap {
   private readonly search = new Search(this.world, this.costs);
+
+  override addRun(first: Pfn, end: Pfn, _slot: PteSlot, _vma: Vma): void {
+    this.countAllAdded(first, end);
+  }
+
+  override removeRun(first: Pfn, end: Pfn, _slot: PteSlot, _vma: Vma): void {
+    this.countAllRemoved(first, end);
+  }
 
   override forEach(frame: Pfn, visit: Visit): void {
     const count = this.world.frames.mapCount.read(frame);

@@ -12,13 +12,22 @@
  * @models linux-6.1 mm/rmap.c rmap_walk_file, rmap_walk_anon, page_vma_mapped_walk
  * @models linux-2.6.11 mm/rmap.c page_referenced_file, page_referenced_anon
  */
-import type { Pfn } from "../../base/units.ts";
+import type { Pfn, PteSlot } from "../../base/units.ts";
 import { PG_ANON } from "../frames.ts";
+import type { Vma } from "../vma.ts";
 import { CountedMap } from "./counted-map.ts";
 import { atMost, Search, type Visit } from "./search.ts";
 
 export class ObjectAnon extends CountedMap {
   protected readonly search = new Search(this.world, this.costs);
+
+  override addRun(first: Pfn, end: Pfn, _slot: PteSlot, _vma: Vma): void {
+    this.countAllAdded(first, end);
+  }
+
+  override removeRun(first: Pfn, end: Pfn, _slot: PteSlot, _vma: Vma): void {
+    this.countAllRemoved(first, end);
+  }
 
   override forEach(frame: Pfn, visit: Visit): void {
     const { frames } = this.world;

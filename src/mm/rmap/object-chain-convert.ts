@@ -8,8 +8,8 @@
  *
  * The conversion marks the page, and then goes through the areas, one page_table_lock at a time, and again if entries may
  * have moved from one to another; whoever maps or unmaps the page meanwhile does so on the chain already. So for a while
- * some entries are on no chain: removing tolerates that, and whoever asks may miss them. All blocks that the known entries can take are drawn before the mark, so it cannot
- * fail half-way. A page that has left its file can no longer be converted.
+ * some entries are on no chain: removing tolerates that, and whoever asks may miss them. All blocks that the known entries
+ * can take are drawn before the mark, so it cannot fail half-way. A page that has left its file can no longer be converted.
  *
  * @models linux-2.5.66-mm1 mm/rmap.c page_convert_anon
  * @differs that kernel kept areas from changing by a lock of the file (i_shared_sem); here they are gone through again
@@ -22,7 +22,6 @@ import type { Path } from "../../sync/path.ts";
 import type { FileMappings } from "../file-mappings.ts";
 import { PG_ANON } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";
-import { waitForMemory } from "../mapped-frame.ts";
 import { lockTables, tryLockTables, unlockTables } from "../table-lock.ts";
 import type { Vma } from "../vma.ts";
 import { blocksFor } from "./chains.ts";
@@ -124,7 +123,7 @@ export class ObjectChainConvert extends ObjectChain {
     let drawn = 0;
     while (drawn < blocksFor(world.frames.mapCount.read(frame), chains.width)) {
       if (chains.memory.draw() === 0) drawn++;
-      else if (!(yield* waitForMemory(kernel.allocator))) {
+      else if (!(yield* kernel.allocator.waitForMemory())) {
         for (; drawn > 0; drawn--) chains.memory.giveBack();
         return -ENOMEM;
       }

@@ -7,7 +7,6 @@
  * @models linux-2.6.0 mm/rmap.c page_add_rmap, page_remove_rmap, struct pte_chain
  * @differs the two halves of next_and_idx are two arrays
  */
-
 import type { ChainMemory } from "./chain-memory.ts";
 import { Chains } from "./chains.ts";
 import type { ReverseMapCosts } from "./reverse-map.ts";

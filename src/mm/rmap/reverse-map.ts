@@ -33,8 +33,15 @@ export interface ReverseMap {
   reserve(): number;
   /** The entry at `slot`, inside `vma`, will map `frame`. 0, or -ENOMEM with nothing changed. */
   add(frame: Pfn, slot: PteSlot, vma: Vma): number;
+  /**
+   * The entries from `slot` on, inside `vma`, will map the frames `[first, end)`, one each: the same as `add` for each.
+   * Requires: there is memory for it.
+   */
+  addRun(first: Pfn, end: Pfn, slot: PteSlot, vma: Vma): void;
   /** That entry maps `frame` no longer. It must have been added. */
   remove(frame: Pfn, slot: PteSlot, vma: Vma): void;
+  /** The same as `remove` for the entries from `slot` on, one for each of the frames `[first, end)`. */
+  removeRun(first: Pfn, end: Pfn, slot: PteSlot, vma: Vma): void;
   /** The entry at `from` that mapped `frame` has moved to `to`. Never fails. */
   move(frame: Pfn, from: PteSlot, to: PteSlot): void;
   /**

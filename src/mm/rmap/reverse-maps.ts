@@ -16,7 +16,7 @@ import { IndexedChains } from "./pte-chain-e.ts";
 import type { ChainsFor, MappedWorld, ReverseMap, ReverseMapCosts } from "./reverse-map.ts";
 
 /** Which zone the blocks of chains come from. */
-export const reverseMapPlacements = {
+const reverseMapPlacements = {
   lowmem: WANT_KERNEL,
   highmem: WANT_USER,
 } as const satisfies Record<string, Want>;

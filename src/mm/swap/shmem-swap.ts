@@ -17,7 +17,6 @@ import { MEMORY } from "../address-space.ts";
 import type { FileObject } from "../file.ts";
 import { PG_DIRTY, PG_LOCKED, PG_SWAPCACHE, PG_WRITEBACK } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";
-import { waitForMemory } from "../mapped-frame.ts";
 import { NOT_CACHED } from "../page-cache.ts";
 import { lockPage, unlockPage } from "../page-lock.ts";
 import { OWNER_PAGE_CACHE, OWNER_USER } from "../zone.ts";
@@ -26,8 +25,8 @@ import { enterSwapCache, freeSwapEntry, removeFromSwapCache } from "./swap-cache
 import { readSwap } from "./swap-in.ts";
 
 /**
- * Moves a page of a shmem file to the swap cache, dirty: 0, and the page is unlocked; or -ENOMEM if swap or memory is
- * full, and it stays where it is, locked and dirty. Requires: it is locked, nobody maps it, and the caller has a reference.
+ * Moves a page of a shmem file to the swap cache, dirty: 0; or -ENOMEM if swap or memory is full, and it stays where it is.
+ * Requires: it is locked, nobody maps it, and the caller has a reference.
  */
 export function writeShmem(kernel: Kernel, file: FileObject, frame: Pfn): number {
   const { swap, frames, allocator } = kernel;
@@ -48,7 +47,6 @@ export function writeShmem(kernel: Kernel, file: FileObject, frame: Pfn): number
   swap.duplicate(slot);
   file.swapped.add(index, slot);
   frames.setFlag(frame, PG_DIRTY);
-  unlockPage(kernel, frame);
   return 0;
 }
 
@@ -77,7 +75,7 @@ export function* shmemIn(kernel: Kernel, file: FileObject, index: FileIndex, tak
   const isSame = () => file.swapped.find(index) === slot && frames.has(frame, PG_SWAPCACHE);
   let result = 0;
   do result = isSame() ? moveIn(kernel, file, index, frame, slot) : 0;
-  while (result < 0 && (yield* waitForMemory(allocator)));
+  while (result < 0 && (yield* allocator.waitForMemory()));
   unlockPage(kernel, frame);
   allocator.release(frame);
   return result;

@@ -5,8 +5,8 @@ import { restorePage, type SavedPage, savePage } from "../saved-page.ts";
 
 export class SwapContents {
   private readonly memory: PhysicalMemory;
-  /** By slot: the page written there. */
-  private readonly written = new Map<SwapSlot, SavedPage>();
+  /** By slot: the page written there. Slots are given out close together. */
+  private readonly written: (SavedPage | undefined)[] = [];
 
   constructor(memory: PhysicalMemory) {
     this.memory = memory;
@@ -14,27 +14,27 @@ export class SwapContents {
 
   /** Whether a page was written there since the slot was free. */
   has(slot: SwapSlot): boolean {
-    return this.written.has(slot);
+    return this.written[slot as number] !== undefined;
   }
 
   store(slot: SwapSlot, frame: Pfn): void {
-    this.written.set(slot, savePage(this.memory, frame));
+    this.written[slot as number] = savePage(this.memory, frame);
   }
 
   /** Fills the frame with what the slot holds. */
   load(slot: SwapSlot, frame: Pfn): void {
     const { memory } = this;
     memory.zero(frame);
-    restorePage(memory, frame, this.written.get(slot) ?? null);
+    restorePage(memory, frame, this.written[slot as number] ?? null);
   }
 
   /** One word of what the slot holds. */
   word(slot: SwapSlot, word: number): number {
-    return this.written.get(slot)?.[word] ?? 0;
+    return this.written[slot as number]?.[word] ?? 0;
   }
 
   /** The slot is free. */
   forget(slot: SwapSlot): void {
-    this.written.delete(slot);
+    this.written[slot as number] = undefined;
   }
 }

@@ -7,6 +7,7 @@
  *             x x x  x  x  .  x  x       13 is, so 8 to 12 it is
  *
  * @models linux-2.6.11 mm/memory.c swapin_readahead; mm/swapfile.c valid_swaphandles; mm/swap_state.c read_swap_cache_async
+ * @differs pages that come in are inactive, and active once they are found in use; 2.6.11 has them active from the start
  * @differs 6.1 sizes its window by how many pages read ahead were used, and passes over free slots
  */
 import { ENOMEM } from "../../base/errno.ts";
@@ -17,7 +18,6 @@ import { MEMORY } from "../address-space.ts";
 import { WANT_USER } from "../allocator.ts";
 import { NO_FRAME, PG_SWAPBACKED, PG_SWAPCACHE, PG_UPTODATE } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";
-import { waitForMemory } from "../mapped-frame.ts";
 import { NOT_CACHED } from "../page-cache.ts";
 import { tryLockPage, unlockPage } from "../page-lock.ts";
 import { OWNER_USER } from "../zone.ts";
@@ -51,7 +51,7 @@ function* beginRead(kernel: Kernel, slot: SwapSlot, reading: Pfn[]): Path<number
   if (frame < 0) return -ENOMEM;
   frames.setFlag(frame, PG_SWAPBACKED);
   while (isWanted(kernel, slot) && enterSwapCache(kernel, frame, slot) < 0) {
-    if (yield* waitForMemory(allocator)) continue;
+    if (yield* allocator.waitForMemory()) continue;
     allocator.free(frame, 0);
     return -ENOMEM;
   }

@@ -49,13 +49,13 @@ export class Swap {
   private readonly cache: PageCache;
   /** What swapping has cost so far. A request brings in or out what lies together. */
   readonly costs = { pagesIn: 0, pagesOut: 0, readRequests: 0, writeRequests: 0, cacheHits: 0 };
-  /** Slots of a block that is read at once; 0: each page is read alone. */
+  /** Slots of a block that is read at once; 1: each page is read alone. */
   private readonly blockPages: number;
   /** By area: its first slot. */
   private readonly firstSlots: readonly SwapSlot[];
 
   constructor({ sizes, clusterOrder, memory, nodes }: SwapParts) {
-    this.blockPages = clusterOrder === 0 ? 0 : 1 << clusterOrder;
+    this.blockPages = 1 << clusterOrder;
     this.areas = sizes.map((slots) => new SwapArea(slots));
     this.contents = new SwapContents(memory);
     this.cache = new PageCache(nodes);
@@ -142,8 +142,9 @@ export class Swap {
     return this.firstSlots[type]! + offset;
   }
 
-  /** Slots that are worth a read with `slot`: those of its aligned block, in order, up to the first that is free. */
+  /** Slots that are worth a read with `slot`: those of its aligned block, in order, up to the first that is free; none if pages are read alone. */
   *blockAround(slot: SwapSlot): IterableIterator<SwapSlot> {
+    if (this.blockPages === 1) return;
     const { type, offset } = this.placeOf(slot);
     const area = this.areas[type]!;
     const first = offset - (offset % this.blockPages);

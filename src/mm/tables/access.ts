@@ -24,6 +24,8 @@ export interface TableAccess {
   /** The table's words can be read and written until `hide`. Never waits: see `takeRoom`. */
   show(table: Pfn, use: TableUse): void;
   hide(table: Pfn, use: TableUse): void;
+  /** The first table that was shown last is shown and hidden again, so many times. */
+  again(times: number): void;
   /**
    * Room for one table of each use, kept until `giveRoom`: whoever has it opens without waiting. It is taken before any
    * lock that spins. Waits only if it is a path; after that everything that was read before must be looked up again: the

@@ -33,6 +33,10 @@ export class AtomicAccess implements TableAccess {
     this.atomicMaps.unmap(table, types[use]!);
   }
 
+  again(times: number): void {
+    this.atomicMaps.again(times);
+  }
+
   takeRoom(): undefined {
     return undefined;
   }

@@ -45,6 +45,10 @@ export class BlockingAccess implements TableAccess {
     this.series[use]!.unmap(table);
   }
 
+  again(times: number): void {
+    if (times > 0) bug(`${times} windows on a page table are made at once, and each might have waited`);
+  }
+
   takeRoom(): Path<void> | undefined {
     if (this.full() !== undefined) return this.waitForRoom();
     this.takers++;

@@ -6,9 +6,10 @@
  *
  * @models MAIL-BIGPAGE (a pte count, kept by page_count of the page table)
  */
+import type { Pfn } from "../../base/units.ts";
 import type { PagingFormat } from "../../hw/paging-format.ts";
 import type { PhysicalMemory } from "../../hw/physical-memory.ts";
-import { Entries, type OpenTable } from "../../hw/pte.ts";
+import { Entries, type FrameRun, type OpenTable } from "../../hw/pte.ts";
 import type { Frames } from "../frames.ts";
 
 export class CountedEntries extends Entries {
@@ -17,6 +18,21 @@ export class CountedEntries extends Entries {
   constructor(memory: PhysicalMemory, format: PagingFormat, frames: Frames) {
     super(memory, format);
     this.frames = frames;
+  }
+
+  override setAll(table: OpenTable, first: Pfn, flags: number): void {
+    this.frames.refs.add(table, 1 << this.format.indexBits);
+    super.setAll(table, first, flags);
+  }
+
+  override setAllLike(table: OpenTable, model: number, runs: readonly FrameRun[], flags: number): void {
+    this.frames.refs.add(table, 1 << this.format.indexBits);
+    super.setAllLike(table, model, runs, flags);
+  }
+
+  override clearRun(table: OpenTable, index: number, end: number): void {
+    this.frames.refs.add(table, index - end);
+    super.clearRun(table, index, end);
   }
 
   protected override store(table: OpenTable, index: number, low: number, high: number): void {

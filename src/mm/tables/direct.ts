@@ -13,6 +13,7 @@ export const directAccess = (): TableAccess => ({
   costs: noPoolCosts(),
   show: refuse,
   hide: refuse,
+  again: () => {},
   takeRoom: () => undefined,
   giveRoom: () => {},
   pools: () => [],

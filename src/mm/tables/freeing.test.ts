@@ -4,7 +4,10 @@ import { audit } from "../../check/audit/audit.ts";
 import { LOAD, STORE } from "../../hw/access.ts";
 import { Machine } from "../../machine.ts";
 import { applySettings, specOf } from "../../presets.ts";
+import { runToCompletion } from "../../sync/path.ts";
+import { WANT_USER } from "../allocator.ts";
 import { OpenFile } from "../file.ts";
+import { scanClusters } from "../nonlinear/cluster-scan.ts";
 import type { Thread } from "../process.ts";
 import { FAULT_MINOR } from "../verdict.ts";
 import type { TableFreeingName } from "./freeing.ts";
@@ -106,6 +109,54 @@ describe("when the last entry is cleared", () => {
     program.store(GIB);
     program.store(GIB + 2 ** 21);
     program.call("ftruncate", open, 2 ** 21);
+    expect([program.leaves, program.violations]).toEqual([1, []]);
+  });
+
+  test("nonlinear areas lose their tables with their last pages, and those that remember pages keep theirs", () => {
+    const left = (discard: (program: Program, open: OpenFile) => void): number => {
+      const program = new Program("when-empty");
+      const file = program.machine.kernel.files.create({ name: "f", kind: "shmem", sizeBytes: 2 ** 22 });
+      const open = new OpenFile(file, "read-write");
+      program.call("mmap", GIB, 2 ** 22, RW, MAP_SHARED | 0x10, open, 0);
+      program.call("remap_file_pages", GIB, PAGE, 0, 3, 0);
+      program.store(GIB + 2 ** 21);
+      expect(program.leaves).toBe(2);
+      discard(program, open);
+      expect(program.violations).toEqual([]);
+      return program.leaves;
+    };
+    expect(left((program) => program.call("madvise", GIB, 2 ** 22, MADV_DONTNEED))).toBe(1);
+    expect(left((program, open) => program.call("ftruncate", open, 2 ** 21))).toBe(1);
+  });
+
+  test.each([
+    ["pte-chain-e", "linux-2.6"],
+    ["object-anon", "linux-2.6"],
+    ["pte-chain-b", "rmap15"],
+    ["none", "linux-2.4"],
+  ])("reclaim of a file's pages frees the tables of those who mapped them: %s, %s", (reverseMap, reclaim) => {
+    const settings = ["geometry.memory=64M", `reverseMap=${reverseMap}`, `reclaim=${reclaim}`];
+    const program = new Program("when-empty", "pae-8g", [...settings, "pageTableAccess=kmap-atomic"]);
+    const { kernel } = program.machine;
+    const file = kernel.files.create({ name: "f", kind: "regular", sizeBytes: 2 ** 22 });
+    program.call("mmap", GIB, 2 ** 22, RW, MAP_SHARED | 0x10, new OpenFile(file, "read-write"), 0);
+    for (const address of [GIB, GIB + 2 ** 21]) program.machine.access(program.thread, address, LOAD);
+    expect(program.leaves).toBe(2);
+    for (let turn = 0; turn < 10 && program.leaves > 0; turn++) {
+      runToCompletion(kernel.reclaim.freePages(kernel, { order: 0, want: WANT_USER }));
+    }
+    expect([program.leaves, program.violations]).toEqual([0, []]);
+  });
+
+  test("a scan of nonlinear areas frees the tables that it empties, and keeps those that remember pages", () => {
+    const program = new Program("when-empty", "piii-4g", ["geometry.memory=64M", "reverseMap=object-anon"]);
+    const { kernel } = program.machine;
+    const file = kernel.files.create({ name: "f", kind: "regular", sizeBytes: 2 ** 22 });
+    program.call("mmap", GIB, 2 ** 22, RW, MAP_SHARED | 0x10, new OpenFile(file, "read-write"), 0);
+    program.call("remap_file_pages", GIB, PAGE, 0, 3, 0);
+    program.machine.access(program.thread, GIB + 2 ** 21, LOAD);
+    const frame = file.pages.find(3);
+    for (let turn = 0; turn < 100 && program.leaves > 1; turn++) runToCompletion(scanClusters(kernel, frame));
     expect([program.leaves, program.violations]).toEqual([1, []]);
   });
 

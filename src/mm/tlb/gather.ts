@@ -24,7 +24,10 @@ const beforeFlush: Wait = { on: "TLBs to be flushed", ready: () => true };
 export class Gather {
   readonly mm: AddressSpace;
   private readonly kernel: Kernel;
-  private readonly frames: Pfn[] = [];
+  /** Frames, as runs in the order in which they came: the first of each, and the end. */
+  private readonly firsts: Pfn[] = [];
+  private readonly ends: Pfn[] = [];
+  private count = 0;
   private readonly tables: Pfn[] = [];
   /** By table: its level. */
   private readonly levels: number[] = [];
@@ -44,12 +47,28 @@ export class Gather {
 
   /** `frame` has lost an entry that mapped it, and will lose that entry's reference. Requires: the gather has room. */
   add(frame: Pfn): void {
-    this.frames.push(frame);
+    this.addRun(frame, frame + 1);
+  }
+
+  /** The same for all of `[first, end)`. Requires: there is room for them. */
+  addRun(first: Pfn, end: Pfn): void {
+    const last = this.ends.length - 1;
+    this.count += end - first;
+    if (last >= 0 && this.ends[last] === first) this.ends[last] = end;
+    else {
+      this.firsts.push(first);
+      this.ends.push(end);
+    }
+  }
+
+  /** Frames that may still be added. */
+  get room(): number {
+    return BATCH - this.count;
   }
 
   /** Whether it must be flushed before more is added. */
   get isFull(): boolean {
-    return this.frames.length >= BATCH;
+    return this.count >= BATCH;
   }
 
   /** `table`, of `level`, has been unhung; it covered `[first, end)`. */
@@ -61,17 +80,22 @@ export class Gather {
 
   /** Flushes what has been gathered, and frees it. Until then other CPUs may go on using it. */
   *flush(): Path<void> {
-    const { kernel, frames, tables } = this;
+    const { kernel, firsts, ends, tables } = this;
     if (this.end > 0) {
       yield beforeFlush;
       this.flushTlb();
       if (kernel.tlbFlush.owes) yield* kernel.tlbFlush.settle();
     }
-    if (frames.length + tables.length > 0) kernel.counters.gatherFlushes++;
-    if (kernel.swap.cachedPages > 0) for (const frame of frames) giveSlotBackIfUnmapped(kernel, frame);
-    kernel.allocator.releaseAll(frames);
+    if (this.count + tables.length > 0) kernel.counters.gatherFlushes++;
+    for (let at = 0; at < firsts.length; at++) {
+      if (kernel.swap.cachedPages === 0) break;
+      for (let frame = firsts[at]!; frame < ends[at]!; frame++) giveSlotBackIfUnmapped(kernel, frame);
+    }
+    for (let at = 0; at < firsts.length; at++) kernel.allocator.releaseRun(firsts[at]!, ends[at]!);
     for (let at = 0; at < tables.length; at++) kernel.tables.releaseFrame(tables[at]!, this.levels[at]!);
-    frames.length = 0;
+    firsts.length = 0;
+    ends.length = 0;
+    this.count = 0;
     tables.length = 0;
     this.levels.length = 0;
     this.first = Number.POSITIVE_INFINITY;

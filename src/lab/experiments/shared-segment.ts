@@ -1,0 +1,258 @@
+/**
+ * The load that all of this was about: thousands of processes that map one large segment of shared memory, and have all
+ * of it in their page tables. Each design is run with as many of them as it can hold: to the last one, or to the one at
+ * which the kernel has to kill somebody for memory. What that memory was used for at that moment says what was short.
+ *
+ *     postmaster --- backend 1    maps the segment, populates all of it, stays
+ *                --- backend 2
+ *                ...
+ *
+ * At the end a few of those that run read pages of the segment at random, and the misses of their TLBs are counted.
+ */
+import { UsageError } from "../../base/errors.ts";
+import { Rng } from "../../base/rng.ts";
+import { formatSize, parseSize } from "../../base/size-text.ts";
+import { addressOf, PAGE_SIZE } from "../../base/units.ts";
+import { type AxisName, type Design, parseDesign, rulesWith, settleDesign } from "../../design.ts";
+import { LOAD } from "../../hw/access.ts";
+import { DONE, Machine } from "../../machine.ts";
+import { LEAF } from "../../mm/page-table.ts";
+import {
+  OWNER_MEM_MAP,
+  OWNER_PAGE_TABLES,
+  OWNER_REVERSE_MAP,
+  type Owner,
+  ZONE_HIGHMEM,
+  type ZoneUse,
+} from "../../mm/zone.ts";
+import { type MachineSpec, specOf } from "../../presets.ts";
+import { Sharers } from "../memory/sharers.ts";
+import { type Experiment, type Row, type Step, wholeNumber } from "./experiment.ts";
+
+/** One row: what is different from the kernel that was asked for. */
+interface NamedDesign {
+  readonly name: string;
+  readonly design: Partial<Design>;
+}
+
+const lowTables = { pageTablePlacement: "lowmem" } as const;
+const highTables = { pageTablePlacement: "highmem", pageTableAccess: "kmap-atomic" } as const;
+const lowChains = { reverseMap: "pte-chain-e", reverseMapPlacement: "lowmem" } as const;
+const highChains = { reverseMap: "pte-chain-e", reverseMapPlacement: "highmem" } as const;
+const objects = { reverseMap: "object-anon" } as const;
+
+const designs: readonly NamedDesign[] = [
+  { name: "low-chains", design: { ...lowTables, ...lowChains } },
+  { name: "low-objects", design: { ...lowTables, ...objects } },
+  { name: "highpte-low-chains", design: { ...highTables, ...lowChains } },
+  { name: "highpte-high-chains", design: { ...highTables, ...highChains } },
+  { name: "highpte-objects", design: { ...highTables, ...objects } },
+  { name: "when-empty", design: { ...lowTables, ...objects, pageTableFreeing: "when-empty" } },
+];
+
+/** So many of the processes read pages of the segment at the end, so often each. */
+const READERS = 4;
+const READS = 10_000;
+
+const EXAMPLE = "arithmetic for 5000 processes and 2 GiB";
+
+export const sharedSegment: Experiment = {
+  name: "shared-segment",
+  claim:
+    "Where 5000 processes all want to map a big shared memory area, the solution really is a \"don't do it then\" kind of thing: page tables that are given back when they are empty won't actually help in real life.",
+  source: "Linus Torvalds, linux-kernel, 22 May 2002",
+  parameters: {
+    processes: { text: "5000", about: "how many map the segment, and populate all of it" },
+    size: { text: "2G", about: "the segment" },
+    machine: { text: "piii-xeon-64g", about: "a machine preset" },
+    kernel: { text: "linux-2.6.0", about: "a kernel preset: all that a design leaves open" },
+    designs: {
+      text: "all",
+      about: `all that the machine can be built with, or some of ${designs.map(({ name }) => name).join(", ")}; by default highpte-high-chains and highpte-objects take most of the time, some 15 seconds each`,
+    },
+  },
+  published: [
+    { what: "leaf tables, PAE, GiB", value: 19.531, source: `${EXAMPLE}: 1024 each` },
+    { what: "leaf tables, two levels, GiB", value: 9.766, source: `${EXAMPLE}: 512 each` },
+    {
+      what: "upper tables, PAE, bytes",
+      value: 61_600_000,
+      source: `${EXAMPLE}: 3 pages and 32 bytes each; here the 32 bytes, too, have a page`,
+    },
+    { what: "processes of 2 GiB whose tables fit 896 MiB, PAE (nothing else there)", value: 223, source: "arithmetic" },
+    { what: "chains, lines of 32 bytes, 4-byte links, GiB", value: 11.172, source: EXAMPLE },
+    { what: "chains, lines of 32 bytes, 8-byte links (highpte), GiB", value: 26.047, source: EXAMPLE },
+    { what: "chains where areas are searched", value: 0, source: EXAMPLE },
+    { what: "mappings, and so page faults", value: 2_621_440_000, source: EXAMPLE },
+  ],
+  plot: {
+    x: "processes",
+    y: "lowmemFreeBytes",
+    line: ["design"],
+    xLabel: "processes that run",
+    yLabel: "free lowmem then (MiB)",
+    yUnit: 2 ** 20,
+  },
+
+  run({ processes, size, machine, kernel, designs: names }, step) {
+    const count = wholeNumber("processes", processes!, 1);
+    const bytes = parseSize(size!);
+    if (bytes < PAGE_SIZE || bytes % PAGE_SIZE !== 0) throw new UsageError(`--size ${size}: expected whole pages`);
+    const base = specOf(machine!, kernel!);
+    const rows = chosen(names!, base).map(({ name, design }) => {
+      const rules = rulesWith(base.geometry.paging);
+      const spec = { ...base, design: parseDesign(design, base.design, rules) };
+      return rowOf(name, new Load(spec, bytes), count, step);
+    });
+    return { rows, verdict: rows.map((row) => sentence(row, count)).join(" ") };
+  },
+};
+
+/** The designs that a person names; or all that can be built from `base`. */
+function chosen(text: string, { design: own, geometry }: MachineSpec): readonly NamedDesign[] {
+  const rules = rulesWith(geometry.paging);
+  if (text === "all") {
+    return designs.filter(({ design }) => {
+      const asked = new Set(Object.keys(design) as AxisName[]);
+      return settleDesign({ ...own, ...design }, asked, rules).illegal === undefined;
+    });
+  }
+  return text.split(",").map((name) => {
+    const found = designs.find((each) => each.name === name);
+    if (found !== undefined) return found;
+    throw new UsageError(`--designs ${name}: expected all, or some of ${designs.map((each) => each.name).join(", ")}`);
+  });
+}
+
+/** What the processes have that run. */
+interface Held {
+  readonly processes: number;
+  readonly leafTables: number;
+  readonly upperTables: number;
+  readonly reverseMapBytes: number;
+  readonly pageFaults: number;
+}
+
+/** What a few processes saw of the segment. */
+interface Reading {
+  readonly reads: number;
+  readonly misses: number;
+}
+
+/** One machine, and the processes on it that share the segment. */
+class Load {
+  readonly machine: Machine;
+  private readonly sharers: Sharers;
+
+  constructor(spec: MachineSpec, sizeBytes: number) {
+    this.machine = new Machine(spec);
+    this.sharers = new Sharers(this.machine, sizeBytes);
+  }
+
+  /** One more process, with all of the segment; false if there is no memory for it. */
+  grow(): boolean {
+    const thread = this.sharers.tryJoin();
+    return thread !== null && this.sharers.tryFill(thread);
+  }
+
+  held(): Held {
+    const { counters, reverseMap } = this.machine.kernel;
+    let leafTables = 0;
+    let allTables = 0;
+    // Asked after each process: a plain loop.
+    for (const { mm } of this.sharers.threads) {
+      leafTables += mm.tablesByLevel[LEAF]!;
+      for (const tables of mm.tablesByLevel) allTables += tables;
+    }
+    return {
+      processes: this.sharers.threads.length,
+      leafTables,
+      upperTables: allTables - leafTables,
+      reverseMapBytes: reverseMap.bytes,
+      pageFaults: counters.minorFaults + counters.majorFaults,
+    };
+  }
+
+  /** Where memory is; or where it was when the first process was killed for it. */
+  get memory(): readonly ZoneUse[] {
+    const { oomVictims, allocator } = this.machine.kernel;
+    return oomVictims[0]?.memory ?? allocator.zones.map(({ use }) => use);
+  }
+
+  /** Some of the first `processes` that are still alive read pages at random. */
+  read(processes: number): Reading {
+    const { machine, sharers } = this;
+    const alive = sharers.threads.slice(0, processes).filter(({ process }) => process.state === "alive");
+    const before = this.misses;
+    let reads = 0;
+    for (const thread of alive.slice(0, READERS)) {
+      const rng = new Rng(thread.id);
+      for (let at = 0; at < READS; at++) {
+        if (machine.access(thread, addressOf(sharers.first + rng.below(sharers.pages)), LOAD) === DONE) reads++;
+      }
+    }
+    return { reads, misses: this.misses - before };
+  }
+
+  private get misses(): number {
+    return this.machine.cpus.reduce((sum, { mmu }) => sum + mmu.missesData, 0);
+  }
+}
+
+function rowOf(name: string, load: Load, processes: number, step: Step): Row {
+  let held = load.held();
+  while (held.processes < processes) {
+    step(`${name}: process ${held.processes + 1} of ${processes}`);
+    if (!load.grow()) break;
+    held = load.held();
+  }
+  const { memory } = load;
+  const { reads, misses } = load.read(held.processes);
+  const low = memory.filter(({ kind }) => kind !== ZONE_HIGHMEM);
+  const inLow = (owner: Owner): number => addressOf(sum(low.map(({ owned }) => owned[owner]!)));
+  const [memMap, tables, chains] = [OWNER_MEM_MAP, OWNER_PAGE_TABLES, OWNER_REVERSE_MAP].map(inLow);
+  const all = addressOf(sum(low.flatMap(({ owned }) => owned)));
+  return {
+    design: name,
+    processes: held.processes,
+    outcome: held.processes === processes ? "all run" : `process ${held.processes + 1}: no ${shortage(load)}`,
+    leafTablesBytes: addressOf(held.leafTables),
+    upperTablesBytes: addressOf(held.upperTables),
+    reverseMapBytes: held.reverseMapBytes,
+    lowmemFreeBytes: addressOf(sum(low.map(({ unused }) => unused))),
+    lowmemMemMapBytes: memMap!,
+    lowmemTablesBytes: tables!,
+    lowmemChainsBytes: chains!,
+    lowmemOtherBytes: all - memMap! - tables! - chains!,
+    pageFaults: held.pageFaults,
+    reads,
+    tlbMisses: misses,
+  };
+}
+
+/** What there was none of when a process was killed: all memory, or only the part that the kernel always reaches. */
+function shortage({ memory, machine }: Load): "lowmem" | "memory" {
+  const { zones } = machine.kernel.allocator;
+  const isLeft = memory.some(({ kind, unused }, at) => kind === ZONE_HIGHMEM && unused > zones[at]!.high);
+  return isLeft ? "lowmem" : "memory";
+}
+
+const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
+
+/** A row in words. */
+function sentence(row: Row, processes: number): string {
+  const size = (key: string): string => formatSize(Number(row[key]));
+  const { design } = row;
+  if (row.outcome === "all run") {
+    const chains = row.reverseMapBytes === 0 ? "no chains" : `${size("reverseMapBytes")} of chains`;
+    return `${design}: all ${processes} run, with ${size("leafTablesBytes")} of leaf tables and ${chains}.`;
+  }
+  const uses = {
+    lowmemMemMapBytes: "the map of all frames",
+    lowmemTablesBytes: "page tables",
+    lowmemChainsBytes: "chains",
+  };
+  const parts = Object.entries(uses).filter(([key]) => Number(row[key]) > 0);
+  const used = parts.map(([key, what]) => `${size(key)} of it are ${what}`).join(", ");
+  return `${design}: ${row.processes} run; then ${size("lowmemFreeBytes")} of lowmem are free, ${used}.`;
+}
