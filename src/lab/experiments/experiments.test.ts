@@ -136,22 +136,39 @@ describe("shared-segment", () => {
   const { rows, verdict } = run("shared-segment", small);
   const of = (design: string) => rows.find((row) => row.design === design)!;
 
+  const smallPages = rows.filter(({ design }) => !["magic", "hugetlbfs"].includes(String(design)));
+
   test("has a row for each design, which all run where memory is plenty", () => {
-    expect(rows).toHaveLength(6);
-    for (const row of rows) {
+    expect(smallPages).toHaveLength(6);
+    for (const row of smallPages) {
       expect(row).toMatchObject({ processes: 40, outcome: "all run", pageFaults: 40 * 4096, reads: 40_000 });
       expect(verdict).toContain(`${row.design}: all 40 run`);
     }
   });
 
   test("has the tables of the published arithmetic, to the byte: a leaf for 2 MiB, three tables above them and a root", () => {
-    for (const { leafTablesBytes, upperTablesBytes } of rows) {
+    for (const { leafTablesBytes, upperTablesBytes } of smallPages) {
       expect(leafTablesBytes).toBe(40 * (16 / 2) * 4096);
       expect(upperTablesBytes).toBe(40 * (3 + 1) * 4096);
     }
     const two = { processes: "5", size: "16M", machine: "nonpae-3g", designs: "low-objects" };
     const [twoLevels] = run("shared-segment", two).rows as [Row];
     expect(twoLevels).toMatchObject({ leafTablesBytes: 5 * (16 / 4) * 4096, upperTablesBytes: 5 * 4096 });
+  });
+
+  test("has no leaf table with big pages, and fewer misses: an entry of the TLB reaches 2 MiB", () => {
+    for (const design of ["magic", "hugetlbfs"]) {
+      expect(of(design)).toMatchObject({ outcome: "all run", leafTablesBytes: 0, upperTablesBytes: 40 * 4 * 4096 });
+      expect(of(design).reads).toBe(40_000);
+      expect(Number(of(design).tlbMisses)).toBeLessThan(Number(of("low-objects").tlbMisses) / 100);
+    }
+  });
+
+  test("has one table for each gigabyte where huge pages are mapped, or one for all", () => {
+    const designs = "hugetlbfs,hugetlbfs-shared-pmd";
+    const wide = { processes: "8", size: "2G", machine: "skylake-256g", kernel: "linux-6.1", designs };
+    const [own, common] = run("shared-segment", wide).rows as [Row, Row];
+    expect(Number(own.upperTablesBytes) - Number(common.upperTablesBytes)).toBe(7 * 1 * 4096);
   });
 
   test("has the chains of the published arithmetic: blocks of 7 links, or of 3 where tables are in highmem", () => {
@@ -202,7 +219,7 @@ describe("shared-segment", () => {
   });
 
   test("counts the same misses for the same reads, nearly one for each", () => {
-    for (const { tlbMisses } of rows) {
+    for (const { tlbMisses } of smallPages) {
       expect(tlbMisses).toBe(rows[0]!.tlbMisses);
       expect(Number(tlbMisses)).toBeGreaterThan(39_000);
     }

@@ -14,6 +14,7 @@ import { Rng } from "../../base/rng.ts";
 import { formatSize, parseSize } from "../../base/size-text.ts";
 import { addressOf, PAGE_SIZE } from "../../base/units.ts";
 import { type AxisName, type Design, parseDesign, rulesWith, settleDesign } from "../../design.ts";
+import { formatOf } from "../../geometry.ts";
 import { LOAD } from "../../hw/access.ts";
 import { DONE, Machine } from "../../machine.ts";
 import { LEAF } from "../../mm/page-table.ts";
@@ -26,13 +27,15 @@ import {
   type ZoneUse,
 } from "../../mm/zone.ts";
 import { type MachineSpec, specOf } from "../../presets.ts";
-import { Sharers } from "../memory/sharers.ts";
+import { type SegmentKind, Sharers } from "../memory/sharers.ts";
 import { type Experiment, type Row, type Step, wholeNumber } from "./experiment.ts";
 
 /** One row: what is different from the kernel that was asked for. */
 interface NamedDesign {
   readonly name: string;
   readonly design: Partial<Design>;
+  /** What the segment is; left out: a file of 4 KiB pages in memory. */
+  readonly segment?: SegmentKind;
 }
 
 const lowTables = { pageTablePlacement: "lowmem" } as const;
@@ -48,6 +51,13 @@ const designs: readonly NamedDesign[] = [
   { name: "highpte-high-chains", design: { ...highTables, ...highChains } },
   { name: "highpte-objects", design: { ...highTables, ...objects } },
   { name: "when-empty", design: { ...lowTables, ...objects, pageTableFreeing: "when-empty" } },
+  { name: "magic", design: { ...lowTables, ...objects, hugePages: "magic-syscall" }, segment: "magic" },
+  { name: "hugetlbfs", design: { ...lowTables, ...objects, hugePages: "hugetlbfs" }, segment: "hugetlbfs" },
+  {
+    name: "hugetlbfs-shared-pmd",
+    design: { ...lowTables, ...objects, hugePages: "hugetlbfs-shared-pmd" },
+    segment: "hugetlbfs",
+  },
 ];
 
 /** So many of the processes read pages of the segment at the end, so often each. */
@@ -99,26 +109,36 @@ export const sharedSegment: Experiment = {
     const bytes = parseSize(size!);
     if (bytes < PAGE_SIZE || bytes % PAGE_SIZE !== 0) throw new UsageError(`--size ${size}: expected whole pages`);
     const base = specOf(machine!, kernel!);
-    const rows = chosen(names!, base).map(({ name, design }) => {
+    const rows = chosen(names!, base, bytes).map(({ name, design, segment = "shmem" }) => {
       const rules = rulesWith(base.geometry.paging);
-      const spec = { ...base, design: parseDesign(design, base.design, rules) };
-      return rowOf(name, new Load(spec, bytes), count, step);
+      const hugePages = segment === "shmem" ? 0 : bytes / hugeBytesOf(base);
+      const tunables = { ...base.tunables, hugePages };
+      const spec = { ...base, tunables, design: parseDesign(design, base.design, rules) };
+      return rowOf(name, new Load(spec, bytes, segment), count, step);
     });
     return { rows, verdict: rows.map((row) => sentence(row, count)).join(" ") };
   },
 };
 
-/** The designs that a person names; or all that can be built from `base`. */
-function chosen(text: string, { design: own, geometry }: MachineSpec): readonly NamedDesign[] {
+/** Bytes of the usual huge page. */
+const hugeBytesOf = ({ geometry }: MachineSpec): number => addressOf(formatOf(geometry).entrySpan(2));
+
+/** The designs that a person names; or all that can be built from `base`, with huge pages if the segment is of whole ones. */
+function chosen(text: string, base: MachineSpec, bytes: number): readonly NamedDesign[] {
+  const { design: own, geometry } = base;
   const rules = rulesWith(geometry.paging);
   if (text === "all") {
-    return designs.filter(({ design }) => {
+    return designs.filter(({ design, segment }) => {
+      if (segment !== undefined && bytes % hugeBytesOf(base) !== 0) return false;
       const asked = new Set(Object.keys(design) as AxisName[]);
       return settleDesign({ ...own, ...design }, asked, rules).illegal === undefined;
     });
   }
   return text.split(",").map((name) => {
     const found = designs.find((each) => each.name === name);
+    if (found?.segment !== undefined && bytes % hugeBytesOf(base) !== 0) {
+      throw new UsageError(`--size: ${name} maps whole pages of ${formatSize(hugeBytesOf(base))}`);
+    }
     if (found !== undefined) return found;
     throw new UsageError(`--designs ${name}: expected all, or some of ${designs.map((each) => each.name).join(", ")}`);
   });
@@ -144,9 +164,9 @@ class Load {
   readonly machine: Machine;
   private readonly sharers: Sharers;
 
-  constructor(spec: MachineSpec, sizeBytes: number) {
+  constructor(spec: MachineSpec, sizeBytes: number, segment: SegmentKind) {
     this.machine = new Machine(spec);
-    this.sharers = new Sharers(this.machine, sizeBytes);
+    this.sharers = new Sharers(this.machine, sizeBytes, segment);
   }
 
   /** One more process, with all of the segment; false if there is no memory for it. */
@@ -156,9 +176,9 @@ class Load {
   }
 
   held(): Held {
-    const { counters, reverseMap } = this.machine.kernel;
+    const { counters, reverseMap, bigPages } = this.machine.kernel;
     let leafTables = 0;
-    let allTables = 0;
+    let allTables = -bigPages.tablesInCommon;
     // Asked after each process: a plain loop.
     for (const { mm } of this.sharers.threads) {
       leafTables += mm.tablesByLevel[LEAF]!;

@@ -6,7 +6,7 @@ import { ENOMEM } from "../../base/errno.ts";
 import { addressOf, PAGE_SIZE, pageOf, type Vaddr, type Vpn } from "../../base/units.ts";
 import { type Access, LOAD } from "../../hw/access.ts";
 import type { Machine } from "../../machine.ts";
-import { type FileKind, OpenFile } from "../../mm/file.ts";
+import { type FileKind, type FileObject, OpenFile } from "../../mm/file.ts";
 import { populate } from "../../mm/populate.ts";
 import type { Thread } from "../../mm/process.ts";
 import { MAP_FIXED, MAP_SHARED, PROT_READ, PROT_WRITE } from "../import/calls.ts";
@@ -15,6 +15,17 @@ import { tryTouchPages } from "./static-program.ts";
 
 /** Where every process has the segment: above its program, below its stack. */
 const SEGMENT: Vaddr = 0x2000_0000;
+
+/** What the segment is: a file of some kind, or the big pages of map_large_page. */
+export type SegmentKind = FileKind | "magic";
+
+function segmentOf(machine: Machine, sizeBytes: number, kind: SegmentKind): FileObject {
+  const { files, bigPages } = machine.kernel;
+  if (kind === "magic") return files.create({ name: "segment", kind: "shmem", sizeBytes: 0 });
+  if (kind !== "hugetlbfs") return files.create({ name: "segment", kind, sizeBytes });
+  const [pool] = bigPages.pools;
+  return files.create({ name: "segment", kind, sizeBytes, ...(pool === undefined ? {} : { pool }) });
+}
 
 export class Sharers {
   readonly machine: Machine;
@@ -25,11 +36,15 @@ export class Sharers {
   readonly threads: Thread[] = [];
   private readonly parent: Thread;
 
-  constructor(machine: Machine, sizeBytes: number, kind: FileKind = "shmem") {
+  private readonly isMagic: boolean;
+
+  constructor(machine: Machine, sizeBytes: number, kind: SegmentKind = "shmem") {
     this.machine = machine;
     this.pages = sizeBytes / PAGE_SIZE;
-    this.segment = new OpenFile(machine.kernel.files.create({ name: "segment", kind, sizeBytes }), "read-write");
+    this.isMagic = kind === "magic";
+    this.segment = new OpenFile(segmentOf(machine, sizeBytes, kind), "read-write");
     this.parent = machine.spawn("postmaster").threads[0]!;
+    if (this.isMagic) return;
     const rights = PROT_READ | PROT_WRITE;
     neededCall(machine, this.parent, "mmap", [SEGMENT, sizeBytes, rights, MAP_SHARED | MAP_FIXED, this.segment, 0]);
   }
@@ -43,6 +58,10 @@ export class Sharers {
   tryJoin(): Thread | null {
     const child = this.machine.fork(this.parent);
     if (typeof child === "number" || this.hasKilled) return null;
+    if (this.isMagic) {
+      const bytes = addressOf(this.pages);
+      if (this.machine.call(child.threads[0]!, "map_large_page", [SEGMENT, bytes, 0]) < bytes) return null;
+    }
     this.threads.push(child.threads[0]!);
     return child.threads[0]!;
   }
