@@ -329,6 +329,35 @@ test("each of the three steps does its part, and all three leave no chains and n
   expect(Number(abc.lowmemUsedBytes)).toBeLessThan(Number(before.lowmemUsedBytes));
 });
 
+describe("big-tlb", () => {
+  const { rows } = run("big-tlb", { tlbs: "p6", reads: "20000" });
+  const misses = (size: number, pages: string, sharing = "program alone") =>
+    Number(
+      rows.find((row) => row.areaBytes === size && row.pages === pages && row.sharing === sharing)!.missesPerThousand,
+    );
+
+  test("64 entries of 4 KiB reach 256 KiB, 8 of 2 MiB reach 16 MiB, and beyond that misses begin", () => {
+    expect(misses(2 ** 18, "4K")).toBeLessThan(5);
+    expect(misses(2 ** 22, "4K")).toBeGreaterThan(900);
+    expect(misses(2 ** 24, "2M")).toBeLessThan(5);
+    expect(misses(2 ** 26, "2M")).toBeGreaterThan(700);
+  });
+
+  test("the kernel's map takes entries from big pages, and none from small ones", () => {
+    expect(misses(2 ** 24, "2M", "kernel too")).toBeGreaterThan(100);
+    expect(misses(2 ** 18, "4K", "kernel too")).toBeLessThan(5);
+  });
+});
+
+test("a pool of huge pages gets what it asks for at boot, and little of memory in pieces", () => {
+  const { rows } = run("hugetlb-pool", { memory: "1200M", kept: "64,4096" });
+  const of = (when: string, keptOneOf: number) => rows.find((row) => row.when === when && row.keptOneOf === keptOneOf)!;
+  expect(of("at boot", 64).hugePages).toBe(of("at boot", 64).asked);
+  expect(Number(of("after use", 64).hugePages)).toBeLessThan(Number(of("at boot", 64).hugePages) / 2);
+  expect(Number(of("after use", 4096).hugePages)).toBeGreaterThan(Number(of("after use", 64).hugePages));
+  expect(Number(of("after use", 64).freeBytes)).toBeGreaterThan(1000 * 2 ** 20);
+});
+
 describe.each(experiments.map((experiment) => [experiment.name, experiment] as const))("%s", (name, experiment) => {
   test("says what it claims, who says so, and what can be changed", () => {
     const text = describeExperiment(experiment);

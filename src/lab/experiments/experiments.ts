@@ -1,8 +1,10 @@
 /** Every experiment, by name. */
 import { UsageError } from "../../base/errors.ts";
 import { didYouMean } from "../../base/nearest.ts";
+import { bigTlb } from "./big-tlb.ts";
 import type { Experiment } from "./experiment.ts";
 import { highpteLowmem } from "./highpte-lowmem.ts";
+import { hugetlbPool } from "./hugetlb-pool.ts";
 import { kernelTablesHighmem } from "./kernel-tables-highmem.ts";
 import { kmapFlushRate } from "./kmap-flush-rate.ts";
 import { kmapPools } from "./kmap-pools.ts";
@@ -30,6 +32,8 @@ export const experiments: readonly Experiment[] = [
   rmapTest,
   virtualScan,
   threeSteps,
+  bigTlb,
+  hugetlbPool,
 ];
 
 export function experimentNamed(name: string): Experiment {
