@@ -208,11 +208,11 @@ const usualHugePages = ({ format }: Kernel): number => format.entrySpan(2);
 
 /**
  * A mapping of huge pages: the checks in their order, then the area. What lay at a fixed place is gone even if there are
- * too few pages for it.
+ * too few pages for it. Requires: mmap_sem is held for write.
  *
  * @models linux-6.1 mm/mmap.c ksys_mmap_pgoff; fs/hugetlbfs/inode.c hugetlb_get_unmapped_area
  */
-function* mapHuge(kernel: Kernel, thread: Thread, request: MapRequest): Path<number> {
+export function* mapHuge(kernel: Kernel, thread: Thread, request: MapRequest): Path<number> {
   const { mm } = thread;
   const { flags, offsetBytes, file } = request;
   const pool = file === null ? kernel.bigPages.poolFor(sizeAsked(flags)) : file.file.huge!.pool;

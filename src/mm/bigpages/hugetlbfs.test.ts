@@ -278,6 +278,7 @@ describe("as 6.18 answered", () => {
     expect(world.call("fallocate", [open, 3, 0, bytes(1)])).toBe(0);
     expect(world.pages).toBe("4 2 0 0");
     expect(world.call("madvise", [at(0), bytes(1), 9])).toBe(0);
+    expect(world.call("remap_file_pages", [at(0), bytes(1), 0, 0, 0])).toBe(0);
     expect(world.call("msync", [at(0), bytes(1), 4])).toBe(0);
     expect([world.call("fsync", [open]), world.call("fadvise", [open, 0, bytes(1), 4])]).toEqual([0, 0]);
     world.call("munmap", [at(0), bytes(2)]);

@@ -17,7 +17,7 @@ describe.each([
 ] as const)("hugetlbfs of 2.6.11 with %s paging", (format, HUGE) => {
   const bytes = (huge: number) => huge * HUGE * PAGE_SIZE;
   const at = (huge: number) => addressOf(PLACE + huge * HUGE);
-  const start = (huge: number) => new HugeWorld(huge, { format, kernel: "linux-2.6.11" });
+  const start = (huge: number) => new HugeWorld(huge, { format, kernel: "linux-2.6.11", nonlinear: "tagged-search" });
   const opened = (world: HugeWorld, huge: number) =>
     new OpenFile(createHugeFile(world.kernel, "shared", world.pool, huge * HUGE), "read-write");
 
@@ -44,6 +44,7 @@ describe.each([
     expect(world.call("madvise", [at(0), bytes(2), 4])).toBe(-EINVAL);
     expect(world.call("munmap", [at(0) + PAGE_SIZE, PAGE_SIZE])).toBe(-EINVAL);
     expect(world.call("pread", [open, new Uint8Array(1), 0])).toBe(-EINVAL);
+    expect(world.call("remap_file_pages", [at(0), bytes(1), 0, 0, 0])).toBe(-EINVAL);
     expect(world.call("ftruncate", [open, PAGE_SIZE])).toBe(-EINVAL);
 
     const child = world.fork()!;

@@ -13,7 +13,7 @@ import type { Path } from "../../sync/path.ts";
 import type { OpenFile } from "../file.ts";
 import { holdFile, releaseFile } from "../file-lifetime.ts";
 import type { Kernel } from "../kernel.ts";
-import { type MapRequest, mapLocked } from "../map.ts";
+import { type MapRequest, mapHuge, mapLocked } from "../map.ts";
 import { populate } from "../populate.ts";
 import type { Thread } from "../process.ts";
 import { VM_ACCESS, VM_LOCKED, VM_SHARED, type Vma } from "../vma.ts";
@@ -52,7 +52,7 @@ function* remap(kernel: Kernel, thread: Thread, request: RemapRequest): Path<num
   const vma = mm.vmas.containing(first);
   const unchanged = vma !== null && vma.flags === flags && vma.opened === opened && spans(vma, first + pages);
   const asked = mapRequest(request, flags, opened);
-  const address = unchanged ? yield* mapLocked(kernel, thread, asked) : -EINVAL;
+  const address = unchanged ? yield* mapAgain(kernel, thread, asked) : -EINVAL;
   const wanted = wantsPages(asked.flags, mm.defaultFlags);
   mm.mmapSem.releaseWrite(thread);
   releaseFile(kernel, opened.file);
@@ -89,3 +89,6 @@ function spans(vma: Vma, end: Vpn): boolean {
   }
   return true;
 }
+
+const mapAgain = (kernel: Kernel, thread: Thread, asked: MapRequest): Path<number> =>
+  asked.file?.file.huge == null ? mapLocked(kernel, thread, asked) : mapHuge(kernel, thread, asked);

@@ -22,7 +22,7 @@ import type { Path } from "../../sync/path.ts";
 import { linkMapping, unlinkMapping } from "../file.ts";
 import type { Kernel } from "../kernel.ts";
 import type { Thread } from "../process.ts";
-import { VM_NONLINEAR, type Vma } from "../vma.ts";
+import { VM_BIG, VM_NONLINEAR, type Vma } from "../vma.ts";
 import { MAP_NONBLOCK } from "../vma-flags.ts";
 import { alignDown, alignUp, wordLimit } from "../words.ts";
 import { populateRun, type Run, type Uncached } from "./install.ts";
@@ -88,7 +88,7 @@ function understood(kernel: Kernel, request: RemapRequest, rules: CallRules): As
 function areaFor({ mm }: Thread, { run, end, needs }: Asked): Vma | null {
   const vma = mm.vmas.containing(run.page);
   if (vma === null || end > addressOf(vma.end)) return null;
-  return (vma.flags & needs) === needs ? vma : null;
+  return (vma.flags & (needs | VM_BIG)) === needs ? vma : null;
 }
 
 /** Whether the pages may be put there: they are at their place, or the area is marked already. */
