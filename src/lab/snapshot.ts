@@ -63,7 +63,7 @@ export const pageTablesBytes = (kernel: Kernel): number => kernel.allocator.owne
 
 /** Tables of one level; those that several address spaces have are there once. */
 function tablesOf({ spaces, bigPages }: Kernel, level: number): number {
-  let tables = level === SHARED_LEVEL ? -bigPages.tablesInCommon : 0;
+  let tables = level === SHARED_LEVEL ? 0 - bigPages.tablesInCommon : 0;
   for (const { tablesByLevel } of spaces) tables += tablesByLevel[level]!;
   return tables;
 }
