@@ -180,7 +180,12 @@ function zapLeaf(kernel: Kernel, gather: Gather, vma: Vma, table: OpenTable, ran
   for (; page < end && !gather.isFull; page++, index++) {
     const low = entries.low(table, index);
     const high = entries.high(table, index);
-    if ((low | high) === 0) continue;
+    if ((low | high) === 0) {
+      const next = entries.nextUsed(table, index, index + end - page);
+      page += next - index - 1;
+      index = next - 1;
+      continue;
+    }
     const isPresent = (low & PTE_PRESENT) !== 0;
     const flags = isPresent ? low : entries.flags(table, index);
     if ((flags & (PTE_PRESENT | PTE_PROT_NONE)) === 0) {

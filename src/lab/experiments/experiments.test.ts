@@ -312,6 +312,20 @@ test("each of the three steps does its part, and all three leave no chains and n
   expect(Number(abc.lowmemUsedBytes)).toBeLessThan(Number(before.lowmemUsedBytes));
 });
 
+test("a page of a gigabyte keeps 512 tables where whole spans are freed, with PAE", () => {
+  const { rows } = run("hoard");
+  const left = rows.map((row) => [row.machine, row.pageTableFreeing, row.leafTables, row.leafTablesLeft]);
+  expect(left).toEqual([
+    ["nonpae-3g", "spans", 256, 1],
+    ["nonpae-3g", "pmd-ranges", 256, 1],
+    ["nonpae-3g", "when-empty", 256, 1],
+    ["piii-4g", "spans", 512, 512],
+    ["piii-4g", "pmd-ranges", 512, 1],
+    ["piii-4g", "when-empty", 512, 1],
+  ]);
+  for (const row of rows) expect(row).toMatchObject({ pagesLeft: 1, leafTablesAtLast: 0 });
+});
+
 describe.each(experiments.map((experiment) => [experiment.name, experiment] as const))("%s", (name, experiment) => {
   test("says what it claims, who says so, and what can be changed", () => {
     const text = describeExperiment(experiment);

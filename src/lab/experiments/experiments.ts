@@ -3,6 +3,7 @@ import { UsageError } from "../../base/errors.ts";
 import { didYouMean } from "../../base/nearest.ts";
 import type { Experiment } from "./experiment.ts";
 import { highpteLowmem } from "./highpte-lowmem.ts";
+import { hoard } from "./hoard.ts";
 import { kernelTablesHighmem } from "./kernel-tables-highmem.ts";
 import { kmapFlushRate } from "./kmap-flush-rate.ts";
 import { kmapPools } from "./kmap-pools.ts";
@@ -30,6 +31,7 @@ export const experiments: readonly Experiment[] = [
   rmapTest,
   virtualScan,
   threeSteps,
+  hoard,
 ];
 
 export function experimentNamed(name: string): Experiment {
