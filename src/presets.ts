@@ -63,6 +63,7 @@ export const kernelPresets = {
     design: {
       ...lowTables,
       ...highTables,
+      pageTableFreeing: "spans",
       reverseMap: "none",
       tlbFlush: "whole-mm",
       nonlinear: "unsupported",

@@ -29,6 +29,11 @@ const perThousand =
     if (accesses === 0) return undefined;
     return (names.reduce((sum, name) => sum + (run.counters[name] ?? 0), 0) * 1000) / accesses;
   };
+/** What only some designs do: nothing where it has not happened. */
+const counterIfAny =
+  (name: string) =>
+  (run: CompletedRun): number | undefined =>
+    run.counters[name] || undefined;
 /** How many of one thing come on each of others; unknown where there are none of those. */
 const ratio =
   (what: string, ...to: string[]) =>
@@ -326,6 +331,22 @@ export const measures: readonly Measure[] = [
     group: "work",
     how: "entries cleared by unmapping, truncation and exit",
     of: counter("ptesZapped"),
+  },
+  {
+    key: "tablesFreedEmpty",
+    name: "page tables freed empty",
+    unit: "count",
+    group: "work",
+    how: "leaf tables that went with their last entry, whoever still had areas there",
+    of: counterIfAny("tablesFreedEmpty"),
+  },
+  {
+    key: "entriesLookedAt",
+    name: "  PTEs looked at for it",
+    unit: "count",
+    group: "work",
+    how: "entries that were looked at before they were written, to count those of their table",
+    of: counterIfAny("tableEntriesLookedAt"),
   },
   {
     key: "reverseMapAdds",

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { PAGE_SIZE } from "../base/units.ts";
 import type { Cpu } from "../hw/cpu.ts";
 import type { Kernel } from "../mm/kernel.ts";
+import { CountedEntries } from "../mm/tables/counted-entries.ts";
 import {
   OWNER_MEM_MAP,
   OWNER_PAGE_CACHE,
@@ -133,6 +134,7 @@ export function countersOf(kernel: Kernel, cpus: readonly Cpu[]): Record<string,
     rootLoads: sum(({ mmu }) => mmu.rootLoads),
     ...named("reverseMap", { ...kernel.reverseMap.costs }),
     ...named("reclaim", { ...kernel.reclaim.costs }),
+    tableEntriesLookedAt: kernel.entries instanceof CountedEntries ? kernel.entries.looks : 0,
     ...named("swap", { ...kernel.swap.costs }),
     diskReads: kernel.files.costs.diskReads,
     diskPagesRead: kernel.files.costs.pagesRead,

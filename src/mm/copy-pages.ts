@@ -58,7 +58,7 @@ function* copyBelow(kernel: Kernel, copy: Copy, frame: Pfn, level: number, first
       if (target < 0) return target;
       const result =
         level - 1 === LEAF
-          ? yield* copyTable(kernel, copy, source, target, page, next)
+          ? yield* copyTable(kernel, copy, page, next)
           : yield* copyBelow(kernel, copy, source, level - 1, page, next);
       if (result < 0) return result;
     }
@@ -71,11 +71,11 @@ function* copyBelow(kernel: Kernel, copy: Copy, frame: Pfn, level: number, first
  * Copies the entries of one leaf table: 0 or -ENOMEM. Where the reverse map has no memory, the locks are given up until
  * there is some, and the copy goes on where it was.
  */
-function* copyTable(kernel: Kernel, copy: Copy, from: Pfn, to: Pfn, first: Vpn, end: Vpn): Path<number> {
-  let page = yield* copyLocked(kernel, copy, from, to, first, end);
+function* copyTable(kernel: Kernel, copy: Copy, first: Vpn, end: Vpn): Path<number> {
+  let page = yield* copyLocked(kernel, copy, first, end);
   while (page < end) {
     if (!(yield* waitToMap(kernel))) return -ENOMEM;
-    page = yield* copyLocked(kernel, copy, from, to, page, end);
+    page = yield* copyLocked(kernel, copy, page, end);
   }
   return 0;
 }
@@ -84,19 +84,31 @@ function* copyTable(kernel: Kernel, copy: Copy, from: Pfn, to: Pfn, first: Vpn, 
  * Copies entries with both page_table_locks held, the child's first; returns the first page that is not copied, or `end`. It
  * is the only place that takes two, and the child's is nobody else's yet.
  */
-function* copyLocked(kernel: Kernel, copy: Copy, from: Pfn, to: Pfn, first: Vpn, end: Vpn): Path<Vpn> {
+function* copyLocked(kernel: Kernel, copy: Copy, first: Vpn, end: Vpn): Path<Vpn> {
   const { task } = kernel.current;
   const target = copy.child.mm.birthLock;
   const source = copy.parent.mm.pageTableLock;
   if (kernel.tables.takesRoom) yield* takeTableRoom(kernel);
   if (!target.tryAcquire(task)) yield* target.acquire(task);
   if (!source.tryAcquire(task)) yield* source.acquire(task);
-  const done = copyLeaf(kernel, copy, from, to, first, end);
+  const done = copyThere(kernel, copy, first, end);
   copy.child.file?.mappings.spread();
   source.release(task);
   target.release(task);
   if (kernel.tables.takesRoom) giveTableRoom(kernel);
   return done;
+}
+
+/**
+ * Copies entries from one leaf table to the other, as they are now that the locks are held: until then reclaim could take
+ * the last entry of either, and the table with it, if tables go when they are empty.
+ */
+function copyThere(kernel: Kernel, copy: Copy, first: Vpn, end: Vpn): Vpn {
+  const { tables } = kernel;
+  const from = tables.tableAt(copy.parent.mm, first, LEAF);
+  if (from === NO_TABLE) return end;
+  const to = tables.tryEnsureLeaf(copy.child.mm, first);
+  return to === NO_TABLE ? first : copyLeaf(kernel, copy, from, to, first, end);
 }
 
 /** Copies entries of one leaf table into another, until the reverse map has no memory; the page after the last. */

@@ -72,7 +72,11 @@ export function* discardRange(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn): P
   const gather = new Gather(kernel, vma.mm);
   vma.mm.notePeaks();
   yield* discardPages(kernel, gather, vma, first, end);
-  if (kernel.personality.pages.dontNeedFrees === "empty-tables") freeWholeLeaves(kernel, gather, vma.mm, first, end);
+  if (kernel.personality.pages.dontNeedFrees === "empty-tables") {
+    if (!tryLockTables(kernel, vma.mm)) yield* lockTables(kernel, vma.mm);
+    freeWholeLeaves(kernel, gather, vma.mm, first, end);
+    unlockTables(kernel, vma.mm);
+  }
   yield* gather.flush();
 }
 
@@ -181,7 +185,12 @@ function zapLeaf(kernel: Kernel, gather: Gather, vma: Vma, table: OpenTable, ran
   for (; page < end && !gather.isFull; page++, index++) {
     const low = entries.low(table, index);
     const high = entries.high(table, index);
-    if ((low | high) === 0) continue;
+    if ((low | high) === 0) {
+      const next = entries.nextUsed(table, index, index + end - page);
+      page += next - index - 1;
+      index = next - 1;
+      continue;
+    }
     const isPresent = (low & PTE_PRESENT) !== 0;
     const flags = isPresent ? low : entries.flags(table, index);
     if ((flags & (PTE_PRESENT | PTE_PROT_NONE)) === 0) {

@@ -211,7 +211,7 @@ describe("shared-segment", () => {
       });
       expect(Number(row.lowmemFreeBytes)).toBeLessThan(8 * 2 ** 20);
       expect(Number(row.lowmemTablesBytes)).toBeGreaterThan(ran * (256 + 4) * 4096);
-      expect(words).toContain(`${row.design}: ${row.processes} run; then `);
+      expect(words).toContain(`${row.design}: ${row.processes} run; then lowmem is 512 MiB map of all frames, `);
     }
     const [chains, objects] = ended as [Row, Row];
     expect(Number(objects.processes)).toBeGreaterThan(Number(chains.processes));
@@ -356,6 +356,20 @@ test("a pool of huge pages gets what it asks for at boot, and little of memory i
   expect(Number(of("after use", 64).hugePages)).toBeLessThan(Number(of("at boot", 64).hugePages) / 2);
   expect(Number(of("after use", 4096).hugePages)).toBeGreaterThan(Number(of("after use", 64).hugePages));
   expect(Number(of("after use", 64).freeBytes)).toBeGreaterThan(1000 * 2 ** 20);
+});
+
+test("a page of a gigabyte keeps 512 tables where whole spans are freed, with PAE", () => {
+  const { rows } = run("hoard");
+  const left = rows.map((row) => [row.machine, row.pageTableFreeing, row.leafTables, row.leafTablesLeft]);
+  expect(left).toEqual([
+    ["nonpae-3g", "spans", 256, 1],
+    ["nonpae-3g", "pmd-ranges", 256, 1],
+    ["nonpae-3g", "when-empty", 256, 1],
+    ["piii-4g", "spans", 512, 512],
+    ["piii-4g", "pmd-ranges", 512, 1],
+    ["piii-4g", "when-empty", 512, 1],
+  ]);
+  for (const row of rows) expect(row).toMatchObject({ pagesLeft: 1, leafTablesAtLast: 0 });
 });
 
 describe.each(experiments.map((experiment) => [experiment.name, experiment] as const))("%s", (name, experiment) => {

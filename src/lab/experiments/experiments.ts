@@ -4,6 +4,7 @@ import { didYouMean } from "../../base/nearest.ts";
 import { bigTlb } from "./big-tlb.ts";
 import type { Experiment } from "./experiment.ts";
 import { highpteLowmem } from "./highpte-lowmem.ts";
+import { hoard } from "./hoard.ts";
 import { hugetlbPool } from "./hugetlb-pool.ts";
 import { kernelTablesHighmem } from "./kernel-tables-highmem.ts";
 import { kmapFlushRate } from "./kmap-flush-rate.ts";
@@ -34,6 +35,7 @@ export const experiments: readonly Experiment[] = [
   threeSteps,
   bigTlb,
   hugetlbPool,
+  hoard,
 ];
 
 export function experimentNamed(name: string): Experiment {

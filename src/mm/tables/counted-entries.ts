@@ -13,6 +13,8 @@ import { Entries, type FrameRun, type OpenTable } from "../../hw/pte.ts";
 import type { Frames } from "../frames.ts";
 
 export class CountedEntries extends Entries {
+  /** Entries that were looked at because they were about to be written. */
+  looks = 0;
   private readonly frames: Frames;
 
   constructor(memory: PhysicalMemory, format: PagingFormat, frames: Frames) {
@@ -21,21 +23,27 @@ export class CountedEntries extends Entries {
   }
 
   override setAll(table: OpenTable, first: Pfn, flags: number): void {
-    this.frames.refs.add(table, 1 << this.format.indexBits);
+    const all = 1 << this.format.indexBits;
+    this.looks += all;
+    this.frames.refs.add(table, all);
     super.setAll(table, first, flags);
   }
 
   override setAllLike(table: OpenTable, model: number, runs: readonly FrameRun[], flags: number): void {
-    this.frames.refs.add(table, 1 << this.format.indexBits);
+    const all = 1 << this.format.indexBits;
+    this.looks += all;
+    this.frames.refs.add(table, all);
     super.setAllLike(table, model, runs, flags);
   }
 
   override clearRun(table: OpenTable, index: number, end: number): void {
+    this.looks += end - index;
     this.frames.refs.add(table, index - end);
     super.clearRun(table, index, end);
   }
 
   protected override store(table: OpenTable, index: number, low: number, high: number): void {
+    this.looks++;
     const was = (this.low(table, index) | this.high(table, index)) !== 0 ? 1 : 0;
     const is = (low | high) !== 0 ? 1 : 0;
     if (was !== is) this.frames.refs.add(table, is - was);
