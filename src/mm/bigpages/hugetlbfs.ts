@@ -10,6 +10,8 @@
  *
  * @models linux-6.1 mm/hugetlb.c hugetlb_fault, hugetlb_no_page, hugetlb_wp, alloc_huge_page, unmap_ref_private
  * @models linux-6.1 fs/hugetlbfs/inode.c hugetlbfs_file_mmap, hugetlb_file_setup
+ * @differs 6.1 charges nobody with the faults of mlock and MAP_POPULATE; here they are counted, as by 6.18
+ * @differs mincore says of a page of the file that is not mapped here that it is not there
  */
 import { EINVAL, ENOMEM, EPERM } from "../../base/errno.ts";
 import type { Pfn, Vpn } from "../../base/units.ts";

@@ -3,6 +3,7 @@
  * are no promises and no private copies: an area that could be written privately is refused.
  *
  * @models linux-2.6.11 fs/hugetlbfs/inode.c hugetlbfs_file_mmap; arch/i386/mm/hugetlbpage.c hugetlb_prefault
+ * @differs huge pages are no part of RSS, as today; 2.6.11 counted them in
  * @models linux-2.6.11 mm/mprotect.c sys_mprotect; mm/mremap.c do_mremap; mm/madvise.c madvise_dontneed
  */
 import { EACCES, EINVAL, ENOMEM, EPERM } from "../../base/errno.ts";
