@@ -19,7 +19,8 @@ export function* makeRoom(kernel: Kernel, request: ReclaimRequest): Path<boolean
   const { task } = kernel.current;
   if (task.freesMemory) return false;
   task.freesMemory = true;
-  const freed = yield* kernel.reclaim.freePages(kernel, request);
+  let freed = yield* kernel.tableDiscard.discardTables(kernel, request.want);
+  if (freed === 0) freed = yield* kernel.reclaim.freePages(kernel, request);
   task.freesMemory = false;
   if (freed > 0 || kernel.allocator.hasRoom(request.order, request.want)) return true;
   return request.order <= COSTLY_ORDER && (yield* killForMemory(kernel));
@@ -29,6 +30,10 @@ export function* makeRoom(kernel: Kernel, request: ReclaimRequest): Path<boolean
 export function* runKswapd(kernel: Kernel): Path<void> {
   const { task } = kernel.current;
   task.freesMemory = true;
+  for (const zone of kernel.allocator.zones) {
+    // Tables first: what they map stays in its file's cache.
+    while (zone.managed > 0 && zone.free <= zone.high && (yield* kernel.tableDiscard.discardTables(kernel, zone.kind)) > 0);
+  }
   yield* kernel.reclaim.balance(kernel);
   task.freesMemory = false;
 }

@@ -22,6 +22,8 @@ import { tryLockPage, unlockPage } from "../page-lock.ts";
 import { LEAF, NO_TABLE } from "../page-table.ts";
 import { addToSwap } from "../swap/swap-cache.ts";
 import { lockTables, tryLockTables, unlockTables } from "../table-lock.ts";
+import { gatherOfEmptied } from "../tables/emptied.ts";
+import type { Gather } from "../tlb/gather.ts";
 import { VM_LOCKED, VM_PFNMAP, type Vma } from "../vma.ts";
 import { unmapFrom } from "./try-to-unmap.ts";
 
@@ -52,6 +54,7 @@ export class SwapOut {
   /** Goes on in one address space; how many pages are still to be found. */
   private *walkSpace(kernel: Kernel, mm: AddressSpace, want: Want, wanted: number): Path<number> {
     if (!tryLockTables(kernel, mm)) yield* lockTables(kernel, mm);
+    const emptied: Gather[] = [];
     let left = wanted;
     // One that dies is not walked any more: its tables go.
     let vma = mm.users > 0 ? mm.vmas.find(mm.swapAddress) : null;
@@ -59,12 +62,17 @@ export class SwapOut {
       const first = Math.max(mm.swapAddress, vma.start);
       const found = (vma.flags & VM_PFNMAP) !== 0 ? vma.end : yield* this.walkArea(kernel, vma, first, want);
       mm.swapAddress = Math.min(found + 1, vma.end);
-      if (found < vma.end && (yield* this.takeAway(kernel, vma, found))) left--;
+      if (found < vma.end) {
+        if (yield* this.takeAway(kernel, vma, found)) left--;
+        const gather = gatherOfEmptied(kernel, mm, found);
+        if (gather !== null) emptied.push(gather);
+      }
       // Whatever was waited for, areas may have changed.
       vma = mm.users > 0 ? mm.vmas.find(mm.swapAddress) : null;
     }
     if (vma === null) mm.swapAddress = THROUGH;
     unlockTables(kernel, mm);
+    for (const gather of emptied) yield* gather.flush();
     return left;
   }
 

@@ -24,6 +24,8 @@ import { scanClusters } from "../nonlinear/cluster-scan.ts";
 import { clearFilePage } from "../nonlinear/file-entries.ts";
 import { setSwapEntry } from "../swap/swap-cache.ts";
 import { giveTableRoom, takeTableRoom } from "../table-lock.ts";
+import { gatherOfEmptied } from "../tables/emptied.ts";
+import type { Gather } from "../tlb/gather.ts";
 import { VM_DROPPABLE, VM_LOCKED, VM_PFNMAP, type Vma } from "../vma.ts";
 
 /**
@@ -47,11 +49,12 @@ export function* tryToUnmap(kernel: Kernel, frame: Pfn, rules: UnmapRules): Path
   if (refused) return "refused";
   let unmapped = 0;
   let unknown = frames.mapCount.read(frame);
+  const emptied: Gather[] = [];
   if (tables.takesRoom) yield* takeTableRoom(kernel);
   const unmap = (slot: PteSlot): boolean => {
     unknown--;
     kernel.reclaim.costs.entriesVisited++;
-    const outcome = unmapEntry(kernel, frame, slot, rules);
+    const outcome = unmapEntry(kernel, frame, slot, rules, emptied);
     if (outcome === "unmapped") unmapped++;
     refused = outcome === "refused";
     return !refused;
@@ -63,6 +66,7 @@ export function* tryToUnmap(kernel: Kernel, frame: Pfn, rules: UnmapRules): Path
     kernel.reclaim.costs.entriesUnmapped += unmapped;
     if (tlbFlush.owes) yield* tlbFlush.settle();
     frames.refs.add(frame, -unmapped);
+    for (const gather of emptied) yield* gather.flush();
   }
   if (!refused && unknown > 0 && isInFile(kernel, frame)) refused = (yield* scanClusters(kernel, frame)) === "refused";
   if (refused) return "refused";
@@ -76,7 +80,7 @@ const isInFile = ({ frames }: Kernel, frame: Pfn): boolean =>
 type Outcome = "unmapped" | "busy" | "refused";
 
 /** Takes the page from one entry. */
-function unmapEntry(kernel: Kernel, frame: Pfn, slot: PteSlot, rules: UnmapRules): Outcome {
+function unmapEntry(kernel: Kernel, frame: Pfn, slot: PteSlot, rules: UnmapRules, emptied: Gather[]): Outcome {
   const { tables, current, reclaim } = kernel;
   const mm = tables.mmOf(slot);
   const page = tables.pageOf(slot);
@@ -87,6 +91,8 @@ function unmapEntry(kernel: Kernel, frame: Pfn, slot: PteSlot, rules: UnmapRules
   const vma = mm.vmas.find(page);
   // An area that is being unmapped is off its address space already.
   const outcome = vma === null || vma.start > page ? "busy" : unmapFrom(kernel, { vma, page, frame, slot }, rules);
+  const gather = outcome === "unmapped" ? gatherOfEmptied(kernel, mm, page) : null;
+  if (gather !== null) emptied.push(gather);
   mm.pageTableLock.release(current.task);
   return outcome;
 }
