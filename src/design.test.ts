@@ -10,6 +10,7 @@ import {
   optionsOf,
   parseDesign,
   type Rule,
+  rulesWith,
   settleDesign,
 } from "./design.ts";
 
@@ -36,7 +37,7 @@ test("every question is one, and every option is a sentence", () => {
 });
 
 test("chosen options replace those of the base", () => {
-  expect(parseDesign({ reverseMap: "none" }, base)).toEqual({ ...base, reverseMap: "none" });
+  expect(parseDesign({ reverseMap: "anonmm" }, base)).toEqual({ ...base, reverseMap: "anonmm" });
   expect(parseDesign({}, base)).toEqual(base);
 });
 
@@ -101,6 +102,37 @@ describe("rules", () => {
     expect(settled).toMatchObject({ design: { mlock: "counted", reverseMap: "pte-chain-e" } });
     expect(settleDesign(wanted, new Set(["reverseMap"] as const))).toMatchObject({ design: base });
     expect(settleDesign(wanted, new Set(["reverseMap", "mlock"] as const))).toHaveProperty("illegal");
+  });
+
+  test("chains of pointers and page tables in highmem exclude each other; later chains name physical places", () => {
+    const high: Design = { ...base, pageTablePlacement: "highmem", pageTableAccess: "kmap-atomic" };
+    const links: Design = { ...high, reverseMap: "pte-chain-a" };
+    expect(settleDesign(links, new Set(["reverseMap"] as const))).toMatchObject({
+      design: { ...base, reverseMap: "pte-chain-a" },
+      moves: [{ axis: "pageTablePlacement" }, { axis: "pageTableAccess" }],
+    });
+    expect(settleDesign(links, new Set(["pageTablePlacement"] as const))).toMatchObject({
+      design: { ...high, reverseMap: "pte-chain-b" },
+    });
+    expect(settleDesign(links, new Set(["pageTablePlacement", "reverseMap"] as const))).toHaveProperty("illegal");
+    for (const reverseMap of ["pte-chain-b", "pte-chain-e", "object-chain-incremental"] as const)
+      expect(settleDesign({ ...high, reverseMap }, new Set(axisNames))).toMatchObject({ design: { reverseMap } });
+  });
+
+  test("chains may lie in highmem where there are chains and highmem", () => {
+    const high: Design = { ...base, reverseMapPlacement: "highmem" };
+    expect(settleDesign(high, new Set(["reverseMapPlacement"] as const))).toMatchObject({
+      design: { reverseMap: "pte-chain-e", reverseMapPlacement: "highmem" },
+    });
+    for (const reverseMap of ["none", "object-anon", "anonmm"] as const)
+      expect(settleDesign({ ...high, reverseMap }, new Set(["reverseMap"] as const))).toMatchObject({
+        design: { reverseMap, reverseMapPlacement: "lowmem" },
+      });
+    const chained: Design = { ...high, reverseMap: "object-chain-convert" };
+    expect(settleDesign(chained, new Set(axisNames))).toMatchObject({ design: chained });
+    expect(settleDesign(chained, new Set(["reverseMapPlacement"] as const), rulesWith("x86-64"))).toHaveProperty(
+      "illegal",
+    );
   });
 
   test("a rule without a way out makes the cell illegal", () => {

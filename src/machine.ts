@@ -32,6 +32,7 @@ import type { Kernel } from "./mm/kernel.ts";
 import { KernelStacks } from "./mm/kernel-stacks.ts";
 import { addressLayout } from "./mm/layout.ts";
 import { Limits } from "./mm/limits.ts";
+import { orWait } from "./mm/mapped-frame.ts";
 import { mlocks } from "./mm/mlock/mlocks.ts";
 import { nonlinears } from "./mm/nonlinear/nonlinears.ts";
 import { Commitment } from "./mm/overcommit.ts";
@@ -84,8 +85,10 @@ export class Machine {
 
   /** A process with one thread and an empty address space. It is a KernelBug if there is no memory for that. */
   spawn(name: string): Process {
-    const memory = this.taskMemory("process") ?? bug(`no memory for a kernel stack of ${name}`);
-    const mm = createSpace(this.kernel, limitsOf(this.spec));
+    const maker = this.processes.find(({ state }) => state === "alive")?.threads[0];
+    const memory = this.taskMemory("process", maker) ?? bug(`no memory for a kernel stack of ${name}`);
+    const make = () => createSpace(this.kernel, limitsOf(this.spec));
+    const mm = maker === undefined ? make() : this.run(maker, orWait(this.kernel.allocator, make));
     if (mm === null) bug(`no memory for the first page table of ${name}`);
     return this.admit(new Process(++this.lastTaskId, name, mm, null), memory);
   }

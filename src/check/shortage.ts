@@ -51,13 +51,15 @@ export class Shortages {
 export function evictablePages(kernel: Kernel, { want }: ReclaimRequest): number {
   const { allocator, reclaim, frames } = kernel;
   const uses = usesOfFrames(kernel);
-  let pages = 0;
+  const pages = { safe: 0, slotless: 0 };
   for (const list of allocator.zones.flatMap((zone) => reclaim.listsOf(zone))) {
     for (let frame = list.head; frame !== NO_FRAME; frame = frames.next.read(frame)) {
-      if (allocator.zoneOf(frame).kind <= want && mayGo(kernel, frame, uses.get(frame))) pages++;
+      if (allocator.zoneOf(frame).kind > want || !mayGo(kernel, frame, uses.get(frame))) continue;
+      const needsSlot = frames.has(frame, PG_SWAPBACKED) && !frames.has(frame, PG_SWAPCACHE);
+      pages[needsSlot ? "slotless" : "safe"]++;
     }
   }
-  return pages;
+  return pages.safe + Math.min(pages.slotless, kernel.swap.freePages);
 }
 
 interface Uses {
@@ -83,14 +85,13 @@ function usesOfFrames(kernel: Kernel): Map<Pfn, Uses> {
   return found;
 }
 
-function mayGo({ frames, swap, files }: Kernel, frame: Pfn, uses: Uses = { maps: 0, locked: false }): boolean {
+function mayGo({ frames, files }: Kernel, frame: Pfn, uses: Uses = { maps: 0, locked: false }): boolean {
   const flags = frames.flags.read(frame);
   if (uses.locked || (flags & (PG_LOCKED | PG_WRITEBACK)) !== 0) return false;
   const inSwapCache = (flags & PG_SWAPCACHE) !== 0;
   const file = (flags & PG_ANON) !== 0 ? 0 : frames.mapping.read(frame);
   const cached = file !== 0 && !inSwapCache && files.byId(file).pages.find(frames.index.read(frame)) === frame;
-  if (frames.refs.read(frame) !== uses.maps + (inSwapCache ? 1 : 0) + (cached ? 1 : 0)) return false;
-  return (flags & PG_SWAPBACKED) === 0 || inSwapCache || swap.freePages > 0;
+  return frames.refs.read(frame) === uses.maps + (inSwapCache ? 1 : 0) + (cached ? 1 : 0);
 }
 
 const watched = new WeakMap<Machine, Shortages>();

@@ -14,6 +14,7 @@ import { continues, type MergeRange } from "./merge.ts";
 import { startWithGap } from "./placement.ts";
 import { populate } from "./populate.ts";
 import type { Thread } from "./process.ts";
+import { retried } from "./retried.ts";
 import { unmap } from "./unmap.ts";
 import { anonymousIndex, VM_ACCOUNT, VM_LOCKED, VM_READ, VM_WRITE } from "./vma.ts";
 import { createVma, insertVma, resizeVma } from "./vma-memory.ts";
@@ -28,7 +29,8 @@ export function* brk(kernel: Kernel, thread: Thread, address: Vaddr): Path<Vaddr
   if (!mm.mmapSem.tryWrite(thread)) yield* mm.mmapSem.write(thread);
   const oldEnd = pageOf(alignUp(mm.brk));
   const newEnd = pageOf(alignUp(address));
-  const moved = yield* moveBreak(kernel, mm, address, oldEnd, newEnd);
+  const move = () => moveBreak(kernel, mm, address, oldEnd, newEnd);
+  const moved = yield* retried(kernel, move, (done) => !done);
   const at = mm.brk;
   mm.mmapSem.releaseWrite(thread);
   if (moved && newEnd > oldEnd && (mm.defaultFlags & VM_LOCKED) !== 0) {

@@ -1,25 +1,23 @@
 /**
- * Advice that memory is not needed soon, on a machine without swap. MADV_FREE marks anonymous pages as not worth
- * keeping; MADV_COLD makes pages old; MADV_PAGEOUT makes them old and then reclaims what can be had without swap: clean
- * pages of files, and pages that MADV_FREE marked and nobody has written since.
+ * Advice that memory is not needed soon. MADV_FREE marks anonymous pages as not worth keeping; MADV_COLD makes pages old;
+ * MADV_PAGEOUT makes them old and then reclaims them at once: anonymous pages if there is swap, or if MADV_FREE marked
+ * them and nobody has written since; pages of files if they are clean.
  *
  * @models linux-6.1 mm/madvise.c madvise_free_pte_range, madvise_cold_or_pageout_pte_range; mm/vmscan.c reclaim_pages
  */
-import type { FileIndex, Pfn, Vpn } from "../base/units.ts";
+import type { Pfn, Vpn } from "../base/units.ts";
 import { type OpenTable, PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_PROT_NONE, PTE_SWAP } from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
-import type { FileObject } from "./file.ts";
-import { dropPage, setFrameDirty } from "./file-pages.ts";
-import { PG_ANON, PG_DIRTY, PG_LOCKED, PG_SWAPBACKED, PG_SWAPCACHE, PG_WRITEBACK } from "./frames.ts";
+import { PG_ANON, PG_DIRTY, PG_LRU, PG_MLOCKED, PG_SWAPBACKED, PG_SWAPCACHE } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
-import { unmapFrame } from "./mapped-frame.ts";
 import { tryLockPage, unlockPage } from "./page-lock.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
+import { atOnce, shrinkPage } from "./reclaim/shrink-page.ts";
 import { clearSwapEntry, giveSlotBack } from "./swap/swap-cache.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
 import { gatherEmptied } from "./tables/emptied.ts";
 import { Gather } from "./tlb/gather.ts";
-import { VM_DROPPABLE, type Vma } from "./vma.ts";
+import type { Vma } from "./vma.ts";
 
 /** MADV_FREE: the contents of the anonymous pages of `[first, end)` may be lost from now on, until they are written. */
 export function* freePages(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn): Path<void> {
@@ -33,8 +31,30 @@ export function* coolPages(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn): Path
 
 /** MADV_PAGEOUT: the same, and what can be reclaimed is. */
 export function* pageOut(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn): Path<void> {
-  yield* eachLeaf(kernel, vma, first, end, { mapped: cool });
-  yield* eachLeaf(kernel, vma, first, end, { mapped: reclaim });
+  const { frames, reclaim, allocator, counters } = kernel;
+  const held: Pfn[] = [];
+  const take: Treatment["mapped"] = (_kernel, gather, area, mapped) => {
+    const { frame } = mapped;
+    if (frames.mapCount.read(frame) !== 1) return;
+    cool(kernel, gather, area, mapped);
+    if (!frames.has(frame, PG_LRU)) return;
+    reclaim.forget(frame);
+    frames.addReference(frame);
+    held.push(frame);
+  };
+  yield* eachLeaf(kernel, vma, first, end, { mapped: take });
+  for (const frame of held) {
+    if ((yield* shrinkPage(kernel, frame, atOnce)) === "freed") counters.pagesReclaimed++;
+    else putBack(kernel, frame);
+    allocator.release(frame);
+  }
+}
+
+/** The page is among the old ones again, unless somebody has put it on a list, or locked it, meanwhile. */
+function putBack({ frames, reclaim }: Kernel, frame: Pfn): void {
+  if ((frames.flags.read(frame) & (PG_LRU | PG_MLOCKED)) !== 0) return;
+  reclaim.adopt(frame);
+  reclaim.deactivate(frame);
 }
 
 /** One entry that maps a frame with a struct page of its own. */
@@ -125,46 +145,5 @@ function cool(kernel: Kernel, gather: Gather, _vma: Vma, mapped: Mapped): void {
 function makeOld(kernel: Kernel, gather: Gather, { table, index, page, flags }: Mapped, bits: number): void {
   if ((flags & bits) === 0) return;
   kernel.entries.setFlags(table, index, flags & ~bits);
-  gather.cover(page, page + 1);
-}
-
-/** @models linux-6.1 mm/vmscan.c shrink_folio_list; mm/rmap.c try_to_unmap_one */
-function reclaim(kernel: Kernel, gather: Gather, vma: Vma, mapped: Mapped): void {
-  const { frames } = kernel;
-  if (frames.mapCount.read(mapped.frame) !== 1 || frames.has(mapped.frame, PG_LOCKED)) return;
-  const state = frames.flags.read(mapped.frame);
-  if ((state & PG_ANON) !== 0) reclaimAnonymous(kernel, gather, vma, mapped, state);
-  else if (vma.file !== null) reclaimFilePage(kernel, gather, vma, vma.file, mapped);
-}
-
-/** Without swap only what MADV_FREE gave up can go, and only if it has not been written since. */
-function reclaimAnonymous(kernel: Kernel, gather: Gather, vma: Vma, mapped: Mapped, state: number): void {
-  if ((state & PG_SWAPBACKED) !== 0) return;
-  const isWritten = (mapped.flags & PTE_DIRTY) !== 0 || (state & PG_DIRTY) !== 0;
-  if (isWritten && (vma.flags & VM_DROPPABLE) === 0) {
-    kernel.frames.setFlag(mapped.frame, PG_SWAPBACKED | PG_DIRTY);
-    return;
-  }
-  unmap(kernel, gather, vma, mapped);
-  gather.add(mapped.frame);
-  kernel.counters.pagesReclaimed++;
-}
-
-/** The entry goes in any case; a clean page leaves the cache with it. */
-function reclaimFilePage(kernel: Kernel, gather: Gather, vma: Vma, file: FileObject, mapped: Mapped): void {
-  const { frames, counters } = kernel;
-  const { frame } = mapped;
-  if ((mapped.flags & PTE_DIRTY) !== 0) setFrameDirty(kernel, file, frame);
-  const index: FileIndex = frames.index.read(frame);
-  unmap(kernel, gather, vma, mapped);
-  gather.add(frame);
-  if ((frames.flags.read(frame) & (PG_DIRTY | PG_WRITEBACK)) !== 0) return;
-  if (frames.mapping.read(frame) === file.id) dropPage(kernel, file, index, frame);
-  counters.pagesReclaimed++;
-}
-
-function unmap(kernel: Kernel, gather: Gather, vma: Vma, { table, index, page, frame }: Mapped): void {
-  kernel.entries.clear(table, index);
-  unmapFrame(kernel, vma, frame, kernel.entries.slotOf(table, index));
   gather.cover(page, page + 1);
 }

@@ -9,10 +9,15 @@ import { ENOMEM } from "../base/errno.ts";
 import type { Path } from "../sync/path.ts";
 import type { Kernel } from "./kernel.ts";
 import type { Thread } from "./process.ts";
+import { lacksMemory, retried } from "./retried.ts";
 import { createSpace, releaseSpace, switchSpace } from "./space.ts";
 
 /** Gives the thread's process an empty address space: 0, or -ENOMEM with nothing changed. */
 export function* execSpace(kernel: Kernel, thread: Thread): Path<number> {
+  return yield* retried(kernel, () => replaceSpace(kernel, thread), lacksMemory);
+}
+
+function* replaceSpace(kernel: Kernel, thread: Thread): Path<number> {
   const { process } = thread;
   const old = process.mm;
   const mm = createSpace(kernel, old.limits);

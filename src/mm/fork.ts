@@ -11,7 +11,7 @@ import type { AddressSpace } from "./address-space.ts";
 import { anonVmaFork } from "./anon-vma.ts";
 import { copyPages } from "./copy-pages.ts";
 import type { Kernel } from "./kernel.ts";
-import { waitForMemory } from "./mapped-frame.ts";
+import { orWait } from "./mapped-frame.ts";
 import type { Thread } from "./process.ts";
 import { createSpace, releaseSpace } from "./space.ts";
 import { VM_ACCOUNT, VM_DONTCOPY, VM_LOCKED, VM_LOCKONFAULT, VM_NOHUGEPAGE, VM_WIPEONFORK, type Vma } from "./vma.ts";
@@ -20,7 +20,7 @@ import { copyVmaRange, forgetVma, insertVma } from "./vma-memory.ts";
 /** A copy of the thread's address space, with one user; null, and nothing changed that a program could see, without memory. */
 export function* forkSpace(kernel: Kernel, thread: Thread): Path<AddressSpace | null> {
   const parent = thread.mm;
-  const child = yield* orWait(kernel, () => createSpace(kernel, parent.limits.copy(), parent));
+  const child = yield* orWait(kernel.allocator, () => createSpace(kernel, parent.limits.copy(), parent));
   if (child === null) return null;
   if (!parent.mmapSem.tryWrite(thread)) yield* parent.mmapSem.write(thread);
   inherit(child, parent);
@@ -37,14 +37,6 @@ export function* forkSpace(kernel: Kernel, thread: Thread): Path<AddressSpace | 
   if (result === 0) return child;
   yield* releaseSpace(kernel, child);
   return null;
-}
-
-/** What `make` makes, which is null and changes nothing without memory; then this waits until there is some, or there will be none. */
-function* orWait<T>({ allocator }: Kernel, make: () => T | null): Path<T | null> {
-  for (;;) {
-    const made = make();
-    if (made !== null || !(yield* waitForMemory(allocator))) return made;
-  }
 }
 
 function inherit(child: AddressSpace, parent: AddressSpace): void {
@@ -70,13 +62,16 @@ function* copyArea(kernel: Kernel, mm: AddressSpace, parent: Vma): Path<number> 
   const { commitment } = kernel;
   const charged = (parent.flags & VM_ACCOUNT) !== 0 ? parent.pages : 0;
   if (charged > 0 && commitment.charge(charged, parent.mm) < 0) return -ENOMEM;
-  const child = yield* orWait(kernel, () => copyVmaRange(kernel, mm, parent, parent.start, parent.end));
+  const child = yield* orWait(kernel.allocator, () => copyVmaRange(kernel, mm, parent, parent.start, parent.end));
   if (child === null) {
     commitment.uncharge(charged);
     return -ENOMEM;
   }
   const isWiped = (parent.flags & VM_WIPEONFORK) !== 0;
-  if (!isWiped && (yield* orWait(kernel, () => (anonVmaFork(kernel, child, parent) < 0 ? null : child))) === null) {
+  if (
+    !isWiped &&
+    (yield* orWait(kernel.allocator, () => (anonVmaFork(kernel, child, parent) < 0 ? null : child))) === null
+  ) {
     forgetVma(kernel, child);
     commitment.uncharge(charged);
     return -ENOMEM;

@@ -47,6 +47,14 @@ export function* waitForMemory(allocator: Allocator): Path<boolean> {
   return yield* allocator.waitFor(0, WANT_KERNEL);
 }
 
+/** What `make` makes; where that is null, and nothing changed, for want of memory: waits until there is some, or none to be had. */
+export function* orWait<T>(allocator: Allocator, make: () => T | null): Path<T | null> {
+  for (;;) {
+    const made = make();
+    if (made !== null || !(yield* waitForMemory(allocator))) return made;
+  }
+}
+
 /**
  * A new frame becomes an anonymous page of `vma`, mapped by the entry at `slot`. Its one reference is the entry's. 0,
  * or -ENOMEM with nothing changed. Requires: the area has an anon_vma.

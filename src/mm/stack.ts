@@ -12,18 +12,18 @@ import type { Path } from "../sync/path.ts";
 import { account, checkLockedLimit, mayExpand } from "./accounting.ts";
 import { anonVmaPrepare } from "./anon-vma.ts";
 import type { Kernel } from "./kernel.ts";
+import { waitForMemory } from "./mapped-frame.ts";
 import { isAccessible, VM_ACCOUNT, VM_GROWSDOWN, VM_LOCKED, type Vma } from "./vma.ts";
 import { resizeVma } from "./vma-memory.ts";
 
 /** Makes `page`, below `vma`, part of it: 0 or -ERRNO. Requires: `vma` grows down. */
-// biome-ignore lint/correctness/useYield: a path that will wait once memory for an anon_vma can be waited for
 export function* expandStack(kernel: Kernel, vma: Vma, page: Vpn): Path<number> {
   if (addressOf(page) < kernel.tunables.mmapMinAddr) return -EPERM;
   const { mm, below } = vma;
   if (below !== null && (below.flags & VM_GROWSDOWN) === 0 && isAccessible(below)) {
     if (page - below.end < kernel.personality.stackGuardPages) return -ENOMEM;
   }
-  if (anonVmaPrepare(kernel, vma) < 0) return -ENOMEM;
+  while (anonVmaPrepare(kernel, vma) < 0) if (!(yield* waitForMemory(kernel.allocator))) return -ENOMEM;
   const pages = vma.start - page;
   if (pages > vma.fileIndex || !mayGrow(kernel, vma, pages)) return -ENOMEM;
   if ((vma.flags & VM_LOCKED) !== 0) mm.lockedPages += pages;

@@ -12,6 +12,7 @@ import { RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK, RLIMIT_STACK } from "./limits.t
 import type { MapRequest } from "./map.ts";
 import type { Thread } from "./process.ts";
 import type { RemapArguments } from "./remap.ts";
+import { lacksMemory, retried } from "./retried.ts";
 import { unsigned } from "./words.ts";
 
 /** A number, a file that is open (null: a descriptor that is not), or where mincore leaves its answer. */
@@ -62,7 +63,7 @@ export interface AddressSpaceCalls {
 export function systemCalls(calls: AddressSpaceCalls): SystemCalls {
   const ranges = { munmap: calls.munmap, mlock: calls.mlock, munlock: calls.munlock };
   const withBits = { mprotect: calls.mprotect, madvise: calls.madvise, msync: calls.msync, mlock2: calls.mlock2 };
-  return {
+  return withRetries({
     ...fileCalls,
     mmap: call("address length prot flags file offset", (kernel, thread, args) =>
       calls.mmap(kernel, thread, mapRequest(kernel, args)),
@@ -83,7 +84,16 @@ export function systemCalls(calls: AddressSpaceCalls): SystemCalls {
     ...Object.fromEntries(
       Object.entries(withBits).flatMap(([name, path]) => (path === null ? [] : [[name, rangeCallWith(path)]])),
     ),
-  };
+  });
+}
+
+/** The same calls, made again where memory was short and could be freed. */
+function withRetries(calls: SystemCalls): SystemCalls {
+  const retrying = ({ arguments: names, path }: SystemCall): SystemCall => ({
+    arguments: names,
+    path: (kernel, thread, args) => retried(kernel, () => path(kernel, thread, args), lacksMemory),
+  });
+  return Object.fromEntries(Object.entries(calls).map(([name, call]) => [name, retrying(call)]));
 }
 
 function call(names: string, path: SystemCall["path"]): SystemCall {

@@ -10,7 +10,10 @@ import { mlockChains } from "./mlock-chains.ts";
 import { nonlinearVmas } from "./nonlinear-vmas.ts";
 import { quicklists } from "./quicklists.ts";
 import { rmapCost } from "./rmap-cost.ts";
+import { rmapTest } from "./rmap-test.ts";
+import { threeSteps } from "./three-steps.ts";
 import { truncateNonlinear } from "./truncate-nonlinear.ts";
+import { virtualScan } from "./virtual-scan.ts";
 
 export const experiments: readonly Experiment[] = [
   highpteLowmem,
@@ -22,6 +25,9 @@ export const experiments: readonly Experiment[] = [
   truncateNonlinear,
   mlockChains,
   nonlinearVmas,
+  rmapTest,
+  virtualScan,
+  threeSteps,
 ];
 
 export function experimentNamed(name: string): Experiment {

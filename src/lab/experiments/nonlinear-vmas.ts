@@ -52,6 +52,7 @@ export const nonlinearVmas: Experiment = {
   source: 'Andrew Morton, "Re: objrmap and vmtruncate", linux-kernel, April 2003, on the problems of many windows',
   parameters: {
     windows: { text: "131072", about: "windows of one page each" },
+    limit: { text: "65536", about: "areas that an address space may have" },
     machine: { text: "nonpae-3g", about: "a machine preset" },
   },
   published: [
@@ -73,9 +74,10 @@ export const nonlinearVmas: Experiment = {
     yUnit: 2 ** 20,
   },
 
-  run({ windows, machine }, step) {
+  run({ windows, limit, machine }, step) {
     const count = wholeNumber("windows", windows!, 2);
-    const rows = variants.map((variant) => load(machine!, variant, count, step));
+    const most = wholeNumber("limit", limit!, 2);
+    const rows = variants.map((variant) => load(machine!, variant, { windows: count, limit: most }, step));
     const [nonlinear, limited, each] = rows as [Row, Row, Row, Row];
     return {
       rows,
@@ -84,8 +86,14 @@ export const nonlinearVmas: Experiment = {
   },
 };
 
-function load(name: string, { how, settings, place }: Variant, windows: number, step: Step): Row {
-  const machine = new Machine(specOf(name, "linux-2.6.11", ["geometry.cpus=1", ...settings]));
+interface Load {
+  readonly windows: number;
+  readonly limit: number;
+}
+
+function load(name: string, { how, settings, place }: Variant, { windows, limit }: Load, step: Step): Row {
+  const limits = ["geometry.cpus=1", `tunables.maxMapCount=${limit}`];
+  const machine = new Machine(specOf(name, "linux-2.6.11", [...limits, ...settings]));
   const { kernel } = machine;
   const { allocator, slabs, files } = kernel;
   const sizeBytes = windows * PAGE_SIZE;

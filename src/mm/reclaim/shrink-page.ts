@@ -27,25 +27,35 @@ import { tryToUnmap } from "./try-to-unmap.ts";
  */
 export type Fate = "freed" | "used" | "kept";
 
-/** What counts as use: what has happened since the last look, or nothing at all. */
-export type Regard = "uses" | "nothing";
+/** Which pages go. */
+export interface Rules {
+  /** Whether a page that was used since the last look stays. */
+  readonly used: "stay" | "go";
+  /** Whether dirty pages of files are written, so that they can go. */
+  readonly dirty: "written" | "stay";
+}
+
+/** When memory is short. */
+export const whenShort: Rules = { used: "stay", dirty: "written" };
+/** Because a program says so. */
+export const atOnce: Rules = { used: "go", dirty: "stay" };
 
 /** Requires: the caller has a reference, and the page is on no list. */
-export function* shrinkPage(kernel: Kernel, frame: Pfn, regard: Regard): Path<Fate> {
+export function* shrinkPage(kernel: Kernel, frame: Pfn, rules: Rules): Path<Fate> {
   if (!tryLockPage(kernel, frame)) return "kept";
-  const fate = yield* shrinkLocked(kernel, frame, regard);
+  const fate = yield* shrinkLocked(kernel, frame, rules);
   if (fate === "unlocked") return "kept";
   unlockPage(kernel, frame);
   return fate;
 }
 
 /** Requires: the page is locked. It is so afterwards, unless it is said to be unlocked. */
-function* shrinkLocked(kernel: Kernel, frame: Pfn, regard: Regard): Path<Fate | "unlocked"> {
+function* shrinkLocked(kernel: Kernel, frame: Pfn, rules: Rules): Path<Fate | "unlocked"> {
   const { frames, tlbFlush } = kernel;
   if (frames.has(frame, PG_WRITEBACK)) return "kept";
   // Its process has ended meanwhile.
   if (frames.refs.read(frame) === 1) return "freed";
-  const uses = regard === "uses" ? referenced(kernel, frame) : 0;
+  const uses = rules.used === "stay" ? referenced(kernel, frame) : 0;
   if (tlbFlush.owes) yield* tlbFlush.settle();
   if (uses > 0 && isInUse(kernel, frame)) return "used";
   if (needsSlot(kernel, frame) && addToSwap(kernel, frame) < 0) return "used";
@@ -53,7 +63,8 @@ function* shrinkLocked(kernel: Kernel, frame: Pfn, regard: Regard): Path<Fate | 
     const unmapped = yield* tryToUnmap(kernel, frame, { locked: "respect" });
     if (unmapped !== "all") return unmapped === "refused" ? "used" : "kept";
   }
-  if (mustBeWritten(kernel, frame)) {
+  if (frames.has(frame, PG_DIRTY)) {
+    if (rules.dirty === "stay" && fileOf(kernel, frame)?.kind === "regular") return "kept";
     // The cache's reference and the caller's must be all there are.
     if (uses > 0 || frames.refs.read(frame) !== 2) return "kept";
     if (!hasPlace(kernel, frame)) return "used";
@@ -77,14 +88,6 @@ const needsSlot = ({ frames }: Kernel, frame: Pfn): boolean =>
 function fileOf({ frames, files }: Kernel, frame: Pfn): FileObject | null {
   const mapping = frames.mapping.read(frame);
   return mapping === 0 || frames.has(frame, PG_ANON) ? null : files.byId(mapping);
-}
-
-/** Whether the page holds what no disk has. A shmem page without a slot always does. */
-function mustBeWritten(kernel: Kernel, frame: Pfn): boolean {
-  const { frames } = kernel;
-  if (frames.has(frame, PG_SWAPCACHE)) return frames.has(frame, PG_DIRTY);
-  const file = fileOf(kernel, frame);
-  return file !== null && (file.kind === "shmem" || frames.has(frame, PG_DIRTY));
 }
 
 /** A page of a shmem file needs a slot, if it has none yet. */

@@ -16,7 +16,7 @@ import { PG_ACTIVE, PG_ANON, PG_LRU, PG_MLOCKED } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";
 import type { PageList } from "./page-list.ts";
 import { referenced } from "./referenced.ts";
-import { shrinkPage } from "./shrink-page.ts";
+import { shrinkPage, whenShort } from "./shrink-page.ts";
 import type { ZonePages } from "./zone-pages.ts";
 
 /** Pages that are looked at together, and that one look at a zone is to free (SWAP_CLUSTER_MAX). */
@@ -86,14 +86,14 @@ function takesMapped({ frames, allocator, tunables }: Kernel, { lastPriority }: 
 
 /** Looks at the oldest `most` inactive pages: frees those that it can. */
 function* shrinkInactive(kernel: Kernel, pages: ZonePages, most: number, round: Round): Path<void> {
-  const { frames, reclaim, allocator } = kernel;
+  const { reclaim, allocator } = kernel;
   const { costs } = reclaim;
   const held = isolate(kernel, pages.inactive, most);
   pages.zone.scannedInVain += held.length;
   const kept: Pfn[] = [];
   const used = new Set<Pfn>();
   for (const frame of held) {
-    const fate = yield* shrinkPage(kernel, frame, "uses");
+    const fate = yield* shrinkPage(kernel, frame, whenShort);
     if (fate === "freed") {
       allocator.release(frame);
       round.freed++;

@@ -161,7 +161,9 @@ export abstract class Chains {
       this.memory.touch(block, costs);
       for (let at = this.firstUsed(block); at < width; at++) {
         costs.linksFollowed++;
-        if (!visit(this.slots[block * width + at] - 1)) return false;
+        // Free, if the last of the chain has gone with the entry before.
+        const held = this.slots[block * width + at];
+        if (held !== EMPTY && !visit(held - 1)) return false;
       }
       block = next;
     }

@@ -1,0 +1,22 @@
+/**
+ * What fails because a small object, a page table or a chain could not be had, though memory could be freed, is done
+ * again from its beginning once some is. Linux waits in the midst of it, in the allocation itself; the outcome is the
+ * same, because what fails for want of memory changes nothing, or nothing that doing it again does not find done.
+ */
+import { EAGAIN, ENOMEM } from "../base/errno.ts";
+import type { Path } from "../sync/path.ts";
+import type { Kernel } from "./kernel.ts";
+import { waitForMemory } from "./mapped-frame.ts";
+
+/** Takes `path` again for as long as it `fails`, an allocation has failed meanwhile, and memory can be freed. */
+export function* retried<T>(kernel: Kernel, path: () => Path<T>, fails: (result: T) => boolean): Path<T> {
+  const { allocator } = kernel;
+  for (;;) {
+    const before = allocator.failures;
+    const result = yield* path();
+    if (!fails(result) || allocator.failures === before || !(yield* waitForMemory(allocator))) return result;
+  }
+}
+
+/** Whether a call may have failed for want of memory. */
+export const lacksMemory = (result: number): boolean => result === -ENOMEM || result === -EAGAIN;
