@@ -10,6 +10,7 @@ import { laws } from "../src/check/audit/audit.ts";
 import { axisNames, designRules, designSpace } from "../src/design.ts";
 import { measures } from "../src/lab/measures.ts";
 import { schemas } from "../src/lab/schemas.ts";
+import { experimentParts } from "./experiments-page.ts";
 import { recordingParts } from "./fidelity-section.ts";
 import { memoryAccountingParts } from "./memory-accounting.ts";
 import { programParts } from "./programs-page.ts";
@@ -22,6 +23,7 @@ const pages = new Map<string, string>([
   ["docs/invariants.md", invariantsPage()],
   ["docs/fidelity.md", fidelityPage()],
   ["docs/memory-accounting.md", memoryAccountingPage()],
+  ["docs/experiments.md", experimentsPage()],
 ]);
 for (const [name, schema] of Object.entries(schemas()))
   pages.set(`docs/schemas/${name}.json`, `${JSON.stringify(schema, null, 2)}\n`);
@@ -86,6 +88,14 @@ function countersPage(): string {
       ["## Measures of a report", "", "| measure | key | unit | how |", "|---|---|---|---|", ...shown].join("\n"),
       ["## Counters of the memory manager", "", "| counter | what it counts |", "|---|---|", ...rows].join("\n"),
     ],
+  );
+}
+
+function experimentsPage(): string {
+  return page(
+    "Experiments",
+    "Claims about memory management, each with where it was made. `bigmem experiment run NAME` measures it on simulated machines, and says what comes out.",
+    experimentParts(),
   );
 }
 

@@ -55,6 +55,7 @@ const objects32 = {
   task: 3_264,
   process: { signal_cache: 704, sighand_cache: 1_344, files_cache: 384, fs_cache: 64, cred_jar: 128, other: 2_344 },
   treeNode: 304,
+  bufferHead: 0,
 } as const;
 
 const linux61pae: Footprint = {
@@ -109,6 +110,7 @@ const linux61wide: Footprint = {
     task: 6_080,
     process: { signal_cache: 1_152, sighand_cache: 2_112, files_cache: 704, fs_cache: 64, cred_jar: 192, other: 5_264 },
     treeNode: 576,
+    bufferHead: 0,
   },
 };
 
@@ -127,6 +129,7 @@ const linux618wide: Footprint = {
     task: 5_888,
     process: { signal_cache: 1_152, sighand_cache: 2_112, files_cache: 704, fs_cache: 64, cred_jar: 192, other: 4_000 },
     treeNode: 584,
+    bufferHead: 0,
   },
 };
 
@@ -152,6 +155,7 @@ const linux2611narrow: Footprint = {
     task: 1_760,
     process: { signal_cache: 448, sighand_cache: 1_344, files_cache: 512, fs_cache: 64, cred_jar: 64 },
     treeNode: 276,
+    bufferHead: 48,
   },
 };
 
@@ -170,6 +174,7 @@ const linux2611wide: Footprint = {
     task: 2_240,
     process: { signal_cache: 704, sighand_cache: 2_112, files_cache: 896, fs_cache: 64, cred_jar: 128 },
     treeNode: 536,
+    bufferHead: 88,
   },
 };
 

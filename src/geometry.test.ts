@@ -6,6 +6,7 @@ import {
   type GeometryInput,
   lowmemLimit,
   parseGeometry,
+  swapAreasOf,
   tlbShapeOf,
   userBytes,
 } from "./geometry.ts";
@@ -66,6 +67,16 @@ test("a cost table or a disk is a preset or a record", () => {
   expect([costTableOf(own), diskModelOf(own)]).toEqual([cost, disk]);
 });
 
+test("swap is one area, or several, and none unless it is said", () => {
+  const pagesOf = (swap: GeometryInput["swap"]) => swapAreasOf(parseGeometry({ ...pae, swap: swap! }));
+  expect(swapAreasOf(parseGeometry(pae))).toEqual([]);
+  expect([pagesOf("1G"), pagesOf(8192), pagesOf(0)]).toEqual([[262144], [2], []]);
+  expect([pagesOf(["1G", "4M"]), pagesOf("1G,4M")]).toEqual([
+    [262144, 1024],
+    [262144, 1024],
+  ]);
+});
+
 describe("refuses, and says why", () => {
   test.each<[string, Record<string, unknown>, string]>([
     [
@@ -119,6 +130,10 @@ describe("refuses, and says why", () => {
     ["an unknown key", { memroy: "1G" }, 'did you mean "memory'],
     ["text that is no size", { memory: "8 gigs" }, '"8 gigs" is not a size'],
     ["no CPU", { cpus: 0 }, "geometry.cpus"],
+    ["swap of a header alone", { swap: "4K" }, "at least two: the first is the area's header"],
+    ["a swap area that no entry can name", { paging: "i386", memory: "2G", swap: "65G" }, "more than the 64.0 GiB"],
+    ["swap that is no size", { swap: "much" }, "such as 1G,512M"],
+    ["more swap areas than there can be", { swap: Array(33).fill("8K") }, "up to 32 sizes"],
   ])("%s", (_what, change, why) => {
     const parse = () => parseGeometry({ ...pae, ...change } satisfies Record<keyof GeometryInput, unknown> | object);
     expect(parse).toThrow(UsageError);

@@ -129,9 +129,11 @@ export const geometrySchema = z.strictObject({
     .default(64)
     .describe("the CPU's cache line, which blocks of PTE chains fill"),
   swap: z
-    .union([sizeSchema, z.array(sizeSchema).max(MOST_SWAP_AREAS)])
+    .union([sizeSchema, z.array(sizeSchema).max(MOST_SWAP_AREAS)], {
+      error: `write the size of a swap area, such as 1G, or up to ${MOST_SWAP_AREAS} sizes, such as 1G,512M`,
+    })
     .default([])
-    .describe("swap areas: the size of one, or a list of sizes; they are filled in this order"),
+    .describe("swap areas: the size of one, or a list of sizes (1G,512M), filled in this order; 0: none"),
   dmaBytes: sizeSchema.default(16 * 2 ** 20).describe("where ZONE_DMA ends"),
 });
 
@@ -153,11 +155,16 @@ export function formatOf({ paging, largePages }: Geometry): PagingFormat {
   return format.withLargePages(largePages.map((name) => largePageBytes[name] / PAGE_SIZE));
 }
 
-/** `memory` is short for `memoryBytes`. */
+/** `memory` is short for `memoryBytes`, and sizes with commas between them are a list. */
 function withFullNames(input: unknown): unknown {
-  if (typeof input !== "object" || input === null || !("memory" in input)) return input;
-  const { memory, ...rest } = input;
-  return { ...rest, memoryBytes: memory };
+  if (typeof input !== "object" || input === null) return input;
+  const record: Record<string, unknown> = { ...input };
+  if ("memory" in record) {
+    record.memoryBytes = record.memory;
+    delete record.memory;
+  }
+  if (typeof record.swap === "string" && record.swap.includes(",")) record.swap = record.swap.split(",");
+  return record;
 }
 
 /** Whether the kernel cannot have all memory mapped at once. */
@@ -182,7 +189,11 @@ export function lowmemLimit(geometry: Geometry, mappable: number): number {
 }
 
 /** Pages of each swap area. */
-export const swapAreasOf = ({ swap }: Geometry): number[] => [swap].flat().map((bytes) => bytes / PAGE_SIZE);
+export const swapAreasOf = ({ swap }: Geometry): number[] =>
+  [swap]
+    .flat()
+    .filter((bytes) => bytes > 0)
+    .map((bytes) => bytes / PAGE_SIZE);
 
 /** The TLB that the geometry names or spells out. */
 export const tlbShapeOf = ({ tlb }: Geometry): TlbShape => (typeof tlb === "string" ? tlbPresets[tlb] : tlb);
@@ -261,7 +272,10 @@ const checks: readonly Check[] = [
       }
       if (pages - 1 > format.highestSwapOffset || pages > MOST_SWAP_PAGES) {
         const most = Math.min(format.highestSwapOffset + 1, MOST_SWAP_PAGES) * PAGE_SIZE;
-        refuse("swap", `${size} are more than the ${formatSize(most)} that entries of ${format.name} paging can name`);
+        refuse(
+          "swap",
+          `${size} are more than the ${formatSize(most)} that an area can have with ${format.name} paging`,
+        );
       }
     }
   },

@@ -52,7 +52,7 @@ import { tableDiscards } from "./mm/tables/discard/table-discard.ts";
 import { tableFreeings } from "./mm/tables/freeing.ts";
 import { allocateTask, freeTask, releaseTask, type TaskKind, type TaskMemory, waitForTask } from "./mm/task-memory.ts";
 import { tlbFlushes } from "./mm/tlb/tlb-flushes.ts";
-import { isRepaired, type Verdict } from "./mm/verdict.ts";
+import { FAULT_OOM, isRepaired, type Verdict } from "./mm/verdict.ts";
 import { OWNER_BOOT } from "./mm/zone.ts";
 import type { MachineSpec } from "./presets.ts";
 import { startKernel } from "./startup.ts";
@@ -150,7 +150,12 @@ export class Machine {
     let verdict: Verdict;
     do verdict = handleFaultAlone(this.kernel, thread, address, cpu.mmu.faultError);
     while (isRepaired(verdict) && !cpu.touch(page, kind));
+    if (!this.isDue(thread)) return isRepaired(verdict) ? DONE : verdict;
     this.attend(thread);
+    if (thread.process.state !== "alive") return FAULT_OOM;
+    // What was due may have taken the page again.
+    while (isRepaired(verdict) && !cpu.mmu.translate(page, kind))
+      verdict = handleFaultAlone(this.kernel, thread, address, cpu.mmu.faultError);
     return isRepaired(verdict) ? DONE : verdict;
   }
 
@@ -163,6 +168,11 @@ export class Machine {
     if (dirty.due || dirty.isWoken) runToCompletion(attendDirty(this.kernel));
     if (this.kernel.reclaim.wake) runToCompletion(runKswapd(this.kernel));
     if (thread.process.isDoomed) this.kill(thread.process, SIGKILL);
+  }
+
+  private isDue({ process }: Thread): boolean {
+    const { files, reclaim } = this.kernel;
+    return files.dirty.due || files.dirty.isWoken || reclaim.wake || process.isDoomed;
   }
 
   /** A system call by its name; its result, or -ERRNO. An unknown name is a KernelBug. */

@@ -38,6 +38,25 @@ test("a machine names its kernel, and another can be put on it", () => {
   ]);
 });
 
+test("kernels of the time of reverse maps are what they were", () => {
+  const of = (kernel: string) => specOf("piii-xeon-64g", kernel);
+  expect(of("linux-2.4.22").design).toMatchObject({
+    reverseMap: "none",
+    reclaim: "linux-2.4",
+    nonlinear: "unsupported",
+  });
+  expect(of("rhel3-hugemem").design).toMatchObject({ reclaim: "rmap15", nonlinear: "locked-only", mlock: "counted" });
+  expect(of("linux-2.6.0").design).toMatchObject({ reverseMap: "pte-chain-e", nonlinear: "remap-2.5" });
+  expect(of("linux-2.6.11").design).toMatchObject({ reverseMap: "object-anon", nonlinear: "tagged-search" });
+});
+
+test("a kernel that is built for another split has it where there is one to make", () => {
+  expect(specOf("piii-xeon-64g", "rhel3-hugemem").geometry.split).toBe("4:4");
+  expect(specOf("opteron-32g", "rhel3-hugemem").geometry.split).toBeNull();
+  expect(specOf("piii-xeon-64g").geometry.split).toBeNull();
+  expect(specOf("piii-xeon-64g", "rhel3-hugemem", ["geometry.split=3:1"]).geometry.split).toBe("3:1");
+});
+
 test("an unknown preset is refused with the nearest", () => {
   expect(() => machinePreset("icelake1t")).toThrow('did you mean "icelake-1t"');
   expect(() => kernelPreset("linux-6.2")).toThrow('did you mean "linux-6.1"');

@@ -6,7 +6,8 @@ import { z } from "zod";
 import { UsageError } from "./base/errors.ts";
 import { didYouMean } from "./base/nearest.ts";
 import { type AxisName, axisNames, type Design, designSchema, parseDesign, rulesWith } from "./design.ts";
-import { type Geometry, type GeometryInput, geometrySchema, parseGeometry } from "./geometry.ts";
+import { type Geometry, type GeometryInput, geometrySchema, parseGeometry, type Split } from "./geometry.ts";
+import { pagingFormats } from "./hw/paging-format.ts";
 import { type PersonalityName, personalities } from "./mm/personality.ts";
 import { parseRecord } from "./size-schema.ts";
 import { type Tunables, type TunablesInput, tunablesSchema } from "./tunables.ts";
@@ -26,6 +27,8 @@ export interface KernelPreset {
   readonly personality: PersonalityName;
   readonly design: Design;
   readonly tunables: TunablesInput;
+  /** How it is built for machines whose address space is 32 bits, if not as others are. */
+  readonly split?: Split;
 }
 
 /** Page tables as they are wherever nobody says otherwise. */
@@ -69,6 +72,53 @@ export const kernelPresets = {
     },
     tunables: { ...tunables2611, watermarks: "linux-2.4", buddyOrders: 10, maxMapCount: 65_536 },
   },
+  "linux-2.4.22": {
+    summary:
+      "August 2003: no reverse map, address spaces are walked for pages to free, quicklists of page tables; calls as 2.6.11.",
+    personality: "linux-2.6.11",
+    design: {
+      ...lowTables,
+      pageTableCache: "quicklists",
+      pageTableFreeing: "spans",
+      reverseMap: "none",
+      tlbFlush: "whole-mm",
+      nonlinear: "unsupported",
+      mlock: "chained",
+      reclaim: "linux-2.4",
+    },
+    tunables: { ...tunables2611, watermarks: "linux-2.4", buddyOrders: 10 },
+  },
+  "rhel3-hugemem": {
+    summary:
+      "October 2003: 2.4.21 with rmap15, page tables in highmem, remap_file_pages for locked memory and, on 32 bits, 4 GiB for programs and 4 for the kernel; calls as 2.6.11.",
+    personality: "linux-2.6.11",
+    design: {
+      ...lowTables,
+      ...highTables,
+      pageTableFreeing: "spans",
+      reverseMap: "pte-chain-b",
+      tlbFlush: "whole-mm",
+      nonlinear: "locked-only",
+      mlock: "counted",
+      reclaim: "rmap15",
+    },
+    tunables: { ...tunables2611, watermarks: "linux-2.4", kmapInvalidates: "when-changed" },
+    split: "4:4",
+  },
+  "linux-2.6.0": {
+    summary:
+      "December 2003: chains of entries for every page, remap_file_pages with the truncation bug of its day; calls as 2.6.11.",
+    personality: "linux-2.6.11",
+    design: {
+      ...lowTables,
+      reverseMap: "pte-chain-e",
+      tlbFlush: "whole-mm",
+      nonlinear: "remap-2.5",
+      mlock: "chained",
+      reclaim: "linux-2.6",
+    },
+    tunables: tunables2611,
+  },
   "linux-2.6.11": {
     summary: "March 2005: anon_vmas, areas placed bottom-up, whole address spaces flushed; the end of the 32-bit era.",
     personality: "linux-2.6.11",
@@ -76,7 +126,7 @@ export const kernelPresets = {
       ...lowTables,
       reverseMap: "object-anon",
       tlbFlush: "whole-mm",
-      nonlinear: "unsupported",
+      nonlinear: "tagged-search",
       mlock: "chained",
       reclaim: "linux-2.6",
     },
@@ -90,7 +140,7 @@ export const kernelPresets = {
       ...highTables,
       reverseMap: "object-anon",
       tlbFlush: "whole-mm",
-      nonlinear: "unsupported",
+      nonlinear: "tagged-search",
       mlock: "chained",
       reclaim: "linux-2.6",
     },
@@ -233,8 +283,10 @@ function presetOf<T>(kind: string, presets: Readonly<Record<string, T>>, name: s
 /** The record of a preset machine under its own kernel or another, with a person's settings. */
 export function specOf(machine: string, kernel?: string, settings: readonly string[] = [], seed = 0): MachineSpec {
   const preset = machinePreset(machine);
-  const { personality, design, tunables } = kernelPreset(kernel ?? preset.kernel);
-  const geometry = parseGeometry(preset.geometry);
+  const { personality, design, tunables, split } = kernelPreset(kernel ?? preset.kernel);
+  const given = parseGeometry(preset.geometry);
+  const isBuiltSo = split !== undefined && given.split === null && pagingFormats[given.paging].vaddrBits === 32;
+  const geometry = isBuiltSo ? parseGeometry({ ...given, split }) : given;
   const spec: MachineSpec = {
     geometry,
     design: parseDesign({}, design, rulesWith(geometry.paging)),

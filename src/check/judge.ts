@@ -37,6 +37,8 @@ class Wrong extends Error {
 /** What is wrong with a program's run on the runner's machine; undefined if nothing is. */
 export function judge(runner: ProgramRunner, program: Program, { auditEvery }: Judging): Failure | undefined {
   const judgement = new Judgement(program, auditEvery);
+  // From here on it is seen when memory lacks.
+  shortagesOf(runner.machine);
   try {
     const outcome = runner.run(program, (operation, line, run) => judgement.observe(operation, line, run));
     return judgement.end(outcome.lines.slice(program.operations.length), runner.machine);

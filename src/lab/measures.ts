@@ -448,6 +448,14 @@ export const measures: readonly Measure[] = [
     of: counter("swapPagesOut"),
   },
   {
+    key: "oomKills",
+    name: "OOM kills",
+    unit: "count",
+    group: "reclaim",
+    how: "processes that were killed because no memory was to be had",
+    of: counter("oomKills"),
+  },
+  {
     key: "atomicMaps",
     name: "kmap_atomic",
     unit: "count",

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { ENOMEM } from "../base/errno.ts";
 import { Rng } from "../base/rng.ts";
 import { runToCompletion } from "../sync/path.ts";
+import { Current } from "../sync/task.ts";
 import { Allocator, WANT_DMA, WANT_KERNEL, WANT_USER } from "./allocator.ts";
 import { Buddy } from "./buddy.ts";
 import { Frames, NO_FRAME } from "./frames.ts";
@@ -186,7 +187,7 @@ describe("failure", () => {
         return rounds < 4 ? 1 : 0;
       },
     };
-    allocator.reclaimFor({ reclaim } as Kernel);
+    allocator.reclaimFor({ reclaim, allocator, current: new Current() } as Kernel);
     expect(runToCompletion(allocator.allocate(1, WANT_KERNEL, OWNER_SLAB))).toBeGreaterThanOrEqual(0);
     expect(rounds).toBe(2);
     expect(runToCompletion(allocator.allocate(5, WANT_KERNEL, OWNER_SLAB))).toBe(-ENOMEM);

@@ -51,6 +51,8 @@ export class Allocator {
   attempts = 0;
   /** Attempts that found no memory or were made to fail. */
   failures = 0;
+  /** Requests that nothing could be freed for, or that were made to fail: they failed for good. */
+  refusals = 0;
   private readonly policy: WatermarkPolicy;
   private readonly contents: FrameContents;
   private routes: readonly Route[] = [];
@@ -107,6 +109,7 @@ export class Allocator {
       if (!(yield* this.waitFor(order, want))) break;
     }
     this.failing = false;
+    this.refusals++;
     return -ENOMEM;
   }
 
@@ -123,8 +126,10 @@ export class Allocator {
   /** Frees memory for an attempt that has just failed. False: there is none to be had, or it was made to fail. */
   *waitFor(order: number, want: Want): Path<boolean> {
     const { kernel } = this;
-    if (this.failing || kernel === undefined) return false;
-    return yield* makeRoom(kernel, { order, want });
+    if (kernel === undefined) return false;
+    const isWorthATry = !this.failing && (yield* makeRoom(kernel, { order, want }));
+    if (!isWorthATry) this.refusals++;
+    return isWorthATry;
   }
 
   /** From now on memory that is short is reclaimed, and the page lists of `kernel` lose what is freed. */
@@ -269,7 +274,7 @@ export class Allocator {
   /** Frees single frames of one owner, whose one reference is dropped. */
   private freeRun(zone: Zone, first: Pfn, end: Pfn): void {
     const { frames } = this;
-    for (let frame = first; frame < end; frame++) if (frames.has(frame, PG_LRU)) this.kernel!.reclaim.forget(frame);
+    this.forgetListed(first, end);
     zone.buddy.giveRun(first, end);
     zone.hopes();
     zone.account(frames.owner.read(first), first - end);
@@ -277,6 +282,17 @@ export class Allocator {
     frames.flags.fill(first, end, 0);
     frames.mapping.fill(first, end, 0);
     this.contents.forgetRun(first, end);
+  }
+
+  /** Takes those of `[first, end)`, frames of one zone, that are on page lists off them. */
+  private forgetListed(first: Pfn, end: Pfn): void {
+    const { flags } = this.frames;
+    for (let at = first; at < end; ) {
+      const state = flags.read(at);
+      const stop = flags.endOf(state, at, end);
+      if ((state & PG_LRU) !== 0) this.kernel!.reclaim.forgetRun(at, stop);
+      at = stop;
+    }
   }
 
   /** 2^order frames of the first zone that can spare them. */

@@ -63,3 +63,37 @@ describe("MADV_PAGEOUT, without swap", () => {
     expect([file.pages.find(0) >= 0, file.pages.find(1) >= 0]).toEqual([false, true]);
   });
 });
+
+describe("MADV_PAGEOUT, with swap", () => {
+  test("swaps anonymous memory out, and a load brings it back", () => {
+    const machine = new TestKernel({ swap: [64] });
+    const { kernel } = machine;
+    machine.map(AT, 3, READ_WRITE, MAP_PRIVATE);
+    for (const page of [AT, AT + 1]) machine.store(page);
+    kernel.memory.write(machine.entry(AT).frame, 5, 77);
+    advise(machine, 3, MADV_PAGEOUT);
+    expect(machine.thread.mm.resident).toMatchObject({ anon: 0, swap: 2 });
+    expect(kernel.counters.pagesReclaimed).toBe(2);
+    expect(kernel.swap.costs.pagesOut).toBe(2);
+    machine.load(AT);
+    expect(kernel.memory.read(machine.entry(AT).frame, 5)).toBe(77);
+    expect(machine.thread.mm.resident).toMatchObject({ anon: 1, swap: 1 });
+  });
+
+  test("leaves what others map, and keeps on its list what cannot go", () => {
+    const machine = new TestKernel({ swap: [2] });
+    const { reclaim, allocator } = machine.kernel;
+    machine.map(AT, 3, READ_WRITE, MAP_PRIVATE);
+    for (const page of [AT, AT + 1, AT + 2]) machine.store(page);
+    advise(machine, 3, MADV_PAGEOUT);
+    // There is one slot.
+    expect(machine.thread.mm.resident).toMatchObject({ anon: 2, swap: 1 });
+    const [active, inactive] = reclaim.listsOf(allocator.zones[0]!);
+    expect([active!.count, inactive!.count]).toEqual([0, 2]);
+
+    machine.load(AT);
+    machine.fork();
+    advise(machine, 3, MADV_PAGEOUT);
+    expect(machine.thread.mm.resident).toMatchObject({ anon: 3, swap: 0 });
+  });
+});

@@ -1,6 +1,11 @@
 import { describe, expect, test } from "vitest";
+import { addressOf } from "../base/units.ts";
+import { WANT_KERNEL } from "./allocator.ts";
 import { BUS_ADRERR, SEGV_ACCERR, SEGV_MAPERR } from "./fault.ts";
+import { OpenFile } from "./file.ts";
+import { NO_FRAME } from "./frames.ts";
 import { MAP_PRIVATE, MAP_SHARED, PROT_NONE, READ, READ_WRITE, TestKernel } from "./test-kernel.ts";
+import { OWNER_BOOT } from "./zone.ts";
 
 const AT = 0x40000;
 
@@ -49,6 +54,39 @@ describe("anonymous memory", () => {
     expect(machine.picture(AT, 1)).toBe("Z");
     expect(machine.thread.mm.resident.anon).toBe(0);
     expect(machine.store(AT)).toBe(0);
+  });
+});
+
+describe("kernel objects that find no memory", () => {
+  /** A machine whose frames are all taken, but for those of 64 pages of a file on disk. */
+  const fullMachine = (prepare: (machine: TestKernel) => void): TestKernel => {
+    const machine = new TestKernel({ frames: 512, reverseMap: "pte-chain-e", kernel: "linux-2.6.11", format: "pae" });
+    prepare(machine);
+    const { allocator } = machine.kernel;
+    machine.call("pread", [new OpenFile(machine.file(64, "regular"), "read-write"), addressOf(64), 0]);
+    while (allocator.tryAllocate(0, WANT_KERNEL, OWNER_BOOT) !== NO_FRAME);
+    return machine;
+  };
+
+  test("a chain: the fault waits until reclaim has freed some, and tries again", () => {
+    const machine = fullMachine((empty) => {
+      const file = empty.file(1);
+      for (const page of [AT, AT + 8]) empty.map(page, 1, READ_WRITE, MAP_SHARED, file);
+      empty.store(AT);
+    });
+    // The frame has one entry, which needs no chain; the second one does.
+    expect(machine.store(AT + 8)).toBe(0);
+    expect(machine.kernel.reverseMap.costs.adds).toBe(2);
+    expect(machine.kernel.reclaim.costs.pagesFreed).toBeGreaterThan(0);
+  });
+
+  test("an anon_vma, and a page: the fault ends well as long as there is something to reclaim", () => {
+    const machine = fullMachine((empty) => {
+      empty.map(AT, 2, READ_WRITE, MAP_PRIVATE);
+      empty.load(AT);
+    });
+    expect(machine.store(AT)).toBe(0);
+    expect(machine.picture(AT, 2)).toBe("wad .");
   });
 });
 

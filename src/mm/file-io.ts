@@ -5,16 +5,18 @@
  * @models linux-6.1 fs/open.c vfs_fallocate, do_sys_ftruncate; mm/shmem.c; mm/filemap.c; mm/fadvise.c
  * @differs tmpfs has no size limit; no RLIMIT_FSIZE, seals or append-only files
  */
-import { EBADF, EFBIG, EINVAL, EOPNOTSUPP } from "../base/errno.ts";
+import { EBADF, EFBIG, EINVAL, ENOMEM, EOPNOTSUPP } from "../base/errno.ts";
 import { type FileIndex, PAGE_SIZE, type Pfn } from "../base/units.ts";
 import type { Path } from "../sync/path.ts";
 import type { Task } from "../sync/task.ts";
+import { attachBuffers } from "./buffers.ts";
 import { balanceDirty } from "./dirty-limits.ts";
 import { FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO_RANGE } from "./fallocate-modes.ts";
 import type { FileObject, OpenFile } from "./file.ts";
 import { addPage, dropPage, makeUptodate, readPages, setDirty } from "./file-pages.ts";
 import { PG_LOCKED, PG_UPTODATE, PG_WRITEBACK } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
+import { waitForMemory } from "./mapped-frame.ts";
 import { NOT_CACHED } from "./page-cache.ts";
 import { punchFile, truncateFile } from "./truncate.ts";
 import { writeBack } from "./writeback.ts";
@@ -213,10 +215,14 @@ function* writePage(
     frame = file.pages.find(index);
   }
   makeUptodate(kernel, frame);
+  if (file.kind === "regular" && attachBuffers(kernel, frame) < 0) {
+    return (yield* waitForMemory(kernel.allocator)) ? yield* writePage(kernel, file, at, count, part) : -ENOMEM;
+  }
   if (part !== null && !(yield* fill(kernel, file, at, frame, part))) {
     return yield* writePage(kernel, file, at, count, part);
   }
   setDirty(kernel, file, index, frame);
+  kernel.reclaim.touched(frame);
   if (at + count > file.sizeBytes) file.sizeBytes = at + count;
   return 0;
 }

@@ -10,6 +10,7 @@ import { bug } from "../base/errors.ts";
 import { type FileIndex, PAGE_SIZE, type Pfn } from "../base/units.ts";
 import type { Path, Wait } from "../sync/path.ts";
 import { WANT_USER } from "./allocator.ts";
+import { dropBuffers } from "./buffers.ts";
 import type { FileObject } from "./file.ts";
 import { NO_FRAME, PG_DIRTY, PG_LOCKED, PG_SWAPBACKED, PG_UPTODATE } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
@@ -201,6 +202,7 @@ export function leaveCache(kernel: Kernel, file: FileObject, index: FileIndex, f
   file.pages.remove(index);
   frames.mapping.write(frame, 0);
   frames.clearFlag(frame, PG_DIRTY);
+  dropBuffers(kernel, frame);
   if (file.promise === "pages") commitment.uncharge(1);
   files.costs.pagesDropped++;
   kernel.allocator.release(frame);

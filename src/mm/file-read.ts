@@ -37,6 +37,8 @@ export function* readFile(
     const count = Math.min(PAGE_SIZE - inPage, length - done);
     const frame = yield* pageForRead(kernel, open, index, Math.ceil((offset + length) / PAGE_SIZE));
     if (frame < NOT_CACHED) return done > 0 ? done : frame;
+    if (frame !== NOT_CACHED && index !== open.lastRead) kernel.reclaim.touched(frame);
+    open.lastRead = index;
     if (typeof bytes !== "number") {
       const into = bytes.subarray(done, done + count);
       if (frame === NOT_CACHED) into.fill(0);

@@ -94,6 +94,8 @@ export class OpenFile {
   readonly readable: boolean;
   readonly writable: boolean;
   /** How its reader reads (f_ra). */
+  /** The page that was read last: reading on in it is no new use of it (f_ra.prev_page). */
+  lastRead: FileIndex = -1;
   readonly readahead: ReadaheadState = { next: -1, window: 0, habit: "normal" };
 
   constructor(file: FileObject, access: "read" | "write" | "read-write") {

@@ -83,6 +83,22 @@ test("without memory fork gives everything back", () => {
   expect({ free: allocator.freePages, promised: commitment.pages }).toEqual(before);
 });
 
+test.each([0, 1, 17, 39])("a reverse map without memory for entry %i lets fork wait, and go on where it was", (at) => {
+  const machine = new TestKernel({ reverseMap: "pte-chain-e", kernel: "linux-2.6.11", format: "pae" });
+  machine.map(AT, 40, READ_WRITE, MAP_PRIVATE);
+  for (let page = 0; page < 40; page++) machine.store(AT + page);
+  const { counters, reverseMap } = machine.kernel;
+  const add = reverseMap.add.bind(reverseMap);
+  let entries = 0;
+  reverseMap.add = (frame, slot, vma) => (entries++ === at ? -12 : add(frame, slot, vma));
+  const child = machine.fork()!;
+  expect([entries, counters.ptesCopied]).toEqual([41, 40]);
+  for (const thread of [machine.thread, child]) {
+    expect(machine.picture(AT, 40, thread)).toMatch(/^(ra?d ?){40}$/);
+    expect(thread.mm.resident.anon).toBe(40);
+  }
+});
+
 test("the last process of an address space takes it along, and not before", () => {
   const machine = new TestKernel();
   machine.map(AT, 1, READ_WRITE, MAP_PRIVATE);

@@ -29,6 +29,7 @@ export const PG_WRITEBACK = 1 << 12; // being written to its file
 export const PG_SLAB = 1 << 13; // holds small kernel objects
 export const PG_SWAPCACHE = 1 << 14; // `swapSlot` says where in swap its contents are, or will be
 export const PG_ORPHAN = 1 << 15; // has left its file while it was mapped, and is known to have
+export const PG_PRIVATE = 1 << 16; // has a buffer head
 
 export class Frames {
   /** How many frames there are; frame numbers are below it. */

@@ -88,6 +88,7 @@ function* moveSome(kernel: Kernel, gather: Gather, mm: AddressSpace, left: Step)
     if (pages !== tables.span(level - 1)) continue;
     if (!tryLockTables(kernel, mm)) yield* lockTables(kernel, mm);
     const isMoved = moveTable(kernel, gather, mm, { ...left, pages }, level);
+    yield* gather.flushLocked();
     unlockTables(kernel, mm);
     if (isMoved) return pages;
   }
@@ -99,6 +100,7 @@ function* moveSome(kernel: Kernel, gather: Gather, mm: AddressSpace, left: Step)
   // Until the lock was had the target could go again, if tables go when they are empty.
   const isThere = tables.tableAt(mm, step.to, LEAF) !== NO_TABLE;
   if (isThere) moveEntries(kernel, gather, mm, step);
+  yield* gather.flushLocked();
   unlockTables(kernel, mm);
   return isThere ? step.pages : 0;
 }

@@ -49,6 +49,9 @@ export class PageCache {
   private pages = 0;
   private dirty = 0;
   private treeNodes = 0;
+  // Nodes that nothing is left in, for the next that is needed: the swap cache's come and go with each page.
+  private spareLeaf: Node | null = null;
+  private spareInner: Node | null = null;
 
   constructor(slab: Slab, tally: DirtyTally = { pages: 0 }) {
     this.slab = slab;
@@ -194,6 +197,12 @@ export class PageCache {
 
   private node(level: number): Node {
     this.treeNodes++;
+    const spare = level === 1 ? this.spareLeaf : this.spareInner;
+    if (spare !== null) {
+      if (level === 1) this.spareLeaf = null;
+      else this.spareInner = null;
+      return spare;
+    }
     const frames = level === 1 ? new Int32Array(SLOTS).fill(NOT_CACHED) : noFrames;
     const children = level === 1 ? [] : new Array<Node | null>(SLOTS).fill(null);
     return { count: 0, dirtyLow: 0, dirtyHigh: 0, frames, children };
@@ -217,6 +226,8 @@ export class PageCache {
     }
     if (node.count > 0) return node;
     this.release();
+    if (level === 1) this.spareLeaf = node;
+    else this.spareInner = node;
     return null;
   }
 

@@ -8,13 +8,17 @@ import type { Path } from "../sync/path.ts";
 import type { Kernel } from "./kernel.ts";
 import { waitForMemory } from "./mapped-frame.ts";
 
-/** Takes `path` again for as long as it `fails`, an allocation has failed meanwhile, and memory can be freed. */
+/**
+ * Takes `path` again for as long as it `fails`, an allocation has failed meanwhile without waiting, and memory can be freed.
+ * What has waited in vain fails for good.
+ */
 export function* retried<T>(kernel: Kernel, path: () => Path<T>, fails: (result: T) => boolean): Path<T> {
   const { allocator } = kernel;
   for (;;) {
-    const before = allocator.failures;
+    const { failures, refusals } = allocator;
     const result = yield* path();
-    if (!fails(result) || allocator.failures === before || !(yield* waitForMemory(allocator))) return result;
+    const mayRetry = fails(result) && allocator.failures > failures && allocator.refusals === refusals;
+    if (!mayRetry || !(yield* waitForMemory(allocator))) return result;
   }
 }
 

@@ -97,7 +97,7 @@ describe("a cache", () => {
 
 test("a machine's caches add up to its Slab line", () => {
   const allocator = allocatorOf(64);
-  const sizes = { vma: 152, mm: 1152, anonVma: 104, anonVmaChain: 64, task: 16_000, process: {}, treeNode: 576 };
+  const sizes = { vma: 152, mm: 1152, anonVma: 104, anonVmaChain: 64, task: 16_000, process: {}, treeNode: 576, bufferHead: 0 };
   const slabs = new Slabs(allocator, sizes, slubPacking(1, 8));
   const chains = slabs.create("pte_chain", 64, OWNER_SLAB);
   for (const cache of [slabs.vmas, slabs.treeNodes, chains]) expect(cache.allocate()).toBe(0);

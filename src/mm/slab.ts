@@ -213,6 +213,8 @@ export interface ObjectSizes {
   readonly process: Readonly<Record<string, number>>;
   /** A node of the page cache's tree: 64 slots. */
   readonly treeNode: number;
+  /** What is kept of each block of a page of a file that was written; 0: nothing is modelled. */
+  readonly bufferHead: number;
 }
 
 /** Every cache of one machine. */
@@ -225,6 +227,8 @@ export class Slabs {
   /** What each process has one of. */
   readonly processParts: readonly Slab[];
   readonly treeNodes: Slab;
+  /** None where buffer heads are not modelled. */
+  readonly bufferHeads: Slab | null;
   private readonly allocator: Allocator;
   private readonly packing: SlabPacking;
   private readonly caches: Slab[] = [];
@@ -239,6 +243,8 @@ export class Slabs {
     this.tasks = this.create("task_struct", sizes.task, OWNER_SLAB);
     this.processParts = Object.entries(sizes.process).map(([name, bytes]) => this.create(name, bytes, OWNER_SLAB));
     this.treeNodes = this.create("radix_tree_node", sizes.treeNode, OWNER_SLAB, "reclaimable");
+    const { bufferHead } = sizes;
+    this.bufferHeads = bufferHead === 0 ? null : this.create("buffer_head", bufferHead, OWNER_SLAB, "reclaimable");
   }
 
   /** A cache of its own, for a mechanism that not every machine has. */

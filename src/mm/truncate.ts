@@ -1,7 +1,7 @@
 /**
- * Shrinking files: truncation takes everything from an offset on, a punched hole takes a range. Either way the entries
- * that map the pages go first and the pages from the cache second, so that nobody can map a page that has left it; what
- * remains of a page that is cut is filled with zeros.
+ * Shrinking files: truncation takes everything from an offset on, a punched hole takes a range. Either way the size changes
+ * and is counted (`truncations`), the entries that map the pages go, and the pages leave the cache, in this order: whoever
+ * has found a page before the count, and maps it after, can tell. What remains of a page that is cut is filled with zeros.
  *
  *     truncate to b      | page | page |..b    |  gone |  gone |      copies that private areas made go too (SIGBUS)
  *     punch [a, b)       | ..a  | gone | gone  |  b..  |              copies stay
@@ -15,7 +15,6 @@ import type { FileObject } from "./file.ts";
 import { readPages, setDirty } from "./file-pages.ts";
 import { PG_UPTODATE } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
-import type { FileRange } from "./nonlinear/truncation.ts";
 import { NOT_CACHED } from "./page-cache.ts";
 import { dropSwapped, shmemIn } from "./swap/shmem-swap.ts";
 import { NO_SWAP_SLOT } from "./swap/swap.ts";
@@ -35,12 +34,8 @@ export function* truncateFile(kernel: Kernel, file: FileObject, sizeBytes: numbe
   if (sizeBytes > oldBytes) return 0;
   const shorter = oldBytes > end * PAGE_SIZE;
   file.truncations++;
-  const { truncation } = kernel.nonlinear;
-  const beyond: FileRange = { first: end, end: TO_THE_END, cows: "all" };
-  if (shorter) yield* truncation.unmap(kernel, file, beyond);
+  if (shorter) yield* kernel.nonlinear.truncation.unmap(kernel, file, { first: end, end: TO_THE_END, cows: "all" });
   yield* cutPages(kernel, file, sizeBytes, TO_THE_END);
-  // Copies that private areas made while the pages were leaving.
-  if (shorter) yield* truncation.unmap(kernel, file, beyond);
   return 0;
 }
 

@@ -7,13 +7,24 @@ import { LockGraph } from "../../sync/validator.ts";
 import { faults } from "./faults.ts";
 import { files } from "./files.ts";
 import { orders } from "./orders.ts";
+import { reclaiming } from "./reclaiming.ts";
 import type { Scenario, Variant } from "./scenario.ts";
 import { shootdowns } from "./shootdowns.ts";
 import { swapping } from "./swapping.ts";
+import { truncation } from "./truncation.ts";
 import { windows } from "./windows.ts";
 
 /** Every scenario that has a name. */
-export const scenarios: readonly Scenario[] = [...shootdowns, ...faults, ...files, ...swapping, ...orders, ...windows];
+export const scenarios: readonly Scenario[] = [
+  ...shootdowns,
+  ...faults,
+  ...files,
+  ...truncation,
+  ...swapping,
+  ...reclaiming,
+  ...orders,
+  ...windows,
+];
 
 export type Search =
   | { readonly how: "exhaustive" }

@@ -9,7 +9,7 @@ import { NO_FRAME, PG_LRU, PG_MLOCKED, PG_RESERVED } from "../frames.ts";
 import { LEAF } from "../page-table.ts";
 import type { Thread } from "../process.ts";
 import { MAP_PRIVATE, MAP_SHARED, READ, READ_WRITE, TestKernel, type TestMachine } from "../test-kernel.ts";
-import { VM_LOCKED } from "../vma.ts";
+import { VM_LOCKED, type Vma } from "../vma.ts";
 import { CountedLocks } from "./counted.ts";
 import { mlocks } from "./mlocks.ts";
 
@@ -21,7 +21,7 @@ const MADV_DONTNEED = 4;
 interface Entry {
   readonly frame: Pfn;
   readonly slot: PteSlot;
-  readonly locked: boolean;
+  readonly vma: Vma;
 }
 
 /** Every entry that maps a page, read from the tables of all address spaces. */
@@ -37,7 +37,7 @@ function entriesOf({ kernel }: TestKernel): Entry[] {
         if ((entries.flags(table as never, index) & (PTE_PRESENT | PTE_PROT_NONE)) !== 0) {
           const frame = entries.frame(table as never, index);
           const slot = entries.slotOf(table as never, index);
-          if (!frames.has(frame, PG_RESERVED)) found.push({ frame, slot, locked: (vma.flags & VM_LOCKED) !== 0 });
+          if (!frames.has(frame, PG_RESERVED)) found.push({ frame, slot, vma });
         }
         tables.close(table as never);
       }
@@ -68,9 +68,12 @@ function check(test: TestKernel): void {
       expect(frames.has(frame, PG_MLOCKED)).toBe(false);
       continue;
     }
-    const counted = entries.filter(({ slot }) => !reverseMap.chains.isChained(frame, slot));
+    const { chains } = reverseMap;
+    const counted = entries.filter(
+      ({ slot, vma }) => chains.wouldChain(frame, slot, vma) && !chains.isChained(frame, slot),
+    );
     expect(reverseMap.countOf(frame), `frame ${frame}`).toBe(counted.length);
-    expect(counted.every(({ locked }) => locked)).toBe(true);
+    expect(counted.every(({ vma }) => (vma.flags & VM_LOCKED) !== 0)).toBe(true);
     expect(frames.has(frame, PG_MLOCKED)).toBe(counted.length > 0);
     expect(frames.has(frame, PG_LRU)).toBe(counted.length === 0);
   }
@@ -237,9 +240,25 @@ describe("counted", () => {
     expect(test.call("madvise", [addressOf(0x100), addressOf(4), MADV_DONTNEED])).toBeLessThan(0);
     check(test);
   });
+});
 
-  test.each([1, 2, 3, 4, 5, 6])("counts are exact in any program, even where memory fails: seed %i", (seed) => {
-    const test = start();
+const chaining = [
+  "pte-chain-a",
+  "pte-chain-b",
+  "pte-chain-e",
+  "object-chain-convert",
+  "object-chain-incremental",
+] as const;
+
+describe.each(chaining)("counted, beside %s", (reverseMap) => {
+  test.each([1, 2, 3])("counts are exact in any program, even where memory fails: seed %i", (seed) => {
+    const test = new TestKernel({
+      ...CHAINS,
+      mlock: "counted",
+      frames: 4096,
+      reverseMap,
+      nonlinear: "tagged-search",
+    });
     const rng = new Rng(seed);
     const { allocator, frames } = test.kernel;
     const file = test.file(24);
@@ -277,6 +296,7 @@ describe("counted", () => {
         test.exit(thread);
         threads.splice(threads.indexOf(thread), 1);
       } else if (doing === 16) test.call("munlockall", [], thread);
+      else if (doing === 18) call("remap_file_pages", [0, rng.below(24), 0]);
       else if (doing === 17 && step > 200) {
         const opened = [...test.thread.mm.vmas].find((vma) => vma.file === file)?.opened;
         if (opened != null) test.call("ftruncate", [opened, addressOf(8 + rng.below(16))]);
@@ -287,6 +307,7 @@ describe("counted", () => {
       allocator.failObjectAt(0);
       check(test);
     }
+    expect(test.kernel.counters.nonlinearPagesInstalled).toBeGreaterThan(10);
     for (const thread of threads.splice(1)) test.exit(thread);
     check(test);
     test.exit(test.thread);

@@ -74,6 +74,10 @@ export class GlobalLists implements Reclaim {
     this.frames.clearFlag(frame, PG_LRU | PG_ACTIVE);
   }
 
+  forgetRun(first: Pfn, end: Pfn): void {
+    for (let frame = first; frame < end; frame++) this.forget(frame);
+  }
+
   touched(frame: Pfn): void {
     const { frames } = this;
     const state = frames.flags.read(frame);

@@ -56,6 +56,11 @@ export class TwoLists implements Reclaim {
     flags.write(frame, state & ~(PG_LRU | PG_ACTIVE));
   }
 
+  forgetRun(first: Pfn, end: Pfn): void {
+    const { active, inactive } = this.pagesOf(first);
+    (this.frames.has(first, PG_ACTIVE) ? active : inactive).removeRun(first, end);
+  }
+
   touched(frame: Pfn): void {
     const { frames } = this;
     const state = frames.flags.read(frame);

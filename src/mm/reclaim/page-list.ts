@@ -57,6 +57,33 @@ export class PageList {
     if (--this.count < 0) bug(`the ${this.name} list has lost a frame`);
   }
 
+  /**
+   * Requires: all of `[first, end)` are on this list. What came in their order lies side by side, and is cut out together;
+   * the frames' own links are undefined afterwards.
+   */
+  removeRun(first: Pfn, end: Pfn): void {
+    const { next } = this.frames;
+    for (let oldest = first; oldest < end; ) {
+      let stop = oldest + 1;
+      while (stop < end && next.read(stop) === stop - 1) stop++;
+      this.cut(oldest, stop);
+      oldest = stop;
+    }
+  }
+
+  /** Takes out `[oldest, end)`, each of which is right behind the one after it. */
+  private cut(oldest: Pfn, end: Pfn): void {
+    const { next, previous } = this.frames;
+    const after = next.read(oldest);
+    const before = previous.read(end - 1);
+    if (before === NO_FRAME) this.head = after;
+    else next.write(before, after);
+    if (after === NO_FRAME) this.tail = before;
+    else previous.write(after, before);
+    this.count -= end - oldest;
+    if (this.count < 0) bug(`the ${this.name} list has lost a frame`);
+  }
+
   /** From the tail on, oldest first. The frame shown may be removed meanwhile, no other. */
   *[Symbol.iterator](): IterableIterator<Pfn> {
     for (let frame = this.tail; frame !== NO_FRAME; ) {

@@ -35,6 +35,8 @@ export interface Reclaim {
   adopt(frame: Pfn): void;
   /** The page leaves its list: it is freed, or nobody may reclaim it. Requires: PG_LRU, which is cleared. */
   forget(frame: Pfn): void;
+  /** The same for all frames of `[first, end)`, which are of one zone and in one state, and are freed. */
+  forgetRun(first: Pfn, end: Pfn): void;
   /** The page was used by other ways than through an entry that maps it (mark_page_accessed). */
   touched(frame: Pfn): void;
   /** Nobody needs the page soon, used or not: it counts as unused from now on (deactivate_page). */

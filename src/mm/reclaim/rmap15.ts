@@ -77,6 +77,10 @@ export class AgeingLists implements Reclaim {
     this.frames.clearFlag(frame, PG_LRU | PG_ACTIVE);
   }
 
+  forgetRun(first: Pfn, end: Pfn): void {
+    for (let frame = first; frame < end; frame++) this.forget(frame);
+  }
+
   /** A page on its way out that is used twice comes back, a clean one at once. */
   touched(frame: Pfn): void {
     const { frames } = this;

@@ -6,18 +6,20 @@
  *     linear only   count                     -> areas of the file
  *     converted     chain of all its entries  -> linear ones too
  *
- * The conversion marks the page, and then goes through the areas, one page_table_lock at a time; whoever maps or unmaps
- * the page meanwhile does so on the chain already. So for a while some entries are on no chain: removing tolerates that,
- * and whoever asks may miss them. All blocks that the known entries can take are drawn before the mark, so it cannot
+ * The conversion marks the page, and then goes through the areas, one page_table_lock at a time, and again if entries may
+ * have moved from one to another; whoever maps or unmaps the page meanwhile does so on the chain already. So for a while
+ * some entries are on no chain: removing tolerates that, and whoever asks may miss them. All blocks that the known entries can take are drawn before the mark, so it cannot
  * fail half-way. A page that has left its file can no longer be converted.
  *
  * @models linux-2.5.66-mm1 mm/rmap.c page_convert_anon
+ * @differs that kernel kept areas from changing by a lock of the file (i_shared_sem); here they are gone through again
  */
 import { EINVAL, ENOMEM } from "../../base/errno.ts";
 import { bug } from "../../base/errors.ts";
 import { SparseInt8 } from "../../base/sparse-array.ts";
 import type { Pfn, PteSlot } from "../../base/units.ts";
 import type { Path } from "../../sync/path.ts";
+import type { FileMappings } from "../file-mappings.ts";
 import { PG_ANON } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";
 import { waitForMemory } from "../mapped-frame.ts";
@@ -80,19 +82,31 @@ export class ObjectChainConvert extends ObjectChain {
     const { frames, files } = this.world;
     if (this.usesChain(frame) || frames.mapCount.read(frame) === 0) return 0;
     if (frames.mapping.read(frame) === 0) return -EINVAL;
-    let stock = yield* this.drawBlocks(kernel, frame);
+    const stock = yield* this.drawBlocks(kernel, frame);
     if (stock < 0) return stock;
     this.converted.write(frame, 1);
     this.costs.conversions++;
-    const index = frames.index.read(frame);
+    let left = stock;
     const { mappings } = files.byId(frames.mapping.read(frame));
+    // An entry that moves meanwhile may come to an area that had none.
+    for (let seen = -1; seen !== mappings.generation; ) {
+      seen = mappings.generation;
+      left = yield* this.chainAreas(kernel, mappings, frame, left);
+    }
+    for (; left > 0; left--) this.chains.memory.giveBack();
+    return 0;
+  }
+
+  /** Chains what the areas of the file have of the page and is on no chain yet; what is left of the stock. */
+  private *chainAreas(kernel: Kernel, mappings: FileMappings, frame: Pfn, stock: number): Path<number> {
+    const index = this.world.frames.index.read(frame);
+    let left = stock;
     for (const vma of [...mappings.overlapping(index, index + 1), ...mappings.nonlinear]) {
       if (!tryLockTables(kernel, vma.mm)) yield* lockTables(kernel, vma.mm);
-      if (mappings.has(vma)) stock = this.chainLinear(vma, frame, stock);
+      if (mappings.has(vma)) left = this.chainLinear(vma, frame, left);
       unlockTables(kernel, vma.mm);
     }
-    for (; stock > 0; stock--) this.chains.memory.giveBack();
-    return 0;
+    return left;
   }
 
   private usesChain(frame: Pfn): boolean {

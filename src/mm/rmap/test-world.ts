@@ -34,6 +34,7 @@ const objectSizes: ObjectSizes = {
   task: 4096,
   process: {},
   treeNode: 576,
+  bufferHead: 0,
 };
 
 /** One zone of `count` frames, all free but frame 0. */

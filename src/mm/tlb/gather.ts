@@ -78,6 +78,21 @@ export class Gather {
     this.end = 0;
   }
 
+  /**
+   * Flushes what has been covered so far; what is gathered is freed by `flush`. For entries that have moved: no CPU uses
+   * their old place any more when the lock is free, since whoever unmaps the new one knows nothing of it. Requires:
+   * page_table_lock is held.
+   *
+   * @models linux-6.1 mm/mremap.c move_ptes (force_flush)
+   */
+  *flushLocked(): Path<void> {
+    if (this.end === 0) return;
+    this.flushTlb();
+    if (this.kernel.tlbFlush.owes) yield* this.kernel.tlbFlush.settle();
+    this.first = Number.POSITIVE_INFINITY;
+    this.end = 0;
+  }
+
   private flushTlb(): void {
     const { tlbFlush } = this.kernel;
     if (this.tables.length > 0) tlbFlush.all(this.mm);
