@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { UsageError } from "./base/errors.ts";
 import {
+  type AxisName,
   axisNames,
   type Design,
   describeAxis,
@@ -12,6 +13,8 @@ import {
   type Rule,
   rulesWith,
   settleDesign,
+  soundOptionsOf,
+  unsound,
 } from "./design.ts";
 
 const base: Design = {
@@ -149,4 +152,15 @@ describe("rules", () => {
     ];
     expect(settleDesign(base, new Set(), circle)).toEqual({ illegal: "tlbFlush=per-page: b" });
   });
+});
+
+test("unsound options exist, say what catches them, and are left out of what is sound", () => {
+  for (const [axis, options] of Object.entries(unsound)) {
+    for (const [option, { caughtBy }] of Object.entries(options)) {
+      expect(optionsOf(axis as AxisName)).toContain(option);
+      expect(soundOptionsOf(axis as AxisName)).not.toContain(option);
+      expect(caughtBy).not.toBe("");
+    }
+  }
+  expect(soundOptionsOf("tlbFlush")).toEqual(optionsOf("tlbFlush"));
 });

@@ -18,12 +18,12 @@ export interface CampaignPlan {
   readonly programs: number;
   readonly seed: number;
   readonly auditEvery: number;
+  /** Programs of one cell in a row. */
+  readonly perCell: number;
 }
 
 /** A program that went wrong, as small as it gets. */
-export interface Casualty {
-  readonly cell: Cell;
-  readonly kind: number;
+export interface Casualty extends Place {
   readonly seed: number;
   readonly program: Program;
   readonly failure: Failure;
@@ -43,9 +43,6 @@ export interface CampaignCounts {
 const OPERATIONS = 60;
 const FAILURES = 0.1;
 const PROCESSES = 4;
-/** Programs of one cell in a row. */
-const PROGRAMS_PER_TURN = 10;
-
 /** Runs the programs; yields what goes wrong, and keeps `counts`; `seen` is called after each turn. */
 export function* campaign(
   plan: CampaignPlan,
@@ -56,8 +53,9 @@ export function* campaign(
   for (let turn = 0; counts.programs < programs; turn++) {
     const cell = cells[turn % cells.length]!;
     const kind = (turn + Math.floor(turn / cells.length)) % pressureKinds;
-    for (let at = 0; at < PROGRAMS_PER_TURN && counts.programs < programs; at++) {
-      const number = seed + turn * PROGRAMS_PER_TURN + at;
+    for (let at = 0; at < plan.perCell && counts.programs < programs; at++) {
+      // Each round over the cells gives them other profiles than the one before.
+      const number = seed + turn * plan.perCell + at + Math.floor(turn / cells.length);
       // A machine of its own, so that what goes wrong can be had again from the program alone.
       const runner = new ProgramRunner(pressureSpec(cell, kind));
       const program = pressureProgram(number);
@@ -109,13 +107,22 @@ function addCosts(counts: CampaignCounts, { machine }: ProgramRunner): void {
 }
 
 function smallest(cell: Cell, kind: number, seed: number, program: Program, { auditEvery }: CampaignPlan): Casualty {
-  const fails = (candidate: Program, every: number) =>
-    judge(new ProgramRunner(pressureSpec(cell, kind)), candidate, { auditEvery: every });
+  const fails = (candidate: Program, every: number) => judgeUnderPressure({ cell, kind }, candidate, every);
   const every = fails(program, 1) === undefined ? auditEvery : 1;
   const small = shrink(program, (candidate) => fails(candidate, every) !== undefined, MOST_TRIES);
   const failure = fails(small, every) ?? bug(`program ${seed} fails once and not again`);
   return { cell, kind, seed, program: small, failure };
 }
+
+/** Where a program of a campaign ran. */
+export interface Place {
+  readonly cell: Cell;
+  readonly kind: number;
+}
+
+/** What is wrong with a program's run there; undefined if nothing is. */
+export const judgeUnderPressure = ({ cell, kind }: Place, program: Program, auditEvery: number): Failure | undefined =>
+  judge(new ProgramRunner(pressureSpec(cell, kind)), program, { auditEvery });
 
 const MOST_TRIES = 400;
 

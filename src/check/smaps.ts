@@ -5,7 +5,7 @@
  * @models linux-6.1 fs/proc/task_mmu.c smaps_account, show_map_vma, show_smap_vma_flags
  */
 import type { Vpn } from "../base/units.ts";
-import { PTE_DIRTY } from "../hw/pte.ts";
+import { PTE_DIRTY, PTE_SWAP } from "../hw/pte.ts";
 import type { AddressSpace } from "../mm/address-space.ts";
 import { PG_ANON, PG_DIRTY } from "../mm/frames.ts";
 import type { Kernel } from "../mm/kernel.ts";
@@ -50,6 +50,7 @@ export function smapsOf(kernel: Kernel, mm: AddressSpace, vma: Vma): Smaps {
   walkTables(kernel, mm.root, vma.start, vma.end, {
     leaf: (_page, table, index) => {
       const flags = entries.flags(table, index);
+      if ((flags & PTE_SWAP) !== 0) counts.swap += KIB_PER_PAGE;
       if (!holdsFrame(flags)) return;
       const frame = entries.frame(table, index);
       if (frame === kernel.zeroFrame) return;
@@ -63,9 +64,20 @@ export function smapsOf(kernel: Kernel, mm: AddressSpace, vma: Vma): Smaps {
       share += Math.floor(SHARE_OF_PAGE / Math.max(1, maps));
     },
   });
+  counts.swap += swappedOfFile(vma) * KIB_PER_PAGE;
   counts.pss = Math.floor(share / SHARES_PER_KIB);
   if ((vma.flags & vm.VM_LOCKED) !== 0) counts.locked = counts.pss;
   return counts;
+}
+
+/**
+ * Pages of shared memory that are in swap, where the area shows the file's own pages.
+ *
+ * @models linux-6.1 fs/proc/task_mmu.c smap_gather_stats; mm/shmem.c shmem_swap_usage
+ */
+function swappedOfFile({ file, flags, fileIndex, pages }: Vma): number {
+  const isPrivate = (flags & (vm.VM_SHARED | vm.VM_WRITE)) === vm.VM_WRITE;
+  return file === null || isPrivate ? 0 : file.swapped.within(fileIndex, fileIndex + pages).length;
 }
 
 /** Letters of the bits above VM_SOFTDIRTY. */

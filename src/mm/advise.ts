@@ -30,6 +30,7 @@ import {
   VM_MERGEABLE,
   VM_MIXEDMAP,
   VM_NOHUGEPAGE,
+  VM_NONLINEAR,
   VM_PFNMAP,
   VM_RAND_READ,
   VM_SEQ_READ,
@@ -238,7 +239,7 @@ function* lazilyFree(kernel: Kernel, _thread: Thread, vma: Vma, start: Vpn, end:
 
 function* punchHole(kernel: Kernel, thread: Thread, vma: Vma, start: Vpn, end: Vpn): Path<number> {
   const { file, flags } = vma;
-  if ((flags & VM_LOCKED) !== 0 || file === null) return -EINVAL;
+  if ((flags & (VM_LOCKED | VM_NONLINEAR)) !== 0 || file === null) return -EINVAL;
   if ((flags & (VM_SHARED | VM_MAYWRITE)) !== (VM_SHARED | VM_MAYWRITE)) return -EACCES;
   const offset = vma.indexAt(start) * PAGE_SIZE;
   const mode = FALLOC_PUNCH_HOLE | FALLOC_KEEP_SIZE;

@@ -17,6 +17,7 @@ import { NO_FRAME, PG_LRU } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { PerCpuPages } from "./per-cpu-pages.ts";
 import { makeRoom } from "./reclaim/make-room.ts";
+import type { ReclaimRequest } from "./reclaim/reclaim.ts";
 import type { Mark, WatermarkPolicy } from "./watermarks.ts";
 import type { Owner, Zone } from "./zone.ts";
 import { ZONE_DMA, ZONE_HIGHMEM, ZONE_KINDS, ZONE_NORMAL } from "./zone.ts";
@@ -63,6 +64,8 @@ export class Allocator {
   private failurePeriod = Number.POSITIVE_INFINITY;
   /** 0: none will fail. */
   private objectsUntilFailure = 0;
+  /** The latest attempt that found no memory. */
+  private failed: ReclaimRequest = { order: 0, want: WANT_KERNEL };
   /** The latest attempt was made to fail: a slow path that takes over must fail too. */
   private failing = false;
 
@@ -94,7 +97,10 @@ export class Allocator {
     if (frame === NO_FRAME && order === 0 && this.kernel?.current.task.freesMemory === true) {
       frame = this.take(zones, noFloors, "min", order, owner);
     }
-    if (frame === NO_FRAME) this.failures++;
+    if (frame === NO_FRAME) {
+      this.failures++;
+      this.failed = { order, want };
+    }
     return frame;
   }
 
@@ -106,7 +112,7 @@ export class Allocator {
     while (!this.failing) {
       const frame = this.tryAllocate(order, want, owner);
       if (frame !== NO_FRAME) return frame;
-      if (!(yield* this.waitFor(order, want))) break;
+      if (!(yield* this.waitFor())) break;
     }
     this.failing = false;
     this.refusals++;
@@ -123,11 +129,14 @@ export class Allocator {
     );
   }
 
-  /** Frees memory for an attempt that has just failed. False: there is none to be had, or it was made to fail. */
-  *waitFor(order: number, want: Want): Path<boolean> {
+  /**
+   * Frees memory for the attempt that failed last, whatever it was for: the caller's own, or that of a slab that it asked.
+   * False: there is none to be had, or it was made to fail.
+   */
+  *waitFor(): Path<boolean> {
     const { kernel } = this;
     if (kernel === undefined) return false;
-    const isWorthATry = !this.failing && (yield* makeRoom(kernel, { order, want }));
+    const isWorthATry = !this.failing && (yield* makeRoom(kernel, this.failed));
     if (!isWorthATry) this.refusals++;
     return isWorthATry;
   }

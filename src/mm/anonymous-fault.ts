@@ -11,7 +11,7 @@ import { NO_FRAME } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { entryFlags, mapNewAnonymous, tryUserFrame } from "./mapped-frame.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
-import { FAULT_MINOR, type Intent, NEEDS_FRAME, NEEDS_MEMORY, type Verdict } from "./verdict.ts";
+import { FAULT_MINOR, type Intent, NEEDS_MEMORY, type Verdict } from "./verdict.ts";
 import { VM_WRITE, type Vma } from "./vma.ts";
 
 /** `known`: the leaf table of `page`, or NO_TABLE. Requires: there is none, or the entry in it is none. */
@@ -35,7 +35,7 @@ function mapOwnPage(kernel: Kernel, vma: Vma, page: Vpn, leaf: Pfn): Verdict {
   const { tables, entries, counters, contents, allocator } = kernel;
   if (anonVmaPrepare(kernel, vma) < 0) return NEEDS_MEMORY;
   const frame = tryUserFrame(kernel);
-  if (frame === NO_FRAME) return NEEDS_FRAME;
+  if (frame === NO_FRAME) return NEEDS_MEMORY;
   contents.zero(frame);
   const table = tables.open(leaf);
   const index = tables.indexAt(page, LEAF);

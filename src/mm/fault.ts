@@ -17,7 +17,6 @@
 import { type Pfn, type PteSlot, pageOf, type Vaddr, type Vpn } from "../base/units.ts";
 import { PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_PROT_NONE, PTE_SWAP, PTE_WRITE } from "../hw/pte.ts";
 import { type Path, runToCompletion } from "../sync/path.ts";
-import { WANT_KERNEL, WANT_USER } from "./allocator.ts";
 import { anonymousFault } from "./anonymous-fault.ts";
 import { EVENT_FAULT } from "./events.ts";
 import { fileFault } from "./file-fault.ts";
@@ -37,7 +36,6 @@ import {
   NEEDS_COPY,
   NEEDS_FILE,
   NEEDS_FILE_ENTRY,
-  NEEDS_FRAME,
   NEEDS_MEMORY,
   NEEDS_SWAP,
   SEGV_ACCERR,
@@ -144,8 +142,8 @@ function* finish(kernel: Kernel, payer: Process, vma: Vma, page: Vpn, intent: In
     if (verdict === NEEDS_FILE) verdict = yield* fileFault(kernel, vma, vma.file!, page, intent);
     else if (verdict === NEEDS_SWAP) verdict = yield* swapFault(kernel, vma, page, intent, taken);
     else if (verdict === NEEDS_FILE_ENTRY) verdict = yield* kernel.nonlinear.fault(kernel, vma, page);
-    else if (verdict !== NEEDS_MEMORY && verdict !== NEEDS_FRAME) break;
-    else verdict = (yield* waitFor(kernel, verdict)) ? yield* repair(kernel, vma, page, intent) : FAULT_OOM;
+    else if (verdict !== NEEDS_MEMORY) break;
+    else verdict = (yield* waitFor(kernel)) ? yield* repair(kernel, vma, page, intent) : FAULT_OOM;
   }
   if (verdict === FAULT_MINOR && taken.major) verdict = FAULT_MAJOR;
   return charged(kernel, payer, vma, page, intent, verdict);
@@ -155,10 +153,10 @@ function* finish(kernel: Kernel, payer: Process, vma: Vma, page: Vpn, intent: In
  * Waits for the memory that a repair could not have, and draws what the reverse map may want of it while no lock is held.
  * False: there is none to be had.
  */
-function* waitFor(kernel: Kernel, need: Verdict): Path<boolean> {
+function* waitFor(kernel: Kernel): Path<boolean> {
   const { allocator, reverseMap } = kernel;
-  if (!(yield* allocator.waitFor(0, need === NEEDS_FRAME ? WANT_USER : WANT_KERNEL))) return false;
-  while (reverseMap.reserve() < 0) if (!(yield* allocator.waitFor(0, WANT_KERNEL))) return false;
+  if (!(yield* allocator.waitFor())) return false;
+  while (reverseMap.reserve() < 0) if (!(yield* allocator.waitFor())) return false;
   return true;
 }
 

@@ -29,7 +29,6 @@ import {
   type Intent,
   isRepaired,
   NEEDS_FILE,
-  NEEDS_FRAME,
   NEEDS_MEMORY,
   type Verdict,
 } from "./verdict.ts";
@@ -76,7 +75,7 @@ function* privateWriteFault(kernel: Kernel, vma: Vma, file: FileObject, page: Vp
   const { counters, allocator, contents } = kernel;
   if (anonVmaPrepare(kernel, vma) < 0) return NEEDS_MEMORY;
   const copy = tryUserFrame(kernel);
-  if (copy === NO_FRAME) return NEEDS_FRAME;
+  if (copy === NO_FRAME) return NEEDS_MEMORY;
   const request: PageRequest = { areaFlags: vma.flags, major: false };
   const found = yield* findPage(kernel, file, vma.indexAt(page), request);
   let verdict: Verdict;

@@ -97,7 +97,8 @@ export function makeUptodate(kernel: Kernel, frame: Pfn): void {
 
 /**
  * Adds a page to the cache of a file: a zeroed one, or what a shmem file has in swap for it. 0, or -ENOMEM with nothing
- * changed; 0 too if somebody else added it meanwhile, even if it has left again. `state`: PG_UPTODATE, or PG_LOCKED for a page that the caller will fill, or 0.
+ * changed; 0 too if somebody else added it meanwhile, even if it has left again. `state`: PG_UPTODATE, or PG_LOCKED for a
+ * page that the caller will fill, or 0.
  */
 export function* addPage(kernel: Kernel, file: FileObject, index: FileIndex, state: number): Path<number> {
   const { allocator, frames, contents, commitment } = kernel;

@@ -28,7 +28,7 @@ export class KernelStacks {
   private readonly allocator: Allocator;
   private readonly blocks: number;
   /** Of each block that a stack is made of. */
-  readonly blockOrder: number;
+  private readonly blockOrder: number;
   private inUse = 0;
 
   constructor(allocator: Allocator, { order, placement }: StackShape) {

@@ -7,7 +7,7 @@ import type { Pfn, PteSlot, Vpn } from "../base/units.ts";
 import { PTE_ACCESSED, PTE_NO_EXECUTE, PTE_PRESENT, PTE_PROT_NONE, PTE_USER, PTE_WRITE } from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
 import type { AddressSpace } from "./address-space.ts";
-import { type Allocator, WANT_KERNEL, WANT_USER } from "./allocator.ts";
+import { type Allocator, WANT_USER } from "./allocator.ts";
 import { PG_ANON, PG_SWAPBACKED, PG_UPTODATE } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { VM_ACCESS, VM_DROPPABLE, VM_EXEC, VM_SHARED, VM_WRITE, type Vma } from "./vma.ts";
@@ -44,7 +44,7 @@ export function tryUserFrame(kernel: Kernel): Pfn {
 
 /** Waits until there may be memory for a page or a page table. False: there will be none. */
 export function* waitForMemory(allocator: Allocator): Path<boolean> {
-  return yield* allocator.waitFor(0, WANT_KERNEL);
+  return yield* allocator.waitFor();
 }
 
 /** What `make` makes; where that is null, and nothing changed, for want of memory: waits until there is some, or none to be had. */

@@ -43,11 +43,17 @@ export function slabPacking(wordBytes: 4 | 8): SlabPacking {
     while (objects * each + align(descriptorBytes + objects * 2) > slabBytes(order)) objects--;
     return objects;
   };
+  /** Bytes of a slab that are neither objects nor what describes them. */
+  const wastedIn = (order: number, objectBytes: number, objects: number): number => {
+    const each = align(objectBytes);
+    const described = each >= offSlabFrom ? 0 : align(descriptorBytes + objects * 2);
+    return slabBytes(order) - objects * each - described;
+  };
   const orderFor = (objectBytes: number): number => {
     let order = 0;
     for (;;) {
       const objects = objectsIn(order, objectBytes);
-      const wasted = slabBytes(order) - objects * align(objectBytes);
+      const wasted = wastedIn(order, objectBytes, objects);
       if (objects > 0 && (order >= largestUsualOrder || wasted * 8 <= slabBytes(order))) return order;
       order++;
     }

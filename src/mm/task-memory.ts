@@ -6,7 +6,6 @@
  * @differs a task's memory goes when it exits; Linux keeps the task_struct until the parent has waited for it
  */
 import type { Path } from "../sync/path.ts";
-import { WANT_KERNEL } from "./allocator.ts";
 import type { Kernel } from "./kernel.ts";
 import type { KernelStack } from "./kernel-stacks.ts";
 import type { Thread } from "./process.ts";
@@ -41,7 +40,7 @@ export function* waitForTask(kernel: Kernel, kind: TaskKind): Path<TaskMemory | 
   for (;;) {
     const memory = allocateTask(kernel, kind);
     if (memory !== null) return memory;
-    if (!(yield* kernel.allocator.waitFor(kernel.stacks.blockOrder, WANT_KERNEL))) return null;
+    if (!(yield* kernel.allocator.waitFor())) return null;
   }
 }
 

@@ -25,8 +25,6 @@ export const NEEDS_COPY = -3;
 export const NEEDS_SWAP = -4;
 /** Not an end: the entry names a page of the file that is not at its place. */
 export const NEEDS_FILE_ENTRY = -5;
-/** Not an end: as NEEDS_MEMORY, but any frame will do, and not only one that the kernel always reaches. */
-export const NEEDS_FRAME = -6;
 
 /** Whether the verdict says that the access may be tried again. */
 export const isRepaired = (verdict: Verdict): boolean => verdict <= FAULT_MAJOR;

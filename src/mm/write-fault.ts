@@ -16,7 +16,7 @@ import type { Kernel } from "./kernel.ts";
 import { mapNewAnonymous, tryUserFrame, unmapFrame } from "./mapped-frame.ts";
 import { LEAF } from "./page-table.ts";
 import { giveSlotBackIfUnmapped } from "./swap/swap-cache.ts";
-import { FAULT_MINOR, NEEDS_COPY, NEEDS_FRAME, NEEDS_MEMORY, type Verdict } from "./verdict.ts";
+import { FAULT_MINOR, NEEDS_COPY, NEEDS_MEMORY, type Verdict } from "./verdict.ts";
 import { VM_SHARED, VM_WRITE, type Vma } from "./vma.ts";
 
 /** Requires: the entry at `slot`, that of `page`, maps a frame and forbids writes. */
@@ -76,14 +76,14 @@ function widen(kernel: Kernel, vma: Vma, slot: PteSlot): void {
 }
 
 /**
- * A copy of `old`, which the entry of `page` maps no longer; or NEEDS_MEMORY or NEEDS_FRAME with nothing done. No CPU may see
+ * A copy of `old`, which the entry of `page` maps no longer; or NEEDS_MEMORY with nothing done. No CPU may see
  * the copy while another still reads the page: clear, flush, and only then set.
  */
 function beginCopy(kernel: Kernel, vma: Vma, page: Vpn, slot: PteSlot, old: Pfn): number {
   const { tables, entries, contents, allocator } = kernel;
   if (anonVmaPrepare(kernel, vma) < 0) return NEEDS_MEMORY;
   const copy = tryUserFrame(kernel);
-  if (copy === NO_FRAME) return NEEDS_FRAME;
+  if (copy === NO_FRAME) return NEEDS_MEMORY;
   if (old === kernel.zeroFrame) contents.zero(copy);
   else contents.copy(old, copy);
   if (mapNewAnonymous(kernel, vma, page, copy, slot) < 0) {

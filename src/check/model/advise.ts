@@ -1,7 +1,7 @@
 /** The flat model of madvise: of all advice, little shows. */
 import { PAGE_SIZE, pageOf, type Vpn } from "../../base/units.ts";
 import { breakSharing, type FlatPage, type FlatProcess, isBeyondEnd, PROT_READ, PROT_WRITE } from "./flat-memory.ts";
-import { expectErrno, type FlatCall, isModern, isSince617 } from "./flat-model.ts";
+import { expectErrno, type FlatCall, isModern, isSince617, textOf } from "./flat-model.ts";
 
 const MADV_WILLNEED = 3;
 const MADV_DONTNEED = 4;
@@ -85,6 +85,8 @@ export const advise: FlatCall = (model, process, args, result) => {
       if (hole && stopsAtHoles) break;
       continue;
     }
+    // Nobody punches holes in nonlinear areas; which pages share their area only the kernel knows.
+    if (advice === MADV_REMOVE && flat.unordered && textOf(result) === "EINVAL") return undefined;
     const error = !modern && advice === MADV_WILLNEED ? willNeed(flat) : advices[advice]?.(process, page, flat);
     if (error !== undefined) return expectErrno(result, error);
   }

@@ -63,6 +63,8 @@ export interface FlatPage {
   readonly index: number;
   /** Which page of the file the area gives here by itself: what `index` is but for remap_file_pages. */
   readonly linear: number;
+  /** Whether remap_file_pages has made its area nonlinear, as far as the model can tell areas apart. */
+  readonly unordered: boolean;
   /** A private page's own bytes, once it has them. */
   readonly own: Bytes | null;
   readonly locked: boolean;
@@ -124,6 +126,7 @@ export const newPage = (parts: Partial<FlatPage>): FlatPage => ({
   file: null,
   index: 0,
   linear: 0,
+  unordered: false,
   own: null,
   locked: false,
   forkRule: "copied",

@@ -14,8 +14,14 @@ export const remapFilePages: FlatCall = (model, process, args, result) => {
   const first = pageOf(address);
   const pages = Math.floor(sizeBytes / PAGE_SIZE);
   const flat = process.pages.get(first);
+  const touched = pageOf(address + sizeBytes - 1) + 1 - first;
+  const mayMark = nonlinear !== "emulated" && flat?.shared === true && flat.linear !== index;
+  if (mayMark && isUniform(process, first, touched)) makeUnordered(process, first);
   if (result.kind === "errno") {
-    if (result.errno === "EINVAL") return whyRefused(model, process, first, pages, index);
+    // 2.6 looks for the end of a range that is not aligned in the page after its last.
+    if (result.errno === "EINVAL" && (nonlinear === "emulated" || touched <= pages))
+      return whyRefused(model, process, first, pages, index);
+    if (result.errno === "EINVAL") return undefined;
     return result.errno === "ENOMEM" && nonlinear === "emulated" ? undefined : `${result.errno}, expected 0`;
   }
   if (textOf(result) !== "0") return `${textOf(result)}, expected 0`;
@@ -24,6 +30,15 @@ export const remapFilePages: FlatCall = (model, process, args, result) => {
   else for (let at = 0; at < pages; at++) process.change(first + at, { index: index + at });
   return undefined;
 };
+
+/** The area around `page` is nonlinear from now on, also if the call fails. It is taken to reach as far as its pages are alike. */
+function makeUnordered(process: FlatProcess, page: Vpn): void {
+  let first = page;
+  while (process.pages.has(first - 1) && isUniform(process, first - 1, 2)) first--;
+  let last = page;
+  while (process.pages.has(last + 1) && isUniform(process, last, 2)) last++;
+  for (let at = first; at <= last; at++) process.change(at, { unordered: true });
+}
 
 /** A refusal is right where the range is no single shared area; which pages are one area only the kernel knows. */
 function whyRefused({ rules }: FlatModel, process: FlatProcess, first: Vpn, pages: number, index: number) {

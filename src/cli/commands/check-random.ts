@@ -3,6 +3,7 @@ import { Command } from "commander";
 import { UsageError } from "../../base/errors.ts";
 import { type Casualty, campaign, formatCounts, noCounts, titleOf } from "../../check/campaign.ts";
 import { type Cell, coveringCells, everyChoice } from "../../check/cells.ts";
+import { pressureProfileNames } from "../../check/pressure-profiles.ts";
 import { formatProgram } from "../../check/program.ts";
 import { Progress } from "../progress.ts";
 import { examples, print } from "../text.ts";
@@ -38,7 +39,14 @@ export function checkRandom(): Command {
 function run(options: Options): number {
   const cells = chosenCells(options.only);
   const programs = number("--programs", options.programs);
-  const plan = { cells, programs, seed: number("--seed", options.seed), auditEvery: number("--audit", options.audit) };
+  const perCell = pressureProfileNames.length;
+  const plan = {
+    cells,
+    programs,
+    perCell,
+    seed: number("--seed", options.seed),
+    auditEvery: number("--audit", options.audit),
+  };
   const counts = noCounts();
   const progress = new Progress("programs", programs, false);
   let wrong = 0;

@@ -229,6 +229,37 @@ describe("who is killed when nothing can be freed", () => {
   });
 });
 
+test("who frees memory may have the last there is, and frees none for itself", () => {
+  const machine = new TestKernel({ frames: 512, swap: [2048] });
+  const { allocator, current, reclaim } = machine.kernel;
+  while (allocator.tryAllocate(0, WANT_KERNEL, OWNER_SLAB) >= 0);
+  expect(allocator.freePages).toBeGreaterThan(0);
+  current.task.freesMemory = true;
+  for (let left = allocator.freePages; left > 0; left--) {
+    expect(allocator.tryAllocate(0, WANT_KERNEL, OWNER_SLAB)).toBeGreaterThanOrEqual(0);
+  }
+  expect(machine.run(allocator.allocate(0, WANT_KERNEL, OWNER_SLAB))).toBe(-ENOMEM);
+  expect(reclaim.costs.directTurns).toBe(0);
+});
+
+test("a call that lacks a small object is made again once memory is freed", () => {
+  const machine = new TestKernel({ frames: 512, swap: [2048] });
+  const { allocator, reclaim, slabs } = machine.kernel;
+  machine.map(AREA, 1000, READ_WRITE, MAP_PRIVATE);
+  let at = 0;
+  while (!reclaim.wake) machine.store(AREA + at++);
+  // One area a page, until the slab of areas needs a frame that only reclaim can find.
+  while (allocator.tryAllocate(0, WANT_KERNEL, OWNER_SLAB) >= 0);
+  const { failures } = allocator;
+  for (let page = 0; page < 200; page += 2) {
+    expect(machine.call("mprotect", [addressOf(AREA + page), addressOf(1), READ])).toBe(0);
+  }
+  expect(slabs.vmas.objects).toBeGreaterThan(190);
+  expect(allocator.failures).toBeGreaterThan(failures);
+  expect(reclaim.costs.directTurns).toBeGreaterThan(0);
+  expect(machine.kernel.oomVictims).toEqual([]);
+});
+
 describe("when memory is hard to find", () => {
   /** Stores to all pages of the area, kswapd having its turns. */
   const fill = (machine: TestKernel, first: Vpn, pages: number) => {

@@ -108,7 +108,7 @@ export class TwoLists implements Reclaim {
       const round = { priority, freed: 0 };
       for (const pages of zones) {
         notePriority(pages, priority);
-        if (isWorthIt(pages.zone, priority)) yield* shrinkZone(kernel, pages, round);
+        if (isWorthIt(pages, priority)) yield* shrinkZone(kernel, pages, round);
       }
       freed += round.freed;
       if (round.freed >= BATCH) break;
@@ -146,7 +146,7 @@ export class TwoLists implements Reclaim {
       // From the lowest zone up, against the order of allocation: allocators do not fill up what has just been freed.
       for (const pages of zones.slice(0, last + 1)) {
         const { zone } = pages;
-        if (!isWorthIt(zone, priority)) continue;
+        if (!isWorthIt(pages, priority)) continue;
         notePriority(pages, priority);
         if (zone.free <= zone.high + zone.reserve[zones[last]!.zone.kind]!) state = "short";
         const round = { priority, freed: 0 };
@@ -162,7 +162,7 @@ export class TwoLists implements Reclaim {
 
   /** The highest zone below its high mark that there is hope for, or -1. */
   private highestShort(priority: number): number {
-    return this.zones.findLastIndex(({ zone }) => isWorthIt(zone, priority) && zone.free <= zone.high);
+    return this.zones.findLastIndex((pages) => isWorthIt(pages, priority) && pages.zone.free <= pages.zone.high);
   }
 
   /** An inactive page that is used a second time. */
@@ -181,9 +181,13 @@ export class TwoLists implements Reclaim {
   }
 }
 
-/** A zone where there is nothing to be had is only looked at now and then, easily. */
-const isWorthIt = (zone: Zone, priority: number): boolean =>
-  zone.managed > 0 && (!zone.isHopeless || priority === EASY);
+/**
+ * A zone where there is nothing to be had is only looked at now and then, easily; until pages come that were not there then.
+ *
+ * @differs 2.6.11 waits for a page to be freed there, and here kswapd may have freed all that there were
+ */
+const isWorthIt = (pages: ZonePages, priority: number): boolean =>
+  pages.zone.managed > 0 && (!pages.zone.isHopeless || priority === EASY || !isLookedThrough(pages));
 
 /** Whether all its pages were looked at four times, and nothing was freed. */
 const isLookedThrough = ({ zone, active, inactive }: ZonePages): boolean =>

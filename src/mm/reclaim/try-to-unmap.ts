@@ -62,12 +62,10 @@ export function* tryToUnmap(kernel: Kernel, frame: Pfn, rules: UnmapRules): Path
   if (rules.locked === "override") reverseMap.forEach(frame, unmap);
   else reverseMap.forEachKnown(frame, unmap);
   if (tables.takesRoom) giveTableRoom(kernel);
-  if (unmapped > 0) {
-    kernel.reclaim.costs.entriesUnmapped += unmapped;
-    if (tlbFlush.owes) yield* tlbFlush.settle();
-    frames.refs.add(frame, -unmapped);
-    for (const gather of emptied) yield* gather.flush();
-  }
+  kernel.reclaim.costs.entriesUnmapped += unmapped;
+  if (tlbFlush.owes) yield* tlbFlush.settle();
+  frames.refs.add(frame, -unmapped);
+  for (const gather of emptied) yield* gather.flush();
   if (!refused && unknown > 0 && isInFile(kernel, frame)) refused = (yield* scanClusters(kernel, frame)) === "refused";
   if (refused) return "refused";
   return frames.mapCount.read(frame) === 0 ? "all" : "again";

@@ -24,7 +24,7 @@ import { lockPage, unlockPage } from "../page-lock.ts";
 import type { SwapMark } from "../page-policy.ts";
 import { LEAF, NO_TABLE } from "../page-table.ts";
 import { lockTables, unlockTables } from "../table-lock.ts";
-import { FAULT_MINOR, type Intent, NEEDS_COPY, NEEDS_FRAME, NEEDS_MEMORY, type Verdict } from "../verdict.ts";
+import { FAULT_MINOR, type Intent, NEEDS_COPY, NEEDS_MEMORY, type Verdict } from "../verdict.ts";
 import type { Vma } from "../vma.ts";
 import { copyInSteps, writeProtectedPage } from "../write-fault.ts";
 import { NO_SWAP_SLOT } from "./swap.ts";
@@ -39,7 +39,7 @@ export interface Taken {
 
 /**
  * Brings in what the entry of `page` names. FAULT_MINOR too if the entry has changed meanwhile: the access is tried again.
- * NEEDS_FRAME or NEEDS_MEMORY with nothing mapped, or the verdict on a write to a shared page. Requires: mmap_sem is held.
+ * NEEDS_MEMORY with nothing mapped, or the verdict on a write to a shared page. Requires: mmap_sem is held.
  */
 export function* swapFault(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent, taken: Taken): Path<Verdict> {
   const { swap, frames, allocator } = kernel;
@@ -54,7 +54,7 @@ export function* swapFault(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent, 
   } else {
     frame = yield* readSwap(kernel, slot);
     if (frame === NO_FRAME) return FAULT_MINOR;
-    if (frame < 0) return NEEDS_FRAME;
+    if (frame < 0) return NEEDS_MEMORY;
     taken.major = true;
   }
   kernel.reclaim.touched(frame);

@@ -15,11 +15,11 @@ import type { Pfn, SwapSlot } from "../../base/units.ts";
 import type { Path } from "../../sync/path.ts";
 import { MEMORY } from "../address-space.ts";
 import { WANT_USER } from "../allocator.ts";
-import { NO_FRAME, PG_LOCKED, PG_SWAPBACKED, PG_SWAPCACHE, PG_UPTODATE } from "../frames.ts";
+import { NO_FRAME, PG_SWAPBACKED, PG_SWAPCACHE, PG_UPTODATE } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";
 import { waitForMemory } from "../mapped-frame.ts";
 import { NOT_CACHED } from "../page-cache.ts";
-import { unlockPage } from "../page-lock.ts";
+import { tryLockPage, unlockPage } from "../page-lock.ts";
 import { OWNER_USER } from "../zone.ts";
 import { enterSwapCache, swapDone } from "./swap-cache.ts";
 
@@ -49,7 +49,7 @@ function* beginRead(kernel: Kernel, slot: SwapSlot, reading: Pfn[]): Path<number
   let frame = allocator.tryAllocate(0, WANT_USER, OWNER_USER);
   if (frame === NO_FRAME) frame = yield* allocator.allocate(0, WANT_USER, OWNER_USER);
   if (frame < 0) return -ENOMEM;
-  frames.setFlag(frame, PG_LOCKED | PG_SWAPBACKED);
+  frames.setFlag(frame, PG_SWAPBACKED);
   while (isWanted(kernel, slot) && enterSwapCache(kernel, frame, slot) < 0) {
     if (yield* waitForMemory(allocator)) continue;
     allocator.free(frame, 0);
@@ -59,6 +59,7 @@ function* beginRead(kernel: Kernel, slot: SwapSlot, reading: Pfn[]): Path<number
     allocator.free(frame, 0);
     return 0;
   }
+  tryLockPage(kernel, frame);
   swap.duplicate(slot);
   kernel.reclaim.adopt(frame);
   reading.push(frame);

@@ -1,0 +1,57 @@
+/**
+ * Random programs where memory is short, over the design space: with swap and without, with allocations that are made to
+ * fail, on machines of some hundred frames. `BIGMEM_PRESSURE=10000` runs so many; `bigmem check random` is the same by hand.
+ * What fails is made as small as it gets and written to test/golden/pressure/, with the machine that it failed on.
+ */
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import { type Casualty, campaign, formatCounts, judgeUnderPressure, noCounts, titleOf } from "../src/check/campaign.ts";
+import { coveringCells, isLegal } from "../src/check/cells.ts";
+import { pressureKinds } from "../src/check/pressure.ts";
+import { formatProgram, parsePrograms } from "../src/check/program.ts";
+import { kernelPreset } from "../src/presets.ts";
+
+const golden = new URL("golden/pressure/", import.meta.url);
+const asked = process.env.BIGMEM_PRESSURE;
+
+const cells = coveringCells();
+const programs = Number(asked ?? cells.length);
+const MINUTES = 60_000;
+
+/** The first line says where it failed, the second what was wrong. */
+const goldenText = (casualty: Casualty): string =>
+  `# ${JSON.stringify(casualty.cell)}\n# ${titleOf(casualty)}\n${formatProgram(casualty.program)}`;
+
+describe("where memory is short", () => {
+  test(
+    `${programs} random programs see what the flat model says, and their machines keep all laws`,
+    () => {
+      const counts = noCounts();
+      const plan = { cells, programs, seed: 1, auditEvery: asked === undefined ? 4 : 1, perCell: 1 };
+      const wrong: string[] = [];
+      for (const casualty of campaign(plan, counts)) {
+        const text = goldenText(casualty);
+        writeFileSync(new URL(`${casualty.program.name}.txt`, golden), text);
+        wrong.push(text);
+      }
+      if (asked !== undefined) process.stdout.write(`${formatCounts(counts)} on ${cells.length} designs\n`);
+      expect(wrong).toEqual([]);
+      // They did run short: most of them filled memory, and swap took part of it.
+      expect(counts.freed).toBeGreaterThan(20 * programs);
+      expect(counts.swappedOut).toBeGreaterThan(10 * programs);
+    },
+    asked === undefined ? 5 * MINUTES : 600 * MINUTES,
+  );
+
+  test.each(readdirSync(golden))("%s failed once and does no longer", (file) => {
+    const text = readFileSync(new URL(file, golden), "utf8");
+    const chosen = JSON.parse(text.slice(2, text.indexOf("\n"))) as Record<string, string>;
+    // An axis that came later is as the kernel has it.
+    const cell = { ...kernelPreset(chosen.kernel!).design, ...chosen };
+    expect(isLegal(cell)).toBe(true);
+    for (const program of parsePrograms(text, file)) {
+      for (let kind = 0; kind < pressureKinds; kind++)
+        expect(judgeUnderPressure({ cell, kind }, program, 1)?.what, `tightness ${kind}`).toBeUndefined();
+    }
+  });
+});
