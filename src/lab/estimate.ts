@@ -2,9 +2,17 @@
 import { type CostEvent, type CostTable, estimateCycles } from "../hw/cost.ts";
 import { type DiskModel, diskSeconds } from "../hw/disk.ts";
 
+type CountersByName = Readonly<Record<string, number>>;
+
+/** Adds up counters of a run; one that is not there counts nothing. */
+const counterOf =
+  (counters: CountersByName) =>
+  (...names: string[]): number =>
+    names.reduce((sum, name) => sum + (counters[name] ?? 0), 0);
+
 /** How often each priced event happened, from a run's counters. */
-function eventsOf(counters: Readonly<Record<string, number>>): Record<CostEvent, number> {
-  const count = (...names: string[]): number => names.reduce((sum, name) => sum + (counters[name] ?? 0), 0);
+function eventsOf(counters: CountersByName): Record<CostEvent, number> {
+  const count = counterOf(counters);
   return {
     access: count("accesses"),
     secondLevelHit: count("tlbSecondLevelHits"),
@@ -39,8 +47,9 @@ export interface Estimate {
   diskSeconds: number;
 }
 
-export function estimate(counters: Readonly<Record<string, number>>, table: CostTable, disk: DiskModel): Estimate {
+export function estimate(counters: CountersByName, table: CostTable, disk: DiskModel): Estimate {
   const events = eventsOf(counters);
+  const count = counterOf(counters);
   const byEvent = Object.fromEntries(
     (Object.keys(events) as CostEvent[])
       .map((event) => [event, estimateCycles(table, { [event]: events[event] })] as const)
@@ -52,8 +61,8 @@ export function estimate(counters: Readonly<Record<string, number>>, table: Cost
     restsOn: `cost table ${table.name}, ${table.rests}`,
     diskSeconds: diskSeconds(
       disk,
-      (counters.diskReads ?? 0) + (counters.diskWrites ?? 0),
-      (counters.diskPagesRead ?? 0) + (counters.diskPagesWritten ?? 0),
+      count("diskReads", "diskWrites", "swapReadRequests", "swapWriteRequests"),
+      count("diskPagesRead", "diskPagesWritten", "swapPagesIn", "swapPagesOut"),
     ),
   };
 }

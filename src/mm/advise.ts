@@ -16,6 +16,7 @@ import type { Kernel } from "./kernel.ts";
 import { populateForRead, populateForWrite } from "./populate.ts";
 import type { Thread } from "./process.ts";
 import { isolate } from "./protect.ts";
+import { readSwapAhead } from "./swap/swap-ahead.ts";
 import {
   VM_DONTCOPY,
   VM_DONTDUMP,
@@ -211,9 +212,12 @@ function* unlocked<T>(thread: Thread, path: Path<T>): Path<T> {
   return result;
 }
 
-/** Files' pages are read ahead; memory without a disk has nothing to bring in. */
+/** Pages of files are read ahead, and so is what other memory has in swap. */
 function* willNeed(kernel: Kernel, thread: Thread, vma: Vma, start: Vpn, end: Vpn): Path<number> {
-  if (vma.file === null || vma.file.kind === "shmem" || vma.opened === null) return 0;
+  if (vma.file === null || vma.file.kind === "shmem" || vma.opened === null) {
+    yield* readSwapAhead(kernel, vma, start, end);
+    return 0;
+  }
   const offset = vma.indexAt(start) * PAGE_SIZE;
   yield* unlocked(thread, fadvise(kernel, vma.opened, offset, addressOf(end - start), FADV_WILLNEED));
   return 0;

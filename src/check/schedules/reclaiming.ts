@@ -11,16 +11,19 @@ import { NOT_CACHED } from "../../mm/page-cache.ts";
 import type { Thread } from "../../mm/process.ts";
 import { runKswapd } from "../../mm/reclaim/make-room.ts";
 import { shrinkPage, whenShort } from "../../mm/reclaim/shrink-page.ts";
+import { SwapOut } from "../../mm/reclaim/swap-out.ts";
 import { OWNER_USER } from "../../mm/zone.ts";
-import { type Path, point } from "../../sync/path.ts";
+import { type Path, point, runToCompletion } from "../../sync/path.ts";
 import type { World } from "../../sync/search.ts";
 import type { LockGraph } from "../../sync/validator.ts";
 import { freesBeforeFlush } from "./doubles.ts";
 import type { Scenario } from "./scenario.ts";
 import { PAGE, READ_WRITE, SHARED_FIXED, Stage, type StageShape } from "./stage.ts";
 
-type Kind = Pick<StageShape, "kind" | "kernel">;
+type Kind = Pick<StageShape, "kind" | "kernel" | "design"> & { readonly kswapdTurns?: number };
 const of2611: Kind = { kind: "pae", kernel: "linux-2.6.11" };
+/** One turn takes entries away, the next frees what nobody maps any more. */
+const of24: Kind = { ...of2611, design: { reclaim: "linux-2.4", reverseMap: "none" }, kswapdTurns: 2 };
 const of61: Kind = { kind: "x86-64", kernel: "linux-6.1" };
 
 const VALUE = 7;
@@ -105,14 +108,29 @@ function kswapdAgainstProgram(kind: Kind, change: (kernel: Kernel) => void, lock
   const [thread] = threads;
   change(kernel);
   // No zone has enough.
-  for (const zone of kernel.allocator.zones) zone.high = zone.present;
+  for (const zone of kernel.allocator.zones) {
+    zone.low = zone.present;
+    zone.high = zone.present;
+  }
   stage.scheduler.add(thread, storeAndUnmap());
-  stage.kernelTask("kswapd", 1, runKswapd(kernel));
+  stage.kernelTask("kswapd", 1, turns());
   return stage.starts(() => verdictOn(mapped));
+
+  function* turns(): Path<void> {
+    for (let turn = 0; turn < (kind.kswapdTurns ?? 1); turn++) yield* runKswapd(kernel);
+  }
 
   function* storeAndUnmap(): Path<void> {
     yield* stage.storeByte(thread, PAGE, VALUE);
     yield* stage.munmap(thread, PAGE, 1);
+  }
+}
+
+/** A walk of address spaces has been there before, and nobody has used anything since: the next takes what it meets. */
+function forgetsUse(kernel: Kernel): void {
+  runToCompletion(new SwapOut().walk(kernel, WANT_USER));
+  for (const zone of kernel.allocator.zones) {
+    for (const list of kernel.reclaim.listsOf(zone)) for (const frame of [...list]) kernel.reclaim.deactivate(frame);
   }
 }
 
@@ -162,6 +180,12 @@ export const reclaiming: readonly Scenario[] = [
         says: "the kernel of 6.1",
         expects: "holds",
         build: (graph) => kswapdAgainstProgram(of61, () => {}, graph),
+      },
+      {
+        name: "as-it-is-2.4",
+        says: "the walk of address spaces of 2.4",
+        expects: "holds",
+        build: (graph) => kswapdAgainstProgram(of24, forgetsUse, graph),
       },
       {
         name: "does-not-wait",

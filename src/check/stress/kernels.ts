@@ -50,11 +50,12 @@ export const stressKernels: readonly StressKernel[] = rows.flatMap((row) =>
   highmemVariants.map((highmem) => ({ highmem, ...row })),
 );
 
-export function stressSpec({ highmem, cpus }: StressKernel, seed: number): MachineSpec {
+/** `swap`: the sizes of its swap areas. */
+export function stressSpec({ highmem, cpus }: StressKernel, seed: number, swap: string | readonly []): MachineSpec {
   const preset = kernelPreset("linux-2.6.11");
   const { memoryBytes, paging } = highmem;
   return {
-    geometry: parseGeometry({ memoryBytes, paging, cpus, tlb: "p6", cost: "p6", cacheLineBytes: 32 }),
+    geometry: parseGeometry({ memoryBytes, paging, cpus, tlb: "p6", cost: "p6", cacheLineBytes: 32, swap }),
     design: { ...preset.design, ...highmem.design },
     tunables: parseRecord(tunablesSchema, "tunables", preset.tunables),
     kernel: preset.personality,

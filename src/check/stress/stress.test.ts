@@ -19,6 +19,16 @@ describe.each(stressKernels.map((kernel) => ({ name: `${kernel.highmem.name}, ${
   },
 );
 
+describe.each(stressKernels.filter(({ highmem }) => highmem.name === "64GB-highpte"))("$row, with kswapd", (kernel) => {
+  test("stays clean while pages go to swap and come back", () => {
+    const stressed = stress(kernel, { ...SMALL, reclaim: "always" });
+    expect(stressed.audits).toBe(SMALL.audits);
+    expect(stressed.pagesOut).toBeGreaterThan(100);
+    expect(stressed.pagesIn).toBeGreaterThan(100);
+    expect(stressed.lockOrders).toContain("PG_locked -> page_table_lock");
+  }, 30_000);
+});
+
 const smp = stressKernels.find(({ row }) => row === "SMP-preempt on")!;
 
 test("a run is a function of its seed", () => {

@@ -9,7 +9,8 @@ import { addressOf, type Vpn } from "../../base/units.ts";
 import { LOAD, STORE } from "../../hw/access.ts";
 import { OpenFile } from "../../mm/file.ts";
 import type { Thread } from "../../mm/process.ts";
-import type { Path, Wait } from "../../sync/path.ts";
+import { runKswapd } from "../../mm/reclaim/make-room.ts";
+import { type Path, point, type Wait } from "../../sync/path.ts";
 import { LockGraph } from "../../sync/validator.ts";
 import { requireClean } from "../audit/audit.ts";
 import { Interleaving } from "../schedules/interleaving.ts";
@@ -23,6 +24,9 @@ export interface Stressed {
   readonly interrupts: number;
   readonly forks: number;
   readonly audits: number;
+  /** Pages that went to swap, and that came back. */
+  readonly pagesOut: number;
+  readonly pagesIn: number;
   readonly lockOrders: readonly string[];
   /** Changes with any difference between two runs. */
   readonly digest: string;
@@ -32,6 +36,8 @@ export interface StressLength {
   readonly operations: number;
   readonly audits: number;
   readonly seed: number;
+  /** Whether kswapd has a turn now and then and must take all that it can; left out: it never has one. */
+  readonly reclaim?: "always";
 }
 
 /** Where programs map; regions lie so that two leaf tables are used, and more of the second level with PAE. */
@@ -42,6 +48,9 @@ const FILE_PAGES = 16;
 /** Processes with a thread on each of two CPUs, which live as long as the run. */
 const SHARED_BY_THREADS = 2;
 const MOST_CHILDREN = 6;
+
+/** The size of the swap area, where pages are reclaimed. */
+const SWAP = "16M";
 
 const READ_WRITE = 3;
 const READ_ONLY = 1;
@@ -84,7 +93,7 @@ class Stress extends Interleaving {
   private digest = 0;
 
   constructor(stressed: StressKernel, length: StressLength) {
-    super(stressSpec(stressed, length.seed), {
+    super(stressSpec(stressed, length.seed, length.reclaim === undefined ? [] : SWAP), {
       preemption: stressed.preemption,
       lockGraph: new LockGraph(),
       keeps: "nothing",
@@ -111,6 +120,8 @@ class Stress extends Interleaving {
       interrupts: this.scheduler.interrupted,
       forks: counters.forks,
       audits: this.length.audits,
+      pagesOut: this.kernel.swap.costs.pagesOut,
+      pagesIn: this.kernel.swap.costs.pagesIn,
       lockOrders: this.lockGraph.orders,
       digest: (this.digest >>> 0).toString(16).padStart(8, "0"),
     };
@@ -127,7 +138,19 @@ class Stress extends Interleaving {
         this.scheduler.add(thread, this.live(thread, null));
       });
     }
+    if (this.length.reclaim !== undefined) this.kernelTask("kswapd", 0, this.reclaimAll());
     this.interleave();
+  }
+
+  /** kswapd, on a machine where no zone ever has enough. */
+  private *reclaimAll(): Path<void> {
+    const { kernel } = this;
+    for (const zone of kernel.allocator.zones) zone.high = zone.present;
+    for (;;) {
+      if (this.isPaused) yield* this.park();
+      yield point("its next turn", "user");
+      yield* runKswapd(kernel);
+    }
   }
 
   /** Steps, chosen at random, until so many operations have been begun; then until all programs stand between two. */

@@ -14,6 +14,9 @@ import type { ReclaimRequest } from "./reclaim.ts";
 /** Blocks of a larger order are not worth a life (PAGE_ALLOC_COSTLY_ORDER). */
 const COSTLY_ORDER = 3;
 
+/** How often in a row somebody tries again though nothing was freed, because there is room for what failed last (MAX_RECLAIM_RETRIES). */
+const EMPTY_ROUNDS = 16;
+
 /** Frees memory for a request that has failed. False: it fails for good. May sleep. */
 export function* makeRoom(kernel: Kernel, request: ReclaimRequest): Path<boolean> {
   const { task } = kernel.current;
@@ -22,7 +25,12 @@ export function* makeRoom(kernel: Kernel, request: ReclaimRequest): Path<boolean
   let freed = yield* kernel.tableDiscard.discardTables(kernel, request.want);
   if (freed === 0) freed = yield* kernel.reclaim.freePages(kernel, request);
   task.freesMemory = false;
-  if (freed > 0 || kernel.allocator.hasRoom(request.order, request.want)) return true;
+  // Others may have freed some. But who needs several frames, and gives back the first when there is no second, finds
+  // room for one each time.
+  const tries = freed > 0 || kernel.allocator.hasRoom(request.order, request.want);
+  task.emptyRounds = freed > 0 || !tries ? 0 : task.emptyRounds + 1;
+  if (tries && task.emptyRounds <= EMPTY_ROUNDS) return true;
+  task.emptyRounds = 0;
   return request.order <= COSTLY_ORDER && (yield* killForMemory(kernel));
 }
 

@@ -100,6 +100,15 @@ describe.each(["linux-2.6.11", "linux-6.1"] as const)("%s", (kernel) => {
     expect([0, 1, 2].map((at) => get(made, AREA + at))).toEqual([1, 0, 3]);
   });
 
+  test.runIf(kernel === "linux-6.1")("MADV_WILLNEED reads what is in swap", () => {
+    const { made, file } = machine();
+    put(made, AREA + 1, 7);
+    evict(made, swapOutOfFile(made, file, 1));
+    expect(made.call("madvise", [addressOf(AREA), addressOf(16), 3])).toBe(0);
+    expect([made.kernel.swap.cachedPages, file.swapped.count]).toEqual([1, 1]);
+    expect([get(made, AREA + 1), made.thread.process.majorFaults]).toEqual([7, 0]);
+  });
+
   test("with the file go its slots, and what was promised for its pages", () => {
     const { made, file } = machine();
     const promised = made.kernel.commitment.pages;

@@ -248,6 +248,16 @@ describe("linux-6.1", () => {
     expect([...vector]).toEqual([1, 0, 1]);
   });
 
+  test("MADV_WILLNEED brings what is in swap into the swap cache, and maps nothing", () => {
+    const made = new TestKernel({ swap: [64], tunables: { pageCluster: 0 } });
+    made.map(AREA, 3, READ_WRITE, MAP_PRIVATE);
+    for (const at of [0, 1, 2]) put(made, AREA + at, at + 1);
+    for (const at of [0, 2]) evict(made, swapOut(made, AREA + at));
+    expect(made.call("madvise", [addressOf(AREA), addressOf(3), 3])).toBe(0);
+    expect([made.picture(AREA, 3), made.kernel.swap.cachedPages]).toEqual(["S wad! S", 2]);
+    expect([get(made, AREA), get(made, AREA + 2), made.thread.process.majorFaults]).toEqual([1, 3, 0]);
+  });
+
   test("MADV_FREE forgets what is in swap", () => {
     const made = new TestKernel({ swap: [64] });
     made.map(AREA, 2, READ_WRITE, MAP_PRIVATE);

@@ -82,7 +82,7 @@ interface Arrival {
 }
 
 /** The slot that the entry of `page` names, or NO_SWAP_SLOT. Requires: page_table_lock is held. */
-function slotNamedAt(kernel: Kernel, vma: Vma, page: Vpn): SwapSlot {
+export function slotNamedAt(kernel: Kernel, vma: Vma, page: Vpn): SwapSlot {
   const { tables, entries } = kernel;
   const table = tables.openLeaf(vma.mm, page);
   if (table === NO_TABLE) return NO_SWAP_SLOT;
