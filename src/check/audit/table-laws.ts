@@ -47,12 +47,14 @@ const noneEmpty: Law = {
 
 const aged: Law = {
   name: "tables that age",
-  statement: "Where leaf tables are discarded by age, each leaf table of an address space is on the list once, and nothing else.",
+  statement:
+    "Where leaf tables are discarded by age, each leaf table of an address space is on the list once, and nothing else.",
   check: ({ kernel, leafTables }, report) => {
     const { tableDiscard } = kernel;
     if (!(tableDiscard instanceof DiscardByAge)) return;
     const listed = new Set(tableDiscard.tables);
-    if (listed.size !== tableDiscard.tables.count) report(`the list counts ${tableDiscard.tables.count} tables, it has ${listed.size}`);
+    if (listed.size !== tableDiscard.tables.count)
+      report(`the list counts ${tableDiscard.tables.count} tables, it has ${listed.size}`);
     for (const { frame } of leafTables) if (!listed.delete(frame)) report(`leaf table ${frame} is not on the list`);
     for (const frame of listed) report(`frame ${frame} is on the list, and no leaf table`);
   },

@@ -40,7 +40,11 @@ export function* runKswapd(kernel: Kernel): Path<void> {
   task.freesMemory = true;
   for (const zone of kernel.allocator.zones) {
     // Tables first: what they map stays in its file's cache.
-    while (zone.managed > 0 && zone.free <= zone.high && (yield* kernel.tableDiscard.discardTables(kernel, zone.kind)) > 0);
+    while (
+      zone.managed > 0 &&
+      zone.free <= zone.high &&
+      (yield* kernel.tableDiscard.discardTables(kernel, zone.kind)) > 0
+    );
   }
   yield* kernel.reclaim.balance(kernel);
   task.freesMemory = false;
