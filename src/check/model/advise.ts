@@ -45,7 +45,7 @@ const advices: Readonly<Record<number, AdvisePage>> = {
   [MADV_DONTNEED_LOCKED]: (process, page, flat) => (flat.shared ? undefined : drop(process, page)),
   [MADV_FREE]: (process, page, flat) => {
     if (flat.locked || !isPrivateAnonymous(flat)) return "EINVAL";
-    return void process.change(page, { mayBeFreed: flat.own !== null });
+    return void process.change(page, { mayBeFreed: flat.own !== null, writtenSince: new Set() });
   },
   [MADV_REMOVE]: (_process, _page, flat) => {
     if (flat.locked || flat.file === null) return "EINVAL";

@@ -72,6 +72,8 @@ export interface FlatPage {
   readonly growsDown: boolean;
   /** MADV_FREE: until it is written, the page may be found zero. */
   readonly mayBeFreed: boolean;
+  /** Places that were written since then: those are certain, whether the rest was lost before or not. */
+  readonly writtenSince: ReadonlySet<number>;
 }
 
 /** Where a process may have pages that the model follows; everything around is mapped and has no rights. */
@@ -132,6 +134,7 @@ export const newPage = (parts: Partial<FlatPage>): FlatPage => ({
   forkRule: "copied",
   growsDown: false,
   mayBeFreed: false,
+  writtenSince: new Set(),
   ...parts,
 });
 
@@ -181,7 +184,7 @@ export function writeByte(process: FlatProcess, page: Vpn, offset: number, value
     return;
   }
   breakSharing(process, page);
-  process.change(page, { mayBeFreed: false });
+  if (flat.mayBeFreed) process.change(page, { writtenSince: new Set([...flat.writtenSince, offset]) });
   process.pages.get(page)!.own!.set(offset, value);
 }
 

@@ -112,7 +112,8 @@ export class FlatModel {
 
   /** Whether the page may be found zero, whatever it held (MADV_FREE). */
   mayBeFreed(process: number, page: Vpn): boolean {
-    return this.processes[process]?.pages.get(page)?.mayBeFreed ?? false;
+    const flat = this.processes[process]?.pages.get(page);
+    return flat?.mayBeFreed === true && !flat.writtenSince.has(CONTENT_OFFSET);
   }
 
   /** Whether some process has locked pages, or will. */
@@ -178,8 +179,9 @@ export class FlatModel {
     const flat = process.pages.get(page)!;
     const expected = hexByte(readByte(flat, offset));
     if (printed === expected) return undefined;
-    if (flat.mayBeFreed && printed === "00") {
-      process.change(page, { own: new Map(), mayBeFreed: false });
+    if (flat.mayBeFreed && printed === "00" && !flat.writtenSince.has(offset)) {
+      const certain = [...(flat.own ?? [])].filter(([place]) => flat.writtenSince.has(place));
+      process.change(page, { own: new Map(certain), mayBeFreed: false });
       return undefined;
     }
     return `reads ${printed}, expected ${expected}`;

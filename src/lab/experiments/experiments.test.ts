@@ -92,7 +92,7 @@ test("quicklists hand out zeroed tables, per-CPU lists frames of all kinds", () 
 });
 
 describe("rmap-cost", () => {
-  const { rows } = run("rmap-cost", { processes: "100" });
+  const { rows } = run("rmap-cost", { processes: "100", whole: "none" });
   const perPage = (reverseMap: string, lineBytes: number, linkBytes: number, mlock = "chained") =>
     rows.find(
       (row) =>
@@ -112,6 +112,15 @@ describe("rmap-cost", () => {
   ])("lines of $line bytes hold $slots links of $link", ({ line, link, slots }) => {
     for (const generation of ["pte-chain-b", "pte-chain-e"])
       expect(perPage(generation, line, link)).toBe(Math.ceil(100 / slots) * line);
+  });
+
+  test("the whole segment takes what a few of its pages take, multiplied", () => {
+    const small = { processes: "12", size: "4M" };
+    const { rows: whole } = run("rmap-cost", { ...small, whole: "pte-chain-b/32/8,pte-chain-e/64/8" });
+    const { rows: parts } = run("rmap-cost", { ...small, whole: "none" });
+    expect(whole.filter(({ pagesMapped }) => pagesMapped === 1024)).toHaveLength(2);
+    expect(whole.map(({ segmentBytes }) => segmentBytes)).toEqual(parts.map(({ segmentBytes }) => segmentBytes));
+    expect(() => run("rmap-cost", { ...small, whole: "pte-chain-e/32/4" })).toThrow(UsageError);
   });
 
   test("links of one entry cost 8 bytes a mapping, searching and counting nothing", () => {

@@ -2,7 +2,8 @@
  * What finding a frame's entries costs in memory where thousands of processes map one segment: every generation of
  * chains, with the cache lines and the widths of links that its machines had, and the reverse maps that keep nothing.
  * The processes are real ones of the simulated machine. Every page of the segment is mapped by all of them and so has
- * the same chain: pages beyond those that are really mapped are multiplied, not run.
+ * the same chain: of most variants a few pages are mapped, and multiplied; of some the whole segment is, by everybody,
+ * on the machine that has room for that: chains of several GiB must be in highmem, beside page tables of several GiB.
  */
 import { UsageError } from "../../base/errors.ts";
 import { parseSize } from "../../base/size-text.ts";
@@ -52,6 +53,10 @@ export const rmapCost: Experiment = {
     processes: { text: "5000", about: "how many map the segment" },
     size: { text: "2G", about: "the segment" },
     pages: { text: "4", about: "pages of it that are really mapped; the others cost the same and are multiplied" },
+    whole: {
+      text: "none",
+      about: "variants of which the whole segment is mapped: MAP/LINE/8,MAP/LINE/8,..., or none",
+    },
     machine: { text: "piii-xeon-64g", about: "a 32-bit machine preset" },
   },
   published: [
@@ -74,29 +79,70 @@ export const rmapCost: Experiment = {
     yUnit: 2 ** 30,
   },
 
-  run({ processes, size, pages, machine }, step) {
+  run({ processes, size, pages, whole, machine }, step) {
     const count = wholeNumber("processes", processes!, 1);
     const segmentPages = parseSize(size!) / PAGE_SIZE;
     if (segmentPages < 2 || !Number.isInteger(segmentPages))
       throw new UsageError(`--size ${size}: expected whole pages`);
     const mapped = Math.min(segmentPages, wholeNumber("pages", pages!, 2));
-    const rows = variants.map((variant) => cost(machine!, variant, count, mapped, segmentPages, step));
+    const entire = wholeVariants(whole!);
+    const rows = variants.map((variant) => {
+      const load = { machine: machine!, processes: count, pages: segmentPages };
+      return entire.has(nameOf(variant)) ? wholeCost(load, variant, step) : cost(load, variant, mapped, step);
+    });
     return { rows, verdict: verdictOn(rows) };
   },
 };
 
-function cost(name: string, variant: Variant, processes: number, pages: number, of: number, step: Step): Row {
+const nameOf = ({ reverseMap, lineBytes, linkBytes }: Variant): string => `${reverseMap}/${lineBytes}/${linkBytes}`;
+
+/** The variants whose whole segment is to be mapped: their chains can be in highmem, and their links are what they are there. */
+function wholeVariants(text: string): ReadonlySet<string> {
+  if (text === "none") return new Set();
+  const possible = variants.filter(({ linkBytes }) => linkBytes === 8).map(nameOf);
+  const names = text.split(",");
+  const bad = names.find((name) => !possible.includes(name));
+  if (bad === undefined) return new Set(names);
+  throw new UsageError(`--whole ${bad}: expected none, or some of ${possible.join(", ")}`);
+}
+
+interface Load {
+  readonly machine: string;
+  readonly processes: number;
+  /** Of the segment. */
+  readonly pages: number;
+}
+
+function machineOf({ machine }: Load, variant: Variant, more: readonly string[]): Machine {
   const { reverseMap, lineBytes, linkBytes, mlock } = variant;
-  step(`${reverseMap}, lines of ${lineBytes} bytes, links of ${linkBytes}`);
-  const machine = new Machine(
-    specOf(name, "linux-2.6.11", [
-      `reverseMap=${reverseMap}`,
-      `mlock=${mlock}`,
-      `pageTablePlacement=${linkBytes === 8 ? "highmem" : "lowmem"}`,
-      `geometry.cacheLineBytes=${lineBytes}`,
-      "geometry.cpus=1",
-    ]),
-  );
+  const settings = [
+    `reverseMap=${reverseMap}`,
+    `mlock=${mlock}`,
+    `pageTablePlacement=${linkBytes === 8 ? "highmem" : "lowmem"}`,
+    `geometry.cacheLineBytes=${lineBytes}`,
+    "geometry.cpus=1",
+  ];
+  return new Machine(specOf(machine, "linux-2.6.11", [...settings, ...more]));
+}
+
+/** Everybody maps every page. */
+function wholeCost(load: Load, variant: Variant, step: Step): Row {
+  const machine = machineOf(load, variant, ["reverseMapPlacement=highmem"]);
+  const sharers = new Sharers(machine, load.pages * PAGE_SIZE);
+  for (let at = 0; at < load.processes; at++) {
+    step(`${nameOf(variant)}, the whole segment: process ${at + 1} of ${load.processes}`);
+    sharers.fill(sharers.join());
+  }
+  // A block that the CPU has in hand is less than a byte a page.
+  return rowOf(machine, variant, load, load.pages, Math.floor(machine.kernel.reverseMap.bytes / load.pages));
+}
+
+/** Everybody maps a few pages. */
+function cost(load: Load, variant: Variant, pages: number, step: Step): Row {
+  const { processes } = load;
+  const { mlock } = variant;
+  step(nameOf(variant));
+  const machine = machineOf(load, variant, []);
   const { kernel } = machine;
   const sharers = new Sharers(machine, pages * PAGE_SIZE);
   for (let at = 0; at < processes; at++) sharers.join();
@@ -111,17 +157,22 @@ function cost(name: string, variant: Variant, processes: number, pages: number, 
   const first = touchAll(0);
   let last = first;
   for (let page = 1; page < pages; page++) last = touchAll(page);
-  const perPage = (last - first) / (pages - 1);
+  return rowOf(machine, variant, load, pages, (last - first) / (pages - 1));
+}
+
+function rowOf({ kernel }: Machine, variant: Variant, load: Load, mapped: number, bytesPerPage: number): Row {
+  const { reverseMap, lineBytes, linkBytes, mlock } = variant;
+  const { processes, pages } = load;
   return {
     reverseMap,
     mlock,
     lineBytes,
     linkBytes,
     processes,
-    pagesMapped: pages,
+    pagesMapped: mapped,
     adds: kernel.reverseMap.costs.adds,
-    bytesPerPage: perPage,
-    segmentBytes: perPage * of,
+    bytesPerPage,
+    segmentBytes: bytesPerPage * pages,
   };
 }
 

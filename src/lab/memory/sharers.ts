@@ -7,6 +7,7 @@ import { addressOf, PAGE_SIZE, pageOf, type Vaddr, type Vpn } from "../../base/u
 import { type Access, LOAD } from "../../hw/access.ts";
 import type { Machine } from "../../machine.ts";
 import { type FileKind, OpenFile } from "../../mm/file.ts";
+import { populate } from "../../mm/populate.ts";
 import type { Thread } from "../../mm/process.ts";
 import { MAP_FIXED, MAP_SHARED, PROT_READ, PROT_WRITE } from "../import/calls.ts";
 import { mustCall, tryTouchPages } from "./static-program.ts";
@@ -44,6 +45,12 @@ export class Sharers {
   /** The process touches pages of the segment: all, or those that are named. */
   touch(thread: Thread, kind: Access = LOAD, from = 0, pages = this.pages): void {
     if (!tryTouchPages(this.machine, thread, this.first + from, pages, kind)) this.refuse();
+  }
+
+  /** The process touches all of the segment, in one call (MAP_POPULATE). */
+  fill(thread: Thread): void {
+    const { machine, first, pages } = this;
+    if (machine.run(thread, populate(machine.kernel, thread, first, first + pages)) < 0) this.refuse();
   }
 
   /** mlock or munlock of the segment, or of a part of it: 0 or -ERRNO. */

@@ -16,7 +16,8 @@
  *
  * UNSOUND: it breaks the law that no entry maps a page beyond the end of its file.
  *
- * @models linux-2.6.0 mm/fremap.c; mm/memory.c vmtruncate, do_no_page
+ * @models linux-2.5.74 mm/fremap.c; mm/memory.c vmtruncate, do_no_page
+ * @differs the bug lived on until 2.6.5, but 2.6.0 rounds down, and its faults (R1 only) look again
  */
 import type { FileIndex } from "../../base/units.ts";
 import type { Path } from "../../sync/path.ts";

@@ -10,7 +10,7 @@ import type { FileRange } from "./truncation.ts";
  * Clears the linear places of the range in every area, whatever is mapped there: in a nonlinear area valid pages go, and
  * others stay that should go.
  *
- * @models linux-2.6.0 mm/memory.c vmtruncate, vmtruncate_list
+ * @models linux-2.5.74 mm/memory.c vmtruncate, vmtruncate_list
  */
 export function* unmapByPlace(kernel: Kernel, file: FileObject, range: FileRange): Path<void> {
   yield* unmapFileRange(kernel, file, range.first, range.end, range.cows);
