@@ -5,10 +5,14 @@
  */
 import { EBUSY, EINVAL, ENOMEM } from "../base/errno.ts";
 import { isPageAligned, pageOf, type Vaddr, type Vpn } from "../base/units.ts";
+import { type OpenTable, PTE_DIRTY, PTE_PRESENT } from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
+import { setFrameDirty } from "./file-pages.ts";
 import type { Kernel } from "./kernel.ts";
+import { LEAF, NO_TABLE } from "./page-table.ts";
 import type { Thread } from "./process.ts";
-import { VM_LOCKED, VM_SHARED } from "./vma.ts";
+import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
+import { VM_LOCKED, VM_NONLINEAR, VM_SHARED, type Vma } from "./vma.ts";
 import { alignUpWrapped, wordLimit } from "./words.ts";
 import { writeBack } from "./writeback.ts";
 
@@ -61,9 +65,47 @@ function* syncRange(kernel: Kernel, thread: Thread, first: Vpn, last: Vpn, flags
     const sync = (flags & MS_SYNC) !== 0 && file !== null && (vma.flags & VM_SHARED) !== 0;
     start = vma.end;
     if (!sync) continue;
+    // Of a nonlinear area only its entries say which pages it has, and which of them were written.
+    const isLinear = (vma.flags & VM_NONLINEAR) === 0;
+    if (!isLinear) yield* collectDirt(kernel, vma, vma.start + (index - vma.fileIndex), pages);
     mmapSem.releaseRead(thread);
-    yield* writeBack(kernel, file, index, index + pages);
+    yield* writeBack(kernel, file, isLinear ? index : 0, isLinear ? index + pages : file.endIndex);
     if (!mmapSem.tryRead(thread)) yield* mmapSem.read(thread);
   }
   return hole;
+}
+
+/**
+ * Pages that entries of the range say were written are dirty from now on, and the entries clean.
+ *
+ * @models linux-2.6.11 mm/msync.c filemap_sync
+ */
+function* collectDirt(kernel: Kernel, vma: Vma, first: Vpn, pages: number): Path<void> {
+  const { tables, tlbFlush } = kernel;
+  const { mm } = vma;
+  const end = first + pages;
+  for (let page = tables.nextLeaf(mm, first, end); page < end; ) {
+    const stop = tables.endOf(page, LEAF, end);
+    if (!tryLockTables(kernel, mm)) yield* lockTables(kernel, mm);
+    const table = tables.openLeaf(mm, page);
+    if (table !== NO_TABLE) {
+      cleanLeaf(kernel, vma, table, page, stop);
+      tables.close(table);
+    }
+    if (tlbFlush.owes) yield* tlbFlush.settle();
+    unlockTables(kernel, mm);
+    page = tables.nextLeaf(mm, stop, end);
+  }
+}
+
+function cleanLeaf(kernel: Kernel, vma: Vma, table: OpenTable, first: Vpn, end: Vpn): void {
+  const { tables, entries, tlbFlush } = kernel;
+  let at = tables.indexAt(first, LEAF);
+  for (let page = first; page < end; page++, at++) {
+    const flags = entries.flags(table, at);
+    if ((flags & PTE_PRESENT) === 0 || (flags & PTE_DIRTY) === 0) continue;
+    setFrameDirty(kernel, vma.file, entries.frame(table, at));
+    entries.setFlags(table, at, flags & ~PTE_DIRTY);
+    tlbFlush.page(vma.mm, page);
+  }
 }

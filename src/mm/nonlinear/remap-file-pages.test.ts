@@ -15,6 +15,7 @@ import type { NonlinearName } from "./nonlinears.ts";
 
 const AT: Vpn = 0x1000;
 const MAP_NONBLOCK = 0x1_0000;
+const MS_SYNC = 4;
 const MREMAP_MAYMOVE = 1;
 const MREMAP_FIXED = 2;
 
@@ -263,6 +264,23 @@ describe.each(sound.map((name) => ({ name })))("$name", ({ name }) => {
     program.store(AT);
     expect(program.entry(AT).flags & (PTE_WRITE | PTE_DIRTY)).toBe(PTE_WRITE | PTE_DIRTY);
     expect(program.entry(AT).frame).toBe(program.shared.pages.find(6));
+  });
+
+  test("msync writes what was written through moved pages, and asks entries for it each time", () => {
+    const program = new Program({ nonlinear: name });
+    const onDisk = program.file(8, "regular");
+    const { files, counters } = program.kernel;
+    program.map(AT + 16, 8, READ_WRITE, MAP_SHARED, onDisk);
+    program.remap(AT + 16, 1, 6);
+    const sync = () => program.call("msync", [(AT + 16) * PAGE_SIZE, 8 * PAGE_SIZE, MS_SYNC]);
+    for (const written of [1, 2]) {
+      program.store(AT + 16);
+      expect(sync()).toBe(0);
+      expect(files.costs.pagesWritten).toBe(written);
+    }
+    expect(program.entry(AT + 16).flags & PTE_DIRTY).toBe(0);
+    expect(sync()).toBe(0);
+    expect([files.costs.pagesWritten, counters.nonlinearPagesInstalled]).toEqual([2, 1]);
   });
 
   test("truncation takes what lies beyond the end, wherever it lies, and nothing else", () => {
