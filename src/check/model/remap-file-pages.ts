@@ -11,14 +11,17 @@ export const remapFilePages: FlatCall = (model, process, args, result) => {
   const { nonlinear } = model.rules;
   if (nonlinear === "unsupported") return expectErrno(result, "ENOSYS");
   const [address, sizeBytes, index] = args as [number, number, number];
-  const first = pageOf(address);
-  const pages = Math.floor(sizeBytes / PAGE_SIZE);
+  const round = nonlinear === "remap-2.5" ? Math.ceil : Math.floor;
+  const first = round(address / PAGE_SIZE);
+  const pages = round(sizeBytes / PAGE_SIZE);
   const flat = process.pages.get(first);
   const touched = pageOf(address + sizeBytes - 1) + 1 - first;
   const mayMark = nonlinear !== "emulated" && flat?.shared === true && flat.linear !== index;
   if (mayMark && isUniform(process, first, touched)) makeUnordered(process, first);
   if (result.kind === "errno") {
     // 2.6 looks for the end of a range that is not aligned in the page after its last.
+    const isWhole = address % PAGE_SIZE === 0 && sizeBytes % PAGE_SIZE === 0;
+    if (nonlinear === "locked-only" && !isWhole) return expectErrno(result, "EINVAL");
     if (result.errno === "EINVAL" && (nonlinear === "emulated" || touched <= pages))
       return whyRefused(model, process, first, pages, index);
     if (result.errno === "EINVAL") return undefined;
@@ -44,6 +47,7 @@ function makeUnordered(process: FlatProcess, page: Vpn): void {
 function whyRefused({ rules }: FlatModel, process: FlatProcess, first: Vpn, pages: number, index: number) {
   const flat = process.pages.get(first);
   if (flat === undefined || !flat.shared || pages !== 1 || !isUniform(process, first, pages)) return undefined;
+  if (rules.nonlinear === "locked-only" && !flat.locked) return undefined;
   if (rules.nonlinear !== "emulated" && wouldBeBeyondEnd(flat, index)) return undefined;
   return "EINVAL, expected 0";
 }
