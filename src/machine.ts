@@ -48,6 +48,7 @@ import { Slabs, slabPacking, slubPacking } from "./mm/slab.ts";
 import { createSpace, switchSpace } from "./mm/space.ts";
 import { Swap, usualClusterOrder } from "./mm/swap/swap.ts";
 import type { Argument } from "./mm/syscalls.ts";
+import { tableDiscards } from "./mm/tables/discard/table-discard.ts";
 import { tableFreeings } from "./mm/tables/freeing.ts";
 import { allocateTask, freeTask, releaseTask, type TaskKind, type TaskMemory, waitForTask } from "./mm/task-memory.ts";
 import { tlbFlushes } from "./mm/tlb/tlb-flushes.ts";
@@ -320,6 +321,7 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     },
     design,
   );
+  const tableDiscard = tableDiscards[design.pageTableDiscard](frames);
   const tables = new PageTables({
     format,
     entries,
@@ -333,6 +335,7 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     highmemFrom: boot.lowmemEnd,
     access: highmem.access,
     cache: highmem.cache,
+    leaves: tableDiscard,
   });
   const world = { frames, entries, tables, files, anonVmas, spaces };
 
@@ -368,6 +371,7 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     zeroFrame: zeroFrameOf(allocator, memory),
     tables,
     tableFreeing: tableFreeing.freeing,
+    tableDiscard,
     reverseMap: locked.reverseMap,
     mlock: locked.mlock,
     tlbFlush,

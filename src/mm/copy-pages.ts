@@ -48,16 +48,13 @@ export function* copyPages(kernel: Kernel, child: Vma, parent: Vma): Path<number
 /** Copies what `[first, end)` has below the parent's table `frame` of `level`. */
 function* copyBelow(kernel: Kernel, copy: Copy, frame: Pfn, level: number, first: Vpn, end: Vpn): Path<number> {
   const { tables } = kernel;
-  const childMm = copy.child.mm;
   for (let page = first; page < end; ) {
     const next = tables.endOf(page, level - 1, end);
     const source = tables.below(frame, tables.indexAt(page, level));
     if (source !== NO_TABLE) {
-      const target = yield* tables.ensure(childMm, page, level - 1);
-      if (target < 0) return target;
       const result =
         level - 1 === LEAF
-          ? yield* copyTable(kernel, copy, source, target, page, next)
+          ? yield* copyTable(kernel, copy, page, next)
           : yield* copyBelow(kernel, copy, source, level - 1, page, next);
       if (result < 0) return result;
     }
@@ -70,27 +67,36 @@ function* copyBelow(kernel: Kernel, copy: Copy, frame: Pfn, level: number, first
  * Copies the entries of one leaf table: 0 or -ENOMEM. Where the reverse map has no memory, the locks are given up until
  * there is some, and the copy goes on where it was.
  */
-function* copyTable(kernel: Kernel, copy: Copy, from: Pfn, to: Pfn, first: Vpn, end: Vpn): Path<number> {
-  let page = yield* copyLocked(kernel, copy, from, to, first, end);
-  while (page < end) {
+function* copyTable(kernel: Kernel, copy: Copy, first: Vpn, end: Vpn): Path<number> {
+  const { tables } = kernel;
+  const { mm } = copy.child;
+  for (let page = first; ; ) {
+    const target = yield* tables.ensure(mm, page, LEAF);
+    if (target < 0) return target;
+    page = yield* copyLocked(kernel, copy, page, end);
+    if (page >= end) return 0;
+    // Reclaim may have taken the child's table meanwhile.
+    if (tables.tableAt(mm, page, LEAF) === NO_TABLE) continue;
     if (!(yield* waitToMap(kernel))) return -ENOMEM;
-    page = yield* copyLocked(kernel, copy, from, to, page, end);
   }
-  return 0;
 }
 
 /**
  * Copies entries with both page_table_locks held, the child's first; returns the first page that is not copied, or `end`. It
  * is the only place that takes two, and the child's is nobody else's yet.
  */
-function* copyLocked(kernel: Kernel, copy: Copy, from: Pfn, to: Pfn, first: Vpn, end: Vpn): Path<Vpn> {
+function* copyLocked(kernel: Kernel, copy: Copy, first: Vpn, end: Vpn): Path<Vpn> {
   const { task } = kernel.current;
   const target = copy.child.mm.birthLock;
   const source = copy.parent.mm.pageTableLock;
   if (kernel.tables.takesRoom) yield* takeTableRoom(kernel);
   if (!target.tryAcquire(task)) yield* target.acquire(task);
   if (!source.tryAcquire(task)) yield* source.acquire(task);
-  const done = copyLeaf(kernel, copy, from, to, first, end);
+  // Until the locks were had, tables could go that reclaim or truncation has emptied.
+  const from = kernel.tables.tableAt(copy.parent.mm, first, LEAF);
+  const to = kernel.tables.tableAt(copy.child.mm, first, LEAF);
+  let done = end;
+  if (from !== NO_TABLE) done = to === NO_TABLE ? first : copyLeaf(kernel, copy, from, to, first, end);
   copy.child.file?.mappings.spread();
   source.release(task);
   target.release(task);

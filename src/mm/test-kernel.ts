@@ -40,6 +40,7 @@ import { Slabs, slubPacking } from "./slab.ts";
 import { createSpace, switchSpace } from "./space.ts";
 import { Swap, usualClusterOrder } from "./swap/swap.ts";
 import type { Argument } from "./syscalls.ts";
+import { tableDiscards } from "./tables/discard/table-discard.ts";
 import { type TableFreeingName, tableFreeings } from "./tables/freeing.ts";
 import { tlbFlushes } from "./tlb/tlb-flushes.ts";
 import { watermarkPolicies } from "./watermarks.ts";
@@ -125,6 +126,7 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
     },
     { ...lowDesign, ...machine.highmem },
   );
+  const tableDiscard = tableDiscards.none();
   const tables = new PageTables({
     format,
     entries,
@@ -138,6 +140,7 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
     highmemFrom,
     access: highmem.access,
     cache: highmem.cache,
+    leaves: tableDiscard,
   });
   const slabs = new Slabs(allocator, objectSizes, slubPacking(1, 8));
   const anonVmas = anonVmaRules[personality.anonVmas](slabs);
@@ -179,6 +182,7 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
     zeroFrame,
     tables,
     tableFreeing: tableFreeing.freeing,
+    tableDiscard,
     tlbFlush,
     anonVmas,
     files,
