@@ -4,7 +4,6 @@
  *
  *     node bench/shared-segment.ts PROCESSES SIZE MACHINE [KERNEL] [SETTING ...] [--touch=SHARE] [--exit]
  */
-
 import { Rng } from "../src/base/rng.ts";
 import { formatSize, parseSize } from "../src/base/size-text.ts";
 import { addressOf, PAGE_SIZE, pageOf, type Vpn } from "../src/base/units.ts";
@@ -23,11 +22,17 @@ const flags = new Map(
 const [count, size, machineName, ...rest] = words.filter((word) => !word.startsWith("--"));
 const kernel = rest[0] !== undefined && rest[0] in kernelPresets ? (rest.shift() as KernelName) : undefined;
 const processes = Number(count);
-const sizeBytes = parseSize(size!);
+if (size === undefined || machineName === undefined || !(processes >= 1)) {
+  console.error(
+    "usage: node bench/shared-segment.ts PROCESSES SIZE MACHINE [KERNEL] [SETTING ...] [--touch=SHARE] [--exit]",
+  );
+  process.exit(2);
+}
+const sizeBytes = parseSize(size);
 const share = flags.has("touch") ? Number(flags.get("touch")) : 1;
 
 const start = performance.now();
-const machine = new Machine(specOf(machineName!, kernel, rest));
+const machine = new Machine(specOf(machineName, kernel, rest));
 const file = new OpenFile(machine.kernel.files.create({ name: "segment", kind: "shmem", sizeBytes }), "read-write");
 const rng = new Rng(1);
 const pages = sizeBytes / PAGE_SIZE;

@@ -64,6 +64,7 @@ export const kernelPresets = {
     design: {
       ...lowTables,
       ...highTables,
+      pageTableFreeing: "spans",
       reverseMap: "none",
       tlbFlush: "whole-mm",
       nonlinear: "unsupported",

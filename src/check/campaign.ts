@@ -74,7 +74,7 @@ export function* campaign(
 }
 
 /** The program of that number. */
-export function pressureProgram(number: number): Program {
+function pressureProgram(number: number): Program {
   const profile = pressureProfileNames[number % pressureProfileNames.length]!;
   const failures = Math.floor(number / pressureProfileNames.length) % 2 === 0 ? 0 : FAILURES;
   return randomProgram(number, { operations: OPERATIONS, processes: PROCESSES, failures, profile });

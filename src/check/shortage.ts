@@ -48,7 +48,7 @@ export class Shortages {
 }
 
 /** Pages of the zones that would do, on page lists, which nobody holds on to and whose contents have somewhere to go. */
-export function evictablePages(kernel: Kernel, { want }: ReclaimRequest): number {
+function evictablePages(kernel: Kernel, { want }: ReclaimRequest): number {
   const { allocator, reclaim, frames } = kernel;
   const uses = usesOfFrames(kernel);
   const pages = { safe: 0, slotless: 0 };

@@ -48,10 +48,13 @@ export function* copyPages(kernel: Kernel, child: Vma, parent: Vma): Path<number
 /** Copies what `[first, end)` has below the parent's table `frame` of `level`. */
 function* copyBelow(kernel: Kernel, copy: Copy, frame: Pfn, level: number, first: Vpn, end: Vpn): Path<number> {
   const { tables } = kernel;
+  const childMm = copy.child.mm;
   for (let page = first; page < end; ) {
     const next = tables.endOf(page, level - 1, end);
     const source = tables.below(frame, tables.indexAt(page, level));
     if (source !== NO_TABLE) {
+      const target = yield* tables.ensure(childMm, page, level - 1);
+      if (target < 0) return target;
       const result =
         level - 1 === LEAF
           ? yield* copyTable(kernel, copy, page, next)
@@ -68,17 +71,12 @@ function* copyBelow(kernel: Kernel, copy: Copy, frame: Pfn, level: number, first
  * there is some, and the copy goes on where it was.
  */
 function* copyTable(kernel: Kernel, copy: Copy, first: Vpn, end: Vpn): Path<number> {
-  const { tables } = kernel;
-  const { mm } = copy.child;
-  for (let page = first; ; ) {
-    const target = yield* tables.ensure(mm, page, LEAF);
-    if (target < 0) return target;
-    page = yield* copyLocked(kernel, copy, page, end);
-    if (page >= end) return 0;
-    // Reclaim may have taken the child's table meanwhile.
-    if (tables.tableAt(mm, page, LEAF) === NO_TABLE) continue;
+  let page = yield* copyLocked(kernel, copy, first, end);
+  while (page < end) {
     if (!(yield* waitToMap(kernel))) return -ENOMEM;
+    page = yield* copyLocked(kernel, copy, page, end);
   }
+  return 0;
 }
 
 /**
@@ -92,16 +90,24 @@ function* copyLocked(kernel: Kernel, copy: Copy, first: Vpn, end: Vpn): Path<Vpn
   if (kernel.tables.takesRoom) yield* takeTableRoom(kernel);
   if (!target.tryAcquire(task)) yield* target.acquire(task);
   if (!source.tryAcquire(task)) yield* source.acquire(task);
-  // Until the locks were had, tables could go that reclaim or truncation has emptied.
-  const from = kernel.tables.tableAt(copy.parent.mm, first, LEAF);
-  const to = kernel.tables.tableAt(copy.child.mm, first, LEAF);
-  let done = end;
-  if (from !== NO_TABLE) done = to === NO_TABLE ? first : copyLeaf(kernel, copy, from, to, first, end);
+  const done = copyThere(kernel, copy, first, end);
   copy.child.file?.mappings.spread();
   source.release(task);
   target.release(task);
   if (kernel.tables.takesRoom) giveTableRoom(kernel);
   return done;
+}
+
+/**
+ * Copies entries from one leaf table to the other, as they are now that the locks are held: until then reclaim could take
+ * the last entry of either, and the table with it, if tables go when they are empty.
+ */
+function copyThere(kernel: Kernel, copy: Copy, first: Vpn, end: Vpn): Vpn {
+  const { tables } = kernel;
+  const from = tables.tableAt(copy.parent.mm, first, LEAF);
+  if (from === NO_TABLE) return end;
+  const to = tables.tryEnsureLeaf(copy.child.mm, first);
+  return to === NO_TABLE ? first : copyLeaf(kernel, copy, from, to, first, end);
 }
 
 /** Copies entries of one leaf table into another, until the reverse map has no memory; the page after the last. */

@@ -6,7 +6,7 @@ import { walkTables } from "../page-walk.ts";
 import type { Law } from "./law.ts";
 
 const references: Law = {
-  name: "a page table's references",
+  name: "table-references-are-entries",
   statement:
     "A page table's frame has one reference, and one more for each of its entries that is not none where empty tables are freed.",
   check: ({ kernel }, report) => {
@@ -32,7 +32,7 @@ const references: Law = {
 };
 
 const noneEmpty: Law = {
-  name: "no table is left empty",
+  name: "no-table-is-left-empty",
   statement:
     "Where empty tables are freed, every leaf table has an entry, or none yet: its address space's areas reach it.",
   check: ({ kernel, leafTables }, report) => {

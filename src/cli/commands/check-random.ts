@@ -66,7 +66,9 @@ function chosenCells(only: string | undefined): readonly Cell[] {
   const words = only?.split(",") ?? [];
   for (const word of words) {
     if (!Object.values(everyChoice).some((options) => options.includes(word)))
-      throw new UsageError(`--only ${word}: there is no such choice`);
+      throw new UsageError(
+        `--only ${word}: there is no such option, kernel or paging format; see "bigmem design" and "bigmem presets"`,
+      );
   }
   const cells = coveringCells().filter((cell) => words.every((word) => Object.values(cell).includes(word)));
   if (cells.length === 0) throw new UsageError(`--only ${only}: these choices do not meet in any of the designs`);

@@ -1,7 +1,7 @@
 /** `bigmem experiment list` and `bigmem experiment run NAME`: claims, and what comes out here. */
 import { Command } from "commander";
 import { UsageError } from "../../base/errors.ts";
-import { type Experiment, runExperiment } from "../../lab/experiments/experiment.ts";
+import { type Experiment, type ExperimentResult, runExperiment } from "../../lab/experiments/experiment.ts";
 import { describeExperiment, experimentCsv, experimentTable } from "../../lab/experiments/experiment-text.ts";
 import { experimentNamed, experiments } from "../../lab/experiments/experiments.ts";
 import { plotSvg } from "../../lab/experiments/plot.ts";
@@ -86,15 +86,23 @@ function execute(experiment: Experiment, command: Command): void {
   }
   const { json, csv, bytes, output } = options as Output;
   if (json === true && csv === true) throw new UsageError("--json and --csv: one of them");
-  const line = new StatusLine(experiment.name);
-  const result = runExperiment(experiment, given, (what) => line.show(what));
-  line.end();
+  const result = runWatched(experiment, given);
   if (output?.endsWith(".svg") === true) {
     writeResult(output, plotSvg(experiment.name, result.rows, experiment.plot));
     print(`${result.verdict}\nplot: ${output}`);
   } else if (json === true) writeResult(output, `${JSON.stringify(result, null, 2)}\n`);
   else if (csv === true) writeResult(output, experimentCsv(result));
   else writeResult(output, experimentTable(result, bytes === true ? "exact" : "short"));
+}
+
+/** Runs the experiment; what it is at is shown meanwhile, and gone before anything else is said. */
+function runWatched(experiment: Experiment, given: Readonly<Record<string, string>>): ExperimentResult {
+  const line = new StatusLine(experiment.name);
+  try {
+    return runExperiment(experiment, given, (what) => line.show(what));
+  } finally {
+    line.end();
+  }
 }
 
 /** As commander names an option's value: "until-oom" is `untilOom`. */

@@ -5,6 +5,8 @@
 import { z } from "zod";
 import { UsageError } from "../../base/errors.ts";
 import { didYouMean } from "../../base/nearest.ts";
+import { parseSize } from "../../base/size-text.ts";
+import { PAGE_SIZE } from "../../base/units.ts";
 
 export type Value = string | number;
 export type Row = Readonly<Record<string, Value>>;
@@ -101,6 +103,13 @@ export function runExperiment(
 export function wholeNumber(name: string, text: string, least: number): number {
   if (/^\d+$/.test(text) && Number(text) >= least) return Number(text);
   throw new UsageError(`--${name} ${text}: expected a whole number, ${least} or more`);
+}
+
+/** A size of a parameter, in pages: whole ones, at least `least`. */
+export function wholePages(name: string, text: string, least = 1): number {
+  const pages = parseSize(text) / PAGE_SIZE;
+  if (Number.isInteger(pages) && pages >= least) return pages;
+  throw new UsageError(`--${name} ${text}: expected whole pages${least > 1 ? `, ${least} or more` : ""}`);
 }
 
 /** "100..2000" (in steps of its first number), "100..2000:50", or "100,200,500". */

@@ -194,7 +194,7 @@ describe("shared-segment", () => {
       });
       expect(Number(row.lowmemFreeBytes)).toBeLessThan(8 * 2 ** 20);
       expect(Number(row.lowmemTablesBytes)).toBeGreaterThan(ran * (256 + 4) * 4096);
-      expect(words).toContain(`${row.design}: ${row.processes} run; then `);
+      expect(words).toContain(`${row.design}: ${row.processes} run; then lowmem is 512 MiB map of all frames, `);
     }
     const [chains, objects] = ended as [Row, Row];
     expect(Number(objects.processes)).toBeGreaterThan(Number(chains.processes));

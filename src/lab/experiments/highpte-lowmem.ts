@@ -4,13 +4,12 @@
  * areas, its stack and all its page tables, but no entries in them, which cost no memory.
  */
 import { bug, UsageError } from "../../base/errors.ts";
-import { parseSize } from "../../base/size-text.ts";
-import { PAGE_SIZE } from "../../base/units.ts";
+import { addressOf, PAGE_SIZE } from "../../base/units.ts";
 import { meminfo } from "../../mm/meminfo.ts";
 import { ZONE_HIGHMEM } from "../../mm/zone.ts";
 import { specOf } from "../../presets.ts";
 import { SharedArea } from "../memory/shared-area.ts";
-import { type Experiment, type Row, steps } from "./experiment.ts";
+import { type Experiment, type Row, steps, wholePages } from "./experiment.ts";
 
 const placements = ["lowmem", "highmem"] as const;
 type Placement = (typeof placements)[number];
@@ -51,9 +50,7 @@ export const highpteLowmem: Experiment = {
 
   run({ processes, size, machines, "until-oom": untilOom }) {
     const numbers = steps("processes", processes!);
-    const areaBytes = parseSize(size!);
-    if (areaBytes < PAGE_SIZE || areaBytes % PAGE_SIZE !== 0)
-      throw new UsageError(`--size ${size}: expected whole pages`);
+    const areaBytes = addressOf(wholePages("size", size!));
     if (untilOom !== "yes" && untilOom !== "no") throw new UsageError(`--until-oom ${untilOom}: expected yes or no`);
     const rows: Row[] = [];
     for (const machine of machines!.split(",")) {

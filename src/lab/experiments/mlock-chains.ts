@@ -2,14 +2,13 @@
  * Leaving out the chains of locked mappings: what it saves, for whom it saves nothing, and what unlocking costs then.
  * Processes lock a shared segment before or after they have filled it, and unlock it again, one after the other.
  */
-import { UsageError } from "../../base/errors.ts";
-import { formatSize, parseSize } from "../../base/size-text.ts";
-import { PAGE_SIZE } from "../../base/units.ts";
+import { formatSize } from "../../base/size-text.ts";
+import { addressOf } from "../../base/units.ts";
 import { Machine } from "../../machine.ts";
 import { specOf } from "../../presets.ts";
 import { needed } from "../memory/load.ts";
 import { Sharers } from "../memory/sharers.ts";
-import { type Experiment, type Row, type Step, wholeNumber } from "./experiment.ts";
+import { type Experiment, type Row, type Step, wholeNumber, wholePages } from "./experiment.ts";
 
 interface Variant {
   readonly mlock: "chained" | "counted";
@@ -52,8 +51,7 @@ export const mlockChains: Experiment = {
 
   run({ processes, size, machine }, step) {
     const count = wholeNumber("processes", processes!, 2);
-    const bytes = parseSize(size!);
-    if (bytes < PAGE_SIZE || bytes % PAGE_SIZE !== 0) throw new UsageError(`--size ${size}: expected whole pages`);
+    const bytes = addressOf(wholePages("size", size!));
     const rows = variants.map((variant) => load(machine!, variant, count, bytes, step));
     const [chained, counted, late] = rows as [Row, Row, Row];
     return {

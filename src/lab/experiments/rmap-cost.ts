@@ -6,13 +6,12 @@
  * on the machine that has room for that: chains of several GiB must be in highmem, beside page tables of several GiB.
  */
 import { UsageError } from "../../base/errors.ts";
-import { parseSize } from "../../base/size-text.ts";
 import { PAGE_SIZE } from "../../base/units.ts";
 import { LOAD } from "../../hw/access.ts";
 import { Machine } from "../../machine.ts";
 import { specOf } from "../../presets.ts";
 import { Sharers } from "../memory/sharers.ts";
-import { type Experiment, type Row, type Step, wholeNumber } from "./experiment.ts";
+import { type Experiment, type Row, type Step, wholeNumber, wholePages } from "./experiment.ts";
 
 interface Variant {
   readonly reverseMap: string;
@@ -84,9 +83,7 @@ export const rmapCost: Experiment = {
 
   run({ processes, size, pages, whole, machine }, step) {
     const count = wholeNumber("processes", processes!, 1);
-    const segmentPages = parseSize(size!) / PAGE_SIZE;
-    if (segmentPages < 2 || !Number.isInteger(segmentPages))
-      throw new UsageError(`--size ${size}: expected whole pages`);
+    const segmentPages = wholePages("size", size!, 2);
     const mapped = Math.min(segmentPages, wholeNumber("pages", pages!, 2));
     const entire = wholeVariants(whole!);
     const rows = variants.map((variant) => {

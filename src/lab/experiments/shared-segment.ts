@@ -11,8 +11,8 @@
  */
 import { UsageError } from "../../base/errors.ts";
 import { Rng } from "../../base/rng.ts";
-import { formatSize, parseSize } from "../../base/size-text.ts";
-import { addressOf, PAGE_SIZE } from "../../base/units.ts";
+import { formatSize } from "../../base/size-text.ts";
+import { addressOf } from "../../base/units.ts";
 import { type AxisName, type Design, parseDesign, rulesWith, settleDesign } from "../../design.ts";
 import { LOAD } from "../../hw/access.ts";
 import { DONE, Machine } from "../../machine.ts";
@@ -27,7 +27,7 @@ import {
 } from "../../mm/zone.ts";
 import { type MachineSpec, specOf } from "../../presets.ts";
 import { Sharers } from "../memory/sharers.ts";
-import { type Experiment, type Row, type Step, wholeNumber } from "./experiment.ts";
+import { type Experiment, type Row, type Step, wholeNumber, wholePages } from "./experiment.ts";
 
 /** One row: what is different from the kernel that was asked for. */
 interface NamedDesign {
@@ -96,8 +96,7 @@ export const sharedSegment: Experiment = {
 
   run({ processes, size, machine, kernel, designs: names }, step) {
     const count = wholeNumber("processes", processes!, 1);
-    const bytes = parseSize(size!);
-    if (bytes < PAGE_SIZE || bytes % PAGE_SIZE !== 0) throw new UsageError(`--size ${size}: expected whole pages`);
+    const bytes = addressOf(wholePages("size", size!));
     const base = specOf(machine!, kernel!);
     const rows = chosen(names!, base).map(({ name, design }) => {
       const rules = rulesWith(base.geometry.paging);
@@ -248,11 +247,11 @@ function sentence(row: Row, processes: number): string {
     return `${design}: all ${processes} run, with ${size("leafTablesBytes")} of leaf tables and ${chains}.`;
   }
   const uses = {
-    lowmemMemMapBytes: "the map of all frames",
+    lowmemMemMapBytes: "map of all frames",
     lowmemTablesBytes: "page tables",
     lowmemChainsBytes: "chains",
   };
   const parts = Object.entries(uses).filter(([key]) => Number(row[key]) > 0);
-  const used = parts.map(([key, what]) => `${size(key)} of it are ${what}`).join(", ");
-  return `${design}: ${row.processes} run; then ${size("lowmemFreeBytes")} of lowmem are free, ${used}.`;
+  const used = parts.map(([key, what]) => `${size(key)} ${what}`).join(", ");
+  return `${design}: ${row.processes} run; then lowmem is ${used}, and ${size("lowmemFreeBytes")} are left.`;
 }

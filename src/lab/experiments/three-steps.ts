@@ -6,8 +6,7 @@
  *     process   [ segment, in order ]  [ windows: pages of the file, in no order ]     both locked
  */
 import { ENOMEM } from "../../base/errno.ts";
-import { UsageError } from "../../base/errors.ts";
-import { formatSize, parseSize } from "../../base/size-text.ts";
+import { formatSize } from "../../base/size-text.ts";
 import { addressOf, PAGE_SIZE, pageOf, type Vaddr } from "../../base/units.ts";
 import { LOAD } from "../../hw/access.ts";
 import { Machine } from "../../machine.ts";
@@ -19,7 +18,7 @@ import { MAP_FIXED, MAP_SHARED, PROT_READ, PROT_WRITE } from "../import/calls.ts
 import { needed, neededCall } from "../memory/load.ts";
 import { Sharers } from "../memory/sharers.ts";
 import { tryTouchPages } from "../memory/static-program.ts";
-import { type Experiment, type Row, type Step, wholeNumber } from "./experiment.ts";
+import { type Experiment, type Row, type Step, wholeNumber, wholePages } from "./experiment.ts";
 
 const variants = [
   { steps: "none", reverseMap: "pte-chain-e", mlock: "chained", nonlinear: "remap-2.5" },
@@ -75,12 +74,6 @@ export const threeSteps: Experiment = {
     };
   },
 };
-
-function wholePages(name: string, text: string): number {
-  const bytes = parseSize(text);
-  if (bytes >= PAGE_SIZE && bytes % PAGE_SIZE === 0) return pageOf(bytes);
-  throw new UsageError(`--${name} ${text}: expected whole pages`);
-}
 
 interface Sizes {
   /** In pages. */

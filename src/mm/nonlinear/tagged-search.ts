@@ -14,7 +14,7 @@ import { searchedTruncation } from "./searched-truncation.ts";
 import { discardNonlinear } from "./zap-nonlinear.ts";
 
 /** The call as it is from 2.6.0 on. */
-export const rules26: CallRules = { rounding: "down", needs: VM_SHARED, nonblock: "remember" };
+const rules26: CallRules = { rounding: "down", needs: VM_SHARED, nonblock: "remember" };
 
 export const taggedSearch: Nonlinear = {
   remapFilePages: (kernel, thread, request) => remapFilePages(kernel, thread, request, rules26),
