@@ -46,7 +46,11 @@ describe.each([
 test("the flat model allows everything that the real kernel answered", () => {
   const expected = parseOutcomes(read("outcomes-linux-6.1-amd64.txt"));
   for (const program of programs) {
-    const model = new FlatModel(program, { noExecute: true, personality: "linux-6.1", nonlinear: "emulated" }, 0x60_0000);
+    const model = new FlatModel(
+      program,
+      { noExecute: true, personality: "linux-6.1", nonlinear: "emulated" },
+      0x60_0000,
+    );
     const { lines } = expected.get(program.name)!;
     program.operations.forEach((operation, at) => {
       const printed = lines[at]!.split(" ").slice(3).join(" ");

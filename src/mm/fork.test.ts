@@ -1,12 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { addressOf } from "../base/units.ts";
-import { WORDS_PER_FRAME } from "../hw/physical-memory.ts";
-import { WANT_USER } from "./allocator.ts";
-import { lockPage, unlockPage } from "./page-lock.ts";
-import { LEAF, NO_TABLE } from "./page-table.ts";
-import { tryToUnmap } from "./reclaim/try-to-unmap.ts";
 import { MAP_PRIVATE, MAP_SHARED, READ, READ_WRITE, TestKernel } from "./test-kernel.ts";
-import { OWNER_USER } from "./zone.ts";
 
 const AT = 0x40000;
 const MADV_DONTFORK = 10;
@@ -113,30 +107,4 @@ test("the last process of an address space takes it along, and not before", () =
   child.mm.users++;
   machine.exit(child);
   expect(machine.kernel.spaces.has(child.mm)).toBe(true);
-});
-
-test("a page table that reclaim takes from the parent while fork waits is not copied, whoever has its frame by then", () => {
-  const machine = new TestKernel({ kernel: "linux-2.6.11", format: "i386", tableFreeing: "when-empty" });
-  const { tables, frames, allocator, memory } = machine.kernel;
-  const { mm } = machine.thread;
-  machine.map(AT, 1, READ_WRITE, MAP_SHARED, machine.file(1));
-  machine.store(AT);
-  const { frame } = machine.entry(AT);
-  const table = tables.tableAt(mm, AT, LEAF);
-  const ensure = tables.ensure.bind(tables);
-  tables.ensure = function* (of, page, level) {
-    const made = yield* ensure(of, page, level);
-    if (level > LEAF || frames.mapCount.read(frame) === 0) return made;
-    frames.addReference(frame);
-    yield* lockPage(machine.kernel, frame);
-    expect(yield* tryToUnmap(machine.kernel, frame, { locked: "override" })).toBe("all");
-    unlockPage(machine.kernel, frame);
-    allocator.release(frame);
-    expect(tables.tableAt(mm, AT, LEAF)).toBe(NO_TABLE);
-    while (allocator.tryAllocate(0, WANT_USER, OWNER_USER) !== table);
-    for (let word = 0; word < WORDS_PER_FRAME; word++) memory.write(table, word, (frame << 12) | 0x67);
-    return made;
-  };
-  const child = machine.fork()!;
-  expect([machine.picture(AT, 1, child), frames.mapCount.read(frame)]).toEqual([".", 0]);
 });

@@ -3,6 +3,7 @@
  * first, under the semaphore; the pages are brought in after it is released.
  *
  * @models linux-6.1 mm/mlock.c do_mlock, apply_vma_lock_flags, mlock_fixup, apply_mlockall_flags
+ * @differs 2.6.11 makes each area present as it comes to it, and so what lies before a hole that ends the call
  */
 import { EAGAIN, EFAULT, EINVAL, ENOMEM, EPERM } from "../base/errno.ts";
 import { PAGE_SIZE, pageOf, type Vaddr, type Vpn } from "../base/units.ts";

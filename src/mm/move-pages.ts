@@ -113,11 +113,14 @@ function extent(span: number, { from, to, pages }: Step): number {
 /** Hangs the table below an entry of `level` elsewhere. False if the place is taken. */
 function moveTable(kernel: Kernel, gather: Gather, mm: AddressSpace, step: Step, level: number): boolean {
   const { tables } = kernel;
+  const source = tables.tableAt(mm, step.from, level);
+  const fromIndex = tables.indexAt(step.from, level);
+  // Until the lock was had it could go, if tables go when they are empty: then there is nothing to move.
+  if (tables.below(source, fromIndex) === NO_TABLE) return true;
   const target = tables.tableAt(mm, step.to, level);
   const toIndex = tables.indexAt(step.to, level);
   if (tables.below(target, toIndex) !== NO_TABLE) return false;
-  const source = tables.tableAt(mm, step.from, level);
-  const table = tables.unhang(mm, source, level, tables.indexAt(step.from, level));
+  const table = tables.unhang(mm, source, level, fromIndex);
   tables.hang(mm, target, level, toIndex, table);
   tables.moved(table, level - 1, step.to);
   gather.cover(step.from, step.from + step.pages);
