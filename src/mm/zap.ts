@@ -72,7 +72,11 @@ export function* discardRange(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn): P
   const gather = new Gather(kernel, vma.mm);
   vma.mm.notePeaks();
   yield* discardPages(kernel, gather, vma, first, end);
-  if (kernel.personality.pages.dontNeedFrees === "empty-tables") freeWholeLeaves(kernel, gather, vma.mm, first, end);
+  if (kernel.personality.pages.dontNeedFrees === "empty-tables") {
+    if (!tryLockTables(kernel, vma.mm)) yield* lockTables(kernel, vma.mm);
+    freeWholeLeaves(kernel, gather, vma.mm, first, end);
+    unlockTables(kernel, vma.mm);
+  }
   yield* gather.flush();
 }
 

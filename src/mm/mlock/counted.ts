@@ -27,6 +27,7 @@ import type { AddressSpace } from "../address-space.ts";
 import { NO_FRAME, PG_ANON, PG_LRU, PG_MLOCKED } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";
 import { LEAF, NO_TABLE } from "../page-table.ts";
+import { isInFile } from "../reclaim/page-place.ts";
 import type { Reclaim } from "../reclaim/reclaim.ts";
 import type { ChainingMap, MappedWorld, ReverseMap } from "../rmap/reverse-map.ts";
 import { NO_SLOT, scanRange, slotIfMapped } from "../rmap/search.ts";
@@ -179,7 +180,8 @@ export class CountedLocks implements ReverseMap, Mlock {
     if (left < 0) bug(`frame ${frame} is unlocked once too often`);
     frames.clearFlag(frame, PG_MLOCKED);
     frames.next.write(frame, NO_FRAME);
-    this.lists.adopt(frame);
+    // What truncation has cut off its file meanwhile is on no list.
+    if (frames.has(frame, PG_ANON) || isInFile(frames, frame)) this.lists.adopt(frame);
   }
 
   /** Chains counted entries in the leaf table of `[first, end)`; the page of the first that found no memory, or `end`. */

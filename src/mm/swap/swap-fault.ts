@@ -24,7 +24,7 @@ import { lockPage, unlockPage } from "../page-lock.ts";
 import type { SwapMark } from "../page-policy.ts";
 import { LEAF, NO_TABLE } from "../page-table.ts";
 import { lockTables, unlockTables } from "../table-lock.ts";
-import { FAULT_MINOR, type Intent, NEEDS_COPY, NEEDS_MEMORY, type Verdict } from "../verdict.ts";
+import { FAULT_MINOR, FAULT_OOM, type Intent, NEEDS_COPY, NEEDS_MEMORY, type Verdict } from "../verdict.ts";
 import type { Vma } from "../vma.ts";
 import { copyInSteps, writeProtectedPage } from "../write-fault.ts";
 import { NO_SWAP_SLOT } from "./swap.ts";
@@ -58,13 +58,16 @@ export function* swapFault(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent, 
     taken.major = true;
   }
   kernel.reclaim.touched(frame);
-  yield* lockPage(kernel, frame);
-  const isSame = frames.has(frame, PG_SWAPCACHE) && frames.swapSlot.read(frame) === slot;
-  const reserved = isSame ? kernel.reverseMap.reserve() : 0;
-  if (!isSame || reserved < 0) {
-    unlockPage(kernel, frame);
+  // What the reverse map may want is drawn with the page in hand: memory made of the page itself would be gone again with
+  // its return, for ever.
+  while (kernel.reverseMap.reserve() < 0) {
+    if (yield* allocator.waitForMemory()) continue;
     allocator.release(frame);
-    return isSame ? NEEDS_MEMORY : FAULT_MINOR;
+    return FAULT_OOM;
+  }
+  yield* lockPage(kernel, frame);
+  if (!frames.has(frame, PG_SWAPCACHE) || frames.swapSlot.read(frame) !== slot) {
+    return refused(kernel, frame, FAULT_MINOR);
   }
   yield* lockTables(kernel, vma.mm);
   const verdict = yield* mapIfNamed(kernel, { vma, page, frame, slot, intent });

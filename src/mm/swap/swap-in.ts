@@ -7,6 +7,7 @@
  *             x x x  x  x  .  x  x       13 is, so 8 to 12 it is
  *
  * @models linux-2.6.11 mm/memory.c swapin_readahead; mm/swapfile.c valid_swaphandles; mm/swap_state.c read_swap_cache_async
+ * @differs the wanted page gets its frame before its neighbours; 2.6.11 takes them in the order of their slots
  * @differs pages that come in are inactive, and active once they are found in use; 2.6.11 has them active from the start
  * @differs 6.1 sizes its window by how many pages read ahead were used, and passes over free slots
  */
@@ -30,16 +31,17 @@ import { enterSwapCache, swapDone } from "./swap-cache.ts";
 export function* readSwap(kernel: Kernel, slot: SwapSlot): Path<number> {
   const { swap, frames } = kernel;
   const reading: Pfn[] = [];
-  for (const near of swap.blockAround(slot)) if ((yield* beginRead(kernel, near, reading)) < 0) break;
+  // The wanted page first: a neighbour in the last free frame would be freed for it, and read again, for ever.
   const begun = yield* beginRead(kernel, slot, reading);
+  if (begun < 0) return begun;
+  for (const near of swap.blockAround(slot)) if ((yield* beginRead(kernel, near, reading)) < 0) break;
   const wanted = swap.find(slot);
   if (wanted !== NOT_CACHED) frames.addReference(wanted);
   if (reading.length > 0) yield swapDone;
   for (const frame of reading) endRead(kernel, frame);
   swap.costs.readRequests += runsOf(reading.map((frame) => frames.swapSlot.read(frame)));
   for (const frame of reading) kernel.allocator.release(frame);
-  if (wanted !== NOT_CACHED) return wanted;
-  return begun < 0 ? begun : NO_FRAME;
+  return wanted === NOT_CACHED ? NO_FRAME : wanted;
 }
 
 /** A frame for the slot is in the swap cache, locked, and in `reading` with a reference; unless it was cached, or free. */
@@ -82,5 +84,4 @@ function endRead(kernel: Kernel, frame: Pfn): void {
 }
 
 /** How many requests read these slots: one for each run of neighbours. */
-const runsOf = (slots: readonly SwapSlot[]): number =>
-  slots.filter((slot, at) => at === 0 || slot !== slots[at - 1]! + 1).length;
+const runsOf = (slots: readonly SwapSlot[]): number => slots.filter((slot) => !slots.includes(slot - 1)).length;
