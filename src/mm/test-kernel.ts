@@ -81,7 +81,16 @@ const lowDesign: HighmemChoice = {
   pageTableCache: "none",
 };
 
-const objectSizes = { vma: 88, mm: 448, anonVma: 12, anonVmaChain: 32, task: 4096, process: {}, treeNode: 576, bufferHead: 0 };
+const objectSizes = {
+  vma: 88,
+  mm: 448,
+  anonVma: 12,
+  anonVmaChain: 32,
+  task: 4096,
+  process: {},
+  treeNode: 576,
+  bufferHead: 0,
+};
 
 export function wireTestKernel(machine: TestMachine = {}): Kernel {
   const count = machine.frames ?? 4096;
