@@ -59,17 +59,17 @@ function isReconstructible({ tables }: Kernel, mm: AddressSpace, page: Vpn): boo
   return true;
 }
 
-/** Whether every entry is none, or maps a page of a file and was not used. Those that were used are old from now on. */
+/**
+ * Whether it has entries, each of which maps a page of a file and was not used. Those that were used are old from now on. A
+ * table without entries is somebody's who has just made it, and would make it again.
+ */
 function isUnused(kernel: Kernel, frame: Pfn, costs: DiscardCosts): boolean {
   const { tables, entries, format, frames } = kernel;
   const table = tables.open(frame);
   const length = format.entriesPerTable(LEAF);
-  let unused = true;
-  for (
-    let index = entries.nextUsed(table, 0, length);
-    index < length;
-    index = entries.nextUsed(table, index + 1, length)
-  ) {
+  const first = entries.nextUsed(table, 0, length);
+  let unused = first < length;
+  for (let index = first; index < length; index = entries.nextUsed(table, index + 1, length)) {
     costs.entriesScanned++;
     const flags = entries.flags(table, index);
     const mapped = (flags & (PTE_PRESENT | PTE_PROT_NONE)) !== 0 ? entries.frame(table, index) : -1;
