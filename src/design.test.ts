@@ -22,6 +22,7 @@ const base: Design = {
   pageTableAccess: "direct",
   pageTableCache: "none",
   pageTableFreeing: "pmd-ranges",
+  pageTableDiscard: "none",
   kmap: "global",
   reverseMap: "object-anon",
   reverseMapPlacement: "lowmem",

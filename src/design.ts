@@ -70,6 +70,14 @@ export const designSpace = {
       "when-empty": "When its last entry is cleared, which takes a count for each table, as proposed in 2002.",
     },
   },
+  pageTableDiscard: {
+    question: "Do page tables of files' mappings leave memory when it is short?",
+    options: {
+      none: "No, whatever they take: as every kernel until today.",
+      age: "Those that were not used since the last look, oldest first, on a list as pages are: as proposed in 2002.",
+      scan: "Those that a walk of address spaces meets, if they were not used since the last one.",
+    },
+  },
   kmap: {
     question: "Whose are the windows through which highmem is read and written while sleeping?",
     options: {

@@ -50,6 +50,7 @@ import { Slabs, slabPacking, slubPacking } from "./mm/slab.ts";
 import { createSpace, switchSpace } from "./mm/space.ts";
 import { Swap, usualClusterOrder } from "./mm/swap/swap.ts";
 import type { Argument } from "./mm/syscalls.ts";
+import { tableDiscards } from "./mm/tables/discard/table-discard.ts";
 import { tableFreeings } from "./mm/tables/freeing.ts";
 import { allocateTask, freeTask, releaseTask, type TaskKind, type TaskMemory, waitForTask } from "./mm/task-memory.ts";
 import { tlbFlushes } from "./mm/tlb/tlb-flushes.ts";
@@ -323,6 +324,7 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     },
     design,
   );
+  const tableDiscard = tableDiscards[design.pageTableDiscard](frames);
   const tables = new PageTables({
     format,
     entries,
@@ -336,6 +338,7 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     highmemFrom: boot.lowmemEnd,
     access: highmem.access,
     cache: highmem.cache,
+    leaves: tableDiscard,
   });
   const bigPages = bigPageOptions[design.hugePages]({
     allocator,
@@ -379,6 +382,7 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     zeroFrame: zeroFrameOf(allocator, memory),
     tables,
     tableFreeing: tableFreeing.freeing,
+    tableDiscard,
     reverseMap: locked.reverseMap,
     mlock: locked.mlock,
     tlbFlush,

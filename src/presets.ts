@@ -37,6 +37,7 @@ const lowTables = {
   pageTableAccess: "direct",
   pageTableCache: "none",
   pageTableFreeing: "pmd-ranges",
+  pageTableDiscard: "none",
   kmap: "global",
   reverseMapPlacement: "lowmem",
 } as const;

@@ -8,6 +8,7 @@ import { Buddy } from "./buddy.ts";
 import { Frames, NO_FRAME } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import type { Reclaim } from "./reclaim/reclaim.ts";
+import { tableDiscards } from "./tables/discard/table-discard.ts";
 import { type WatermarkPolicy, watermarkPolicies } from "./watermarks.ts";
 import {
   OWNER_KERNEL_IMAGE,
@@ -187,7 +188,8 @@ describe("failure", () => {
         return rounds < 4 ? 1 : 0;
       },
     };
-    allocator.reclaimFor({ reclaim, allocator, current: new Current() } as Kernel);
+    const tableDiscard = tableDiscards.none();
+    allocator.reclaimFor({ reclaim, tableDiscard, allocator, current: new Current() } as Kernel);
     expect(runToCompletion(allocator.allocate(1, WANT_KERNEL, OWNER_SLAB))).toBeGreaterThanOrEqual(0);
     expect(rounds).toBe(2);
     expect(runToCompletion(allocator.allocate(5, WANT_KERNEL, OWNER_SLAB))).toBe(-ENOMEM);

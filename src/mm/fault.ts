@@ -25,6 +25,7 @@ import type { Kernel } from "./kernel.ts";
 import { waitToMap } from "./mapped-frame.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
 import type { Process, Thread } from "./process.ts";
+import { killForMemory } from "./reclaim/oom-kill.ts";
 import { expandStack } from "./stack.ts";
 import { swapFault } from "./swap/swap-fault.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
@@ -147,16 +148,27 @@ function* finishLocked(kernel: Kernel, vma: Vma, page: Vpn, first: Verdict): Pat
   return verdict;
 }
 
-/** Waits for what the repair needs, and tries again, until the fault comes to its end. */
+/** How often a fault may find memory that is gone again when it comes back for it, before somebody is killed for it. */
+const VAIN_ROUNDS = 32;
+
+/**
+ * Waits for what the repair needs, and tries again, until the fault comes to its end. Where the last frames are those of the
+ * very page that it brings in, it could free and read that for ever: then memory is as good as gone.
+ */
 function* finish(kernel: Kernel, payer: Process, vma: Vma, page: Vpn, intent: Intent, first: Verdict): Path<Verdict> {
   const taken = { major: false };
   let verdict = first;
-  for (;;) {
+  for (let rounds = 0; ; ) {
     if (verdict === NEEDS_FILE) verdict = yield* fileFault(kernel, vma, vma.file!, page, intent);
     else if (verdict === NEEDS_SWAP) verdict = yield* swapFault(kernel, vma, page, intent, taken);
     else if (verdict === NEEDS_FILE_ENTRY) verdict = yield* kernel.nonlinear.fault(kernel, vma, page);
     else if (verdict !== NEEDS_MEMORY) break;
-    else verdict = (yield* waitHolding(kernel, vma, page)) ? yield* repair(kernel, vma, page, intent) : FAULT_OOM;
+    else {
+      rounds++;
+      const isVain = rounds % VAIN_ROUNDS === 0;
+      const mayRepair = isVain ? yield* killForMemory(kernel) : yield* waitHolding(kernel, vma, page);
+      verdict = mayRepair ? yield* repair(kernel, vma, page, intent) : FAULT_OOM;
+    }
   }
   if (verdict === FAULT_MINOR && taken.major) verdict = FAULT_MAJOR;
   return charged(kernel, payer, vma, page, intent, verdict);

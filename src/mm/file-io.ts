@@ -14,7 +14,7 @@ import { attachBuffers } from "./buffers.ts";
 import { balanceDirty } from "./dirty-limits.ts";
 import { FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO_RANGE } from "./fallocate-modes.ts";
 import type { FileObject, OpenFile } from "./file.ts";
-import { addPage, dropPage, makeUptodate, readPages, setDirty } from "./file-pages.ts";
+import { addPage, dropPage, dropPages, makeUptodate, readPages, setDirty } from "./file-pages.ts";
 import { PG_LOCKED, PG_UPTODATE, PG_WRITEBACK } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { NOT_CACHED } from "./page-cache.ts";
@@ -213,7 +213,10 @@ function* writePage(
   if (frame < 0) return frame;
   makeUptodate(kernel, frame);
   if (file.kind === "regular" && attachBuffers(kernel, frame) < 0) {
-    return (yield* kernel.allocator.waitForMemory()) ? yield* writePage(kernel, file, at, count, part) : -ENOMEM;
+    if (yield* kernel.allocator.waitForMemory()) return yield* writePage(kernel, file, at, count, part);
+    // What was to make the file longer goes again.
+    dropPages(kernel, file, file.endIndex, Number.POSITIVE_INFINITY);
+    return -ENOMEM;
   }
   if (part !== null && !(yield* fill(kernel, file, at, frame, part))) {
     return yield* writePage(kernel, file, at, count, part);

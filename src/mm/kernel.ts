@@ -33,6 +33,7 @@ import type { Reclaim } from "./reclaim/reclaim.ts";
 import type { ReverseMap } from "./rmap/reverse-map.ts";
 import type { Slabs } from "./slab.ts";
 import type { Swap } from "./swap/swap.ts";
+import type { TableDiscard } from "./tables/discard/table-discard.ts";
 import type { TableFreeing } from "./tables/freeing.ts";
 import type { TlbFlush } from "./tlb-flush.ts";
 
@@ -61,6 +62,7 @@ export interface Kernel {
   // The mechanisms, one choice each.
   readonly tables: PageTables;
   readonly tableFreeing: TableFreeing;
+  readonly tableDiscard: TableDiscard;
   readonly reverseMap: ReverseMap;
   readonly mlock: Mlock;
   readonly tlbFlush: TlbFlush;

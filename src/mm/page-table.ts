@@ -46,6 +46,7 @@ import { EVENT_TABLE, EVENT_TABLE_FREED, type Events } from "./events.ts";
 import { type Frames, PG_TABLE } from "./frames.ts";
 import { type TableAccess, type TableUse, USE_FIRST, USE_REVERSE, USE_SECOND } from "./tables/access.ts";
 import type { TableCache } from "./tables/cache/table-cache.ts";
+import type { LeafList } from "./tables/discard/table-discard.ts";
 import type { TlbFlush } from "./tlb-flush.ts";
 
 /** No table there: the answer of a walk that does not allocate. */
@@ -70,6 +71,8 @@ export interface TableParts {
   readonly access: TableAccess;
   /** Where tables come from. */
   readonly cache: TableCache;
+  /** Who is told of leaf tables. */
+  readonly leaves: LeafList;
 }
 
 /** Where an entry is that maps a big page. */
@@ -204,7 +207,11 @@ export class PageTables {
 
   /** The address space that the entry at `slot` belongs to. Requires: its leaf table hangs in a tree. */
   mmOf(slot: PteSlot): AddressSpace {
-    const table = this.entries.tableOf(slot);
+    return this.ownerOf(this.entries.tableOf(slot));
+  }
+
+  /** The address space that the leaf table belongs to. Requires: it hangs in a tree. */
+  ownerOf(table: Pfn): AddressSpace {
     return this.spaces.get(this.parts.frames.mapping.read(table)) ?? bug(`leaf table ${table} is nobody's`);
   }
 
@@ -405,6 +412,7 @@ export class PageTables {
   /** A table leaves its address space's count: it is off its tree, and freed once TLBs are flushed (`releaseFrame`). */
   uncount(mm: AddressSpace, frame: Pfn, level: number): void {
     mm.tablesByLevel[level]!--;
+    if (level === LEAF) this.parts.leaves.unhung(frame);
     this.parts.counters.tablesFreed++;
     this.parts.events.record(EVENT_TABLE_FREED, mm.id, 0, 1, frame, 0, level);
   }
@@ -429,6 +437,7 @@ export class PageTables {
     if (level === LEAF) {
       frames.mapping.write(frame, mm.id);
       frames.index.write(frame, page - (page % this.span(LEAF)));
+      this.parts.leaves.hung(frame);
     }
     mm.tablesByLevel[level]!++;
     counters.tablesAllocated++;

@@ -41,6 +41,7 @@ import { Slabs, slubPacking } from "./slab.ts";
 import { createSpace, switchSpace } from "./space.ts";
 import { Swap, usualClusterOrder } from "./swap/swap.ts";
 import type { Argument } from "./syscalls.ts";
+import { tableDiscards } from "./tables/discard/table-discard.ts";
 import { type TableFreeingName, tableFreeings } from "./tables/freeing.ts";
 import { tlbFlushes } from "./tlb/tlb-flushes.ts";
 import { watermarkPolicies } from "./watermarks.ts";
@@ -136,6 +137,7 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
     },
     { ...lowDesign, ...machine.highmem },
   );
+  const tableDiscard = tableDiscards.none();
   const tables = new PageTables({
     format,
     entries,
@@ -149,6 +151,7 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
     highmemFrom,
     access: highmem.access,
     cache: highmem.cache,
+    leaves: tableDiscard,
   });
   const slabs = new Slabs(allocator, objectSizes, slubPacking(1, 8));
   const anonVmas = anonVmaRules[personality.anonVmas](slabs);
@@ -197,6 +200,7 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
     zeroFrame,
     tables,
     tableFreeing: tableFreeing.freeing,
+    tableDiscard,
     tlbFlush,
     anonVmas,
     files,

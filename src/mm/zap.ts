@@ -160,7 +160,7 @@ interface LeafRange {
 }
 
 /** Clears entries in the leaf table of the range, if there is one still; returns the page after the last. */
-function zapTable(kernel: Kernel, gather: Gather, vma: Vma, range: LeafRange): Vpn {
+export function zapTable(kernel: Kernel, gather: Gather, vma: Vma, range: LeafRange): Vpn {
   const { tables } = kernel;
   const table = tables.openLeaf(vma.mm, range.first);
   if (table === NO_TABLE) return range.end;

@@ -1,4 +1,5 @@
 /** Laws of the ways back: from a frame to its entries, from a file or an anon_vma to its areas. */
+import { PAGE_SIZE } from "../../base/units.ts";
 import { PhysicalMemory, WORDS_PER_FRAME } from "../../hw/physical-memory.ts";
 import { PTE_DIRTY } from "../../hw/pte.ts";
 import { PG_ANON, PG_DIRTY, PG_LOCKED, PG_RESERVED, PG_UPTODATE } from "../../mm/frames.ts";
@@ -74,7 +75,8 @@ const anonVmasKnowTheirAreas: Law = {
 
 const dirtIsConserved: Law = {
   name: "dirt-is-conserved",
-  statement: "A cached page that differs from its file's copy on disk is marked dirty, or some entry that holds it is.",
+  statement:
+    "A cached page that differs from its file's copy on disk, up to the file's end, is marked dirty, or some entry that holds it is.",
   check: (census, report) => {
     const { frames, files, memory } = census.kernel;
     const scratch = new PhysicalMemory(1);
@@ -88,7 +90,8 @@ const dirtIsConserved: Law = {
         if (census.byFrame.get(frame)?.some(({ flags }) => (flags & PTE_DIRTY) !== 0) === true) return true;
         scratch.zero(0);
         file.disk.load(scratch, 0, index);
-        for (let word = 0; word < WORDS_PER_FRAME; word++) {
+        const words = Math.floor((file.sizeBytes - index * PAGE_SIZE) / 4);
+        for (let word = 0; word < Math.min(words, WORDS_PER_FRAME); word++) {
           if (scratch.read(0, word) === memory.read(frame, word)) continue;
           report(`page ${index} of ${file.name}, frame ${frame}: word ${word}`);
           return true;

@@ -1,6 +1,7 @@
 /** What must be true of the count that a page table's frame keeps. */
 import type { OpenTable } from "../../hw/pte.ts";
 import { CountedEntries } from "../../mm/tables/counted-entries.ts";
+import { DiscardByAge } from "../../mm/tables/discard/by-age.ts";
 import { walkTables } from "../page-walk.ts";
 import type { Law } from "./law.ts";
 
@@ -44,4 +45,19 @@ const noneEmpty: Law = {
   },
 };
 
-export const tableLaws: readonly Law[] = [references, noneEmpty];
+const aged: Law = {
+  name: "tables that age",
+  statement:
+    "Where leaf tables are discarded by age, each leaf table of an address space is on the list once, and nothing else.",
+  check: ({ kernel, leafTables }, report) => {
+    const { tableDiscard } = kernel;
+    if (!(tableDiscard instanceof DiscardByAge)) return;
+    const listed = new Set(tableDiscard.tables);
+    if (listed.size !== tableDiscard.tables.count)
+      report(`the list counts ${tableDiscard.tables.count} tables, it has ${listed.size}`);
+    for (const { frame } of leafTables) if (!listed.delete(frame)) report(`leaf table ${frame} is not on the list`);
+    for (const frame of listed) report(`frame ${frame} is on the list, and no leaf table`);
+  },
+};
+
+export const tableLaws: readonly Law[] = [references, noneEmpty, aged];

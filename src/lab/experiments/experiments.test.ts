@@ -372,6 +372,56 @@ test("a page of a gigabyte keeps 512 tables where whole spans are freed, with PA
   for (const row of rows) expect(row).toMatchObject({ pagesLeft: 1, leafTablesAtLast: 0 });
 });
 
+test("one touched page in each span makes a page table of each page, whoever frees tables", () => {
+  const { rows } = run("pagetable-exploit", { processes: "2" });
+  const MIB = 2 ** 20;
+  for (const [machine, tables] of [
+    ["nonpae-3g", 768],
+    ["piii-4g", 1536],
+  ] as const) {
+    const own = rows.filter((row) => row.machine === machine);
+    expect(own).toHaveLength(8);
+    for (const row of own)
+      expect(row).toMatchObject({ dataPages: tables, leafTables: tables, leafTablesBytes: (2 * tables * MIB) / 256 });
+    const of = (contents: string, freeing: string, discard: string) =>
+      own.find(
+        (row) => row.contents === contents && row.pageTableFreeing === freeing && row.pageTableDiscard === discard,
+      )!;
+    expect(of("anonymous", "spans", "none").leafTablesAfterDontneed).toBe(tables);
+    expect(of("anonymous", "when-empty", "none").leafTablesAfterDontneed).toBe(0);
+    for (const discard of ["age", "scan"]) {
+      expect(of("anonymous", "pmd-ranges", discard).afterShortageBytes).toBe((2 * tables * MIB) / 256);
+      expect(of("file", "pmd-ranges", discard)).toMatchObject({ afterShortageBytes: 0, refaults: 2 * tables });
+    }
+  }
+});
+
+describe("pte-count", () => {
+  const { rows } = run("pte-count", { processes: "6", segment: "4M", spans: "32", memory: "11M", "at-most": "40" });
+  const of = (load: string, freeing: string, discard = "none") =>
+    rows.find((row) => row.load === load && row.pageTableFreeing === freeing && row.pageTableDiscard === discard)!;
+
+  test("a count frees nothing where every entry is live, and costs a look for each write", () => {
+    expect(of("shared", "when-empty")).toMatchObject({ leafTables: 12, leafTablesLeft: 12, tablesFreedEmpty: 0 });
+    expect(Number(of("shared", "when-empty").entriesLookedAt)).toBeGreaterThanOrEqual(6 * 1024);
+    expect(of("shared", "pmd-ranges").entriesLookedAt).toBe(0);
+  });
+
+  test("discarding takes the central case's tables, for a fault an entry", () => {
+    for (const discard of ["age", "scan"])
+      expect(of("shared", "pmd-ranges", discard)).toMatchObject({ afterShortage: 0, faultsAgain: 6 * 1024 });
+  });
+
+  test.each(["dontneed", "truncate", "reclaim"])("%s leaves empty tables, unless they are counted", (load) => {
+    expect(of(load, "spans").leafTablesLeft).toBe(192);
+    expect(of(load, "pmd-ranges").leafTablesLeft).toBe(192);
+    expect(of(load, "when-empty")).toMatchObject({ leafTablesLeft: 0, tablesFreedEmpty: 192 });
+    expect(Number(of(load, "when-empty").processesThatFit)).toBeGreaterThan(
+      Number(of(load, "pmd-ranges").processesThatFit),
+    );
+  });
+});
+
 describe.each(experiments.map((experiment) => [experiment.name, experiment] as const))("%s", (name, experiment) => {
   test("says what it claims, who says so, and what can be changed", () => {
     const text = describeExperiment(experiment);

@@ -11,6 +11,8 @@ import { kmapFlushRate } from "./kmap-flush-rate.ts";
 import { kmapPools } from "./kmap-pools.ts";
 import { mlockChains } from "./mlock-chains.ts";
 import { nonlinearVmas } from "./nonlinear-vmas.ts";
+import { pagetableExploit } from "./pagetable-exploit.ts";
+import { pteCount } from "./pte-count.ts";
 import { quicklists } from "./quicklists.ts";
 import { rmapCost } from "./rmap-cost.ts";
 import { rmapTest } from "./rmap-test.ts";
@@ -36,6 +38,8 @@ export const experiments: readonly Experiment[] = [
   bigTlb,
   hugetlbPool,
   hoard,
+  pagetableExploit,
+  pteCount,
 ];
 
 export function experimentNamed(name: string): Experiment {

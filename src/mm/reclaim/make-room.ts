@@ -22,7 +22,8 @@ export function* makeRoom(kernel: Kernel, request: ReclaimRequest): Path<boolean
   const { task } = kernel.current;
   if (task.freesMemory) return false;
   task.freesMemory = true;
-  const freed = yield* kernel.reclaim.freePages(kernel, request);
+  let freed = yield* kernel.tableDiscard.discardTables(kernel, request.want);
+  if (freed === 0) freed = yield* kernel.reclaim.freePages(kernel, request);
   task.freesMemory = false;
   // Others may have freed some. But who needs several frames, and gives back the first when there is no second, finds
   // room for one each time.
@@ -37,6 +38,14 @@ export function* makeRoom(kernel: Kernel, request: ReclaimRequest): Path<boolean
 export function* runKswapd(kernel: Kernel): Path<void> {
   const { task } = kernel.current;
   task.freesMemory = true;
+  for (const zone of kernel.allocator.zones) {
+    // Tables first: what they map stays in its file's cache.
+    while (
+      zone.managed > 0 &&
+      zone.free <= zone.high &&
+      (yield* kernel.tableDiscard.discardTables(kernel, zone.kind)) > 0
+    );
+  }
   yield* kernel.reclaim.balance(kernel);
   task.freesMemory = false;
 }

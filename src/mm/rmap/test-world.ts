@@ -18,6 +18,7 @@ import { wireHighmem } from "../highmem.ts";
 import { Limits } from "../limits.ts";
 import { LEAF, NO_TABLE, PageTables } from "../page-table.ts";
 import { type ObjectSizes, Slabs, slubPacking } from "../slab.ts";
+import { tableDiscards } from "../tables/discard/table-discard.ts";
 import type { TlbFlush } from "../tlb-flush.ts";
 import { Vma } from "../vma.ts";
 import { watermarkPolicies } from "../watermarks.ts";
@@ -128,6 +129,7 @@ export class TestWorld implements ReverseMapParts {
       highmemFrom: count,
       access: highmem.access,
       cache: highmem.cache,
+      leaves: tableDiscards.none(),
     });
     this.windows = highmem.atomicMaps;
     this.slabs = new Slabs(allocator, objectSizes, slubPacking(1, 8));
