@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { HUGE, HugeWorld, PLACE, PRIVATE, SHARED } from "../../mm/bigpages/huge-world.ts";
+import { HUGE, HugeWorld, PLACE, PRIVATE, SHARED } from "../../mm/bigpages/test-world.ts";
 import { PG_HEAD } from "../../mm/frames.ts";
 import { audit } from "./audit.ts";
 

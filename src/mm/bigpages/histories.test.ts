@@ -8,7 +8,7 @@ import { unlinkFile } from "../file-lifetime.ts";
 import type { Thread } from "../process.ts";
 import { MAP_FIXED, MAP_PRIVATE, MAP_SHARED, READ, READ_WRITE, type TestMachine } from "../test-kernel.ts";
 import { createHugeFile } from "./huge-pages.ts";
-import { HugeWorld, MAP_NORESERVE, PRIVATE, SHARED } from "./huge-world.ts";
+import { HugeWorld, MAP_NORESERVE, PRIVATE, SHARED } from "./test-world.ts";
 
 const STEPS = 600;
 /** Places, in huge pages: few, so that areas meet; two gigabytes, so that tables may be shared. */

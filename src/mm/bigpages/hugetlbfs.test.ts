@@ -7,7 +7,7 @@ import { unlinkFile } from "../file-lifetime.ts";
 import { MAP_FIXED, MAP_PRIVATE, MAP_SHARED, READ, READ_WRITE } from "../test-kernel.ts";
 import { BUS_ADRERR, SEGV_ACCERR } from "../verdict.ts";
 import { createHugeFile } from "./huge-pages.ts";
-import { HUGE, HugeWorld, MAP_NORESERVE, PLACE, PRIVATE, SHARED } from "./huge-world.ts";
+import { HUGE, HugeWorld, MAP_NORESERVE, PLACE, PRIVATE, SHARED } from "./test-world.ts";
 
 const check = ({ kernel }: HugeWorld, when: string): void =>
   requireClean({ kernel, processes: kernel.processes }, when);

@@ -6,7 +6,7 @@ import { OpenFile } from "../file.ts";
 import { MAP_FIXED, MAP_PRIVATE, MAP_SHARED, READ, READ_WRITE } from "../test-kernel.ts";
 import { BUS_ADRERR, SEGV_ACCERR } from "../verdict.ts";
 import { createHugeFile } from "./huge-pages.ts";
-import { HugeWorld, PLACE } from "./huge-world.ts";
+import { HugeWorld, PLACE } from "./test-world.ts";
 
 const check = ({ kernel }: HugeWorld, when: string): void =>
   requireClean({ kernel, processes: kernel.processes }, when);

@@ -6,7 +6,7 @@ import { meminfo } from "../meminfo.ts";
 import type { Thread } from "../process.ts";
 import { MAP_FIXED, MAP_SHARED, READ, READ_WRITE } from "../test-kernel.ts";
 import { createHugeFile } from "./huge-pages.ts";
-import { HUGE, HugeWorld } from "./huge-world.ts";
+import { HUGE, HugeWorld } from "./test-world.ts";
 
 /** Pages of a gigabyte: what one table of the second level maps. */
 const GIB = 512 * HUGE;
