@@ -17,6 +17,8 @@ const golden = new URL("golden/", import.meta.url);
 /** Programs for each cell of the design space: half of them with failing allocations. */
 const PROGRAMS_PER_CELL = Number(process.env.BIGMEM_RANDOM ?? 24);
 const FAILURES = 0.15;
+/** What they are about; the first is usual. */
+const randomProfiles = ["base", "base", "base", "base", "segments"] as const;
 /** Audits cost more than operations. */
 const everyEighth = { auditEvery: 8 };
 const every = { auditEvery: 1 };
@@ -35,7 +37,8 @@ describe.each(cells().map((cell, at) => [nameOfCell(cell), cell, at] as const))(
     const runner = new ProgramRunner(specOfCell(cell));
     for (let i = 0; i < PROGRAMS_PER_CELL; i++) {
       const failures = i % 2 === 0 ? 0 : FAILURES;
-      const program = randomProgram(1000 * at + i, { ...usualShape, failures });
+      const profile = randomProfiles[i % randomProfiles.length]!;
+      const program = randomProgram(1000 * at + i, { ...usualShape, failures, profile });
       const failure = judge(runner, program, everyEighth);
       if (failure !== undefined) expect.fail(keepSmallest(runner, program, name));
     }

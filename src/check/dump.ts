@@ -17,6 +17,7 @@ import type { AddressSpace } from "../mm/address-space.ts";
 import type { FileObject, OpenFile } from "../mm/file.ts";
 import { NOT_CACHED } from "../mm/page-cache.ts";
 import type { Process } from "../mm/process.ts";
+import { isAttached } from "../mm/shm/segments.ts";
 import type { Vma } from "../mm/vma.ts";
 import { BREAK_HOLE_BYTES, WINDOW, WINDOW_BYTES } from "./executor.ts";
 import { entryOf, holdsFrame } from "./page-walk.ts";
@@ -110,7 +111,9 @@ const countsText = (smaps: Smaps): string =>
 function areaName({ files, machine }: DumpWorld, mm: AddressSpace, vma: Vma): string {
   if (vma.file !== null) {
     const at = files.findIndex((opened) => opened?.file === vma.file);
-    return at >= 0 ? `f${at}` : "shanon";
+    if (at >= 0) return `f${at}`;
+    if (isAttached(vma)) return "segment";
+    return vma.file.kind === "hugetlbfs" ? "hugetlb" : "shanon";
   }
   return isHeap[machine.kernel.personality.heapName](vma, mm) ? "heap" : "anon";
 }

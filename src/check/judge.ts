@@ -141,7 +141,11 @@ const failWhole: ReadonlySet<string> = new Set([
   "brk",
   "mincore",
   "msync",
+  "shmget",
+  "shmdt",
+  "shmrm",
 ]);
+const SHM_REMAP = 0o40000;
 const MAP_FIXED = 0x10;
 /** MREMAP_FIXED and MREMAP_DONTUNMAP: what was at the target is gone before the move is tried. */
 const MREMAP_TO = 6;
@@ -149,6 +153,7 @@ const MREMAP_TO = 6;
 /** Whether a failed operation has left everything as it was. Mapping to a fixed place removes first what was there. */
 function changesAllOrNothing({ name, operands }: Operation): boolean {
   if (name === "mmap") return (operands[3]!.value & MAP_FIXED) === 0;
+  if (name === "shmat") return (operands[2]!.value & SHM_REMAP) === 0;
   if (name === "mremap") return (operands[3]!.value & MREMAP_TO) === 0;
   return failWhole.has(name);
 }

@@ -138,6 +138,13 @@ export const profiles = {
     advice: [...base.advice, REMOVE, REMOVE, REMOVE],
     familiar: 0.8,
   },
+  segments: {
+    ...base,
+    about: "System V shared memory among other mappings, whole, in pieces, and after a fork",
+    // An attached segment that mremap has made larger is detached area by area: where areas end the model does not know.
+    weights: { ...base.weights, shmget: 5, shmat: 14, shmdt: 7, shmrm: 2, fork: 4, mremap: 0, rfp: 0, madvise: 5 },
+    familiar: 0.8,
+  },
   hugetlb: {
     ...base,
     about: "mappings that ask for huge pages of a machine that has none",

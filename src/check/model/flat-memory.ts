@@ -54,6 +54,11 @@ export class FlatFile {
 /** What a fork does with a page: both have it, the child has none, or the child has zeros. */
 export type ForkRule = "copied" | "skipped" | "wiped";
 
+/** What one shmat has made. */
+export interface FlatAttachment {
+  readonly segment: { readonly sizeBytes: number };
+}
+
 /** One page of one process. */
 export interface FlatPage {
   readonly rights: number;
@@ -70,6 +75,10 @@ export interface FlatPage {
   readonly locked: boolean;
   readonly forkRule: ForkRule;
   readonly growsDown: boolean;
+  /** Whether it may ever be written: not if its segment was attached for reading. */
+  readonly mayWrite: boolean;
+  /** One attached segment, of which it is a page. */
+  readonly attachment?: FlatAttachment;
   /** MADV_FREE: until it is written, the page may be found zero. */
   readonly mayBeFreed: boolean;
   /** Places that were written since then: those are certain, whether the rest was lost before or not. */
@@ -133,6 +142,7 @@ export const newPage = (parts: Partial<FlatPage>): FlatPage => ({
   locked: false,
   forkRule: "copied",
   growsDown: false,
+  mayWrite: true,
   mayBeFreed: false,
   writtenSince: new Set(),
   ...parts,

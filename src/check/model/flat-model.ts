@@ -25,6 +25,7 @@ import {
 import { allocateFile, lock, lockAll, readFile, truncate, unlock, unlockAll, writeFile } from "./locks-and-files.ts";
 import { changeBreak, map, protect, remap, unmap } from "./mappings.ts";
 import { remapFilePages } from "./remap-file-pages.ts";
+import { attach, createSegment, detach, type FlatSegment, removeSegment } from "./segments.ts";
 
 /** What differs between kernels, as a program sees it. */
 export interface FlatRules {
@@ -53,6 +54,8 @@ export type Verdict = string | undefined;
 export class FlatModel {
   readonly rules: FlatRules;
   readonly files: FlatFile[] = [];
+  /** By the program's number. */
+  readonly segments: (FlatSegment | undefined)[] = [];
   readonly processes: (FlatProcess | undefined)[] = [];
   readonly breakStart: Vaddr;
   private readonly arena: Arena;
@@ -275,6 +278,10 @@ const calls = {
   fread: readFile,
   fwrite: writeFile,
   falloc: allocateFile,
+  shmget: createSegment,
+  shmat: attach,
+  shmdt: detach,
+  shmrm: removeSegment,
 } as const;
 
 /** Calls that change nothing a program sees: their errors depend on their arguments and on holes. */

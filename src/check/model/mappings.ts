@@ -135,6 +135,7 @@ export const protect: FlatCall = (_model, process, args, result) => {
   for (let page = first; page < hole; page++) {
     const flat = process.pages.get(page);
     if (flat === undefined) continue;
+    if (!flat.mayWrite && (prot & PROT_WRITE) !== 0) return expectErrno(result, "EACCES");
     process.change(page, { rights: prot & RIGHTS });
     // A locked private page that may now be written gets its own bytes at once.
     const becomesWritable = (flat.rights & PROT_WRITE) === 0 && (prot & PROT_WRITE) !== 0;
