@@ -19,6 +19,7 @@ import type { Path } from "../sync/path.ts";
 import type { AddressSpace } from "./address-space.ts";
 import { EVENT_ZAP } from "./events.ts";
 import type { FileObject } from "./file.ts";
+import { untilStill } from "./file-mappings.ts";
 import { setFrameDirty } from "./file-pages.ts";
 import { PG_ACTIVE, PG_ANON, PG_DIRTY, PG_LRU, PG_REFERENCED, PG_SWAPBACKED } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
@@ -99,10 +100,9 @@ export function* unmapFileRange(
 ): Path<void> {
   const { mappings } = file;
   const range: FileRange = { first: firstIndex, end: endIndex, cows };
-  for (let seen = -1; seen !== mappings.generation; ) {
-    seen = mappings.generation;
+  yield* untilStill(mappings, function* () {
     for (const vma of mappings.overlapping(firstIndex, endIndex)) yield* unmapFromArea(kernel, vma, file, range);
-  }
+  });
 }
 
 /** Unmaps the places of an area that belong to pages of the file, if the area still maps it. */

@@ -12,6 +12,7 @@ import { type OpenTable, PTE_PRESENT, PTE_PROT_NONE } from "../../hw/pte.ts";
 import type { Path } from "../../sync/path.ts";
 import { EVENT_ZAP } from "../events.ts";
 import type { FileObject } from "../file.ts";
+import { untilStill } from "../file-mappings.ts";
 import type { Kernel } from "../kernel.ts";
 import { unmapFrame } from "../mapped-frame.ts";
 import { LEAF, NO_TABLE } from "../page-table.ts";
@@ -38,13 +39,12 @@ export function* searchNonlinear(
   endIndex: FileIndex,
 ): Path<void> {
   const { mappings } = file;
-  for (let seen = -1; seen !== mappings.generation; ) {
-    seen = mappings.generation;
+  yield* untilStill(mappings, function* () {
     for (const vma of [...mappings.nonlinear]) {
       const search = { first: vma.start, end: vma.end, firstIndex, endIndex };
       yield* searchArea(kernel, file, vma, search);
     }
-  }
+  });
 }
 
 /** The same in one area, as long as it maps the file. */

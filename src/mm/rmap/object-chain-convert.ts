@@ -19,7 +19,7 @@ import { bug } from "../../base/errors.ts";
 import { SparseInt8 } from "../../base/sparse-array.ts";
 import type { Pfn, PteSlot } from "../../base/units.ts";
 import type { Path } from "../../sync/path.ts";
-import type { FileMappings } from "../file-mappings.ts";
+import { type FileMappings, untilStill } from "../file-mappings.ts";
 import { PG_ANON } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";
 import { lockTables, tryLockTables, unlockTables } from "../table-lock.ts";
@@ -90,11 +90,10 @@ export class ObjectChainConvert extends ObjectChain {
     this.costs.conversions++;
     let left = stock;
     const { mappings } = files.byId(frames.mapping.read(frame));
-    // An entry that moves meanwhile may come to an area that had none.
-    for (let seen = -1; seen !== mappings.generation; ) {
-      seen = mappings.generation;
-      left = yield* this.chainAreas(kernel, mappings, frame, left);
-    }
+    const chainAreas = this.chainAreas.bind(this);
+    yield* untilStill(mappings, function* () {
+      left = yield* chainAreas(kernel, mappings, frame, left);
+    });
     for (; left > 0; left--) this.chains.memory.giveBack();
     return 0;
   }
