@@ -72,12 +72,14 @@ function* copyBelow(kernel: Kernel, copy: Copy, frame: Pfn, level: number, first
  * there is some, and the copy goes on where it was.
  */
 function* copyTable(kernel: Kernel, copy: Copy, first: Vpn, end: Vpn): Path<number> {
-  let page = yield* copyLocked(kernel, copy, first, end);
-  while (page < end) {
-    if (!(yield* waitToMap(kernel))) return -ENOMEM;
-    page = yield* copyLocked(kernel, copy, page, end);
+  let page = first;
+  for (let failures = 1; ; failures++) {
+    const next = yield* copyLocked(kernel, copy, page, end);
+    if (next === end) return 0;
+    if (next > page) failures = 1;
+    page = next;
+    if (!(yield* waitToMap(kernel, failures))) return -ENOMEM;
   }
-  return 0;
 }
 
 /**

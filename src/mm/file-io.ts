@@ -209,16 +209,11 @@ function* writePage(
   part: Uint8Array | null,
 ): Path<number> {
   const index = Math.floor(at / PAGE_SIZE);
-  const frame = yield* pageForWrite(kernel, file, index, count);
+  const find = file.kind === "regular" ? bufferedPageForWrite : pageForWrite;
+  const frame = yield* find(kernel, file, index, count);
   if (frame < 0) return frame;
   const head = kernel.frames.head(frame);
   makeUptodate(kernel, head);
-  if (file.kind === "regular" && attachBuffers(kernel, head) < 0) {
-    if (yield* kernel.allocator.waitForMemory()) return yield* writePage(kernel, file, at, count, part);
-    // What was to make the file longer goes again.
-    dropPages(kernel, file, file.endIndex, Number.POSITIVE_INFINITY);
-    return -ENOMEM;
-  }
   if (part !== null && !(yield* fill(kernel, file, at, frame, part))) {
     return yield* writePage(kernel, file, at, count, part);
   }
@@ -226,6 +221,18 @@ function* writePage(
   kernel.reclaim.touched(head);
   if (at + count > file.sizeBytes) file.sizeBytes = at + count;
   return 0;
+}
+
+/** The same as `pageForWrite`, and the page has buffer heads. */
+function* bufferedPageForWrite(kernel: Kernel, file: FileObject, index: FileIndex, count: number): Path<number> {
+  for (let failures = 1; ; failures++) {
+    const frame = yield* pageForWrite(kernel, file, index, count);
+    if (frame < 0 || attachBuffers(kernel, kernel.frames.head(frame)) === 0) return frame;
+    if (yield* kernel.allocator.waitForMemory(failures)) continue;
+    // What was to make the file longer goes again.
+    dropPages(kernel, file, file.endIndex, Number.POSITIVE_INFINITY);
+    return -ENOMEM;
+  }
 }
 
 /** The frame of page `index`, of which `count` bytes are to be written, when nobody fills it any more; or -ENOMEM. */

@@ -113,8 +113,8 @@ export function* addPage(kernel: Kernel, file: FileObject, index: FileIndex, sta
   if (frame === NO_FRAME) frame = yield* allocator.allocate(0, WANT_USER, OWNER_PAGE_CACHE);
   const isThere = () => file.pages.find(index) !== NOT_CACHED || file.swapped.find(index) !== NO_SWAP_SLOT;
   let result = frame < 0 ? -ENOMEM : 0;
-  while (result === 0 && !isThere() && file.pages.insert(index, frame) < 0) {
-    if (!(yield* allocator.waitForMemory())) result = -ENOMEM;
+  for (let failures = 1; result === 0 && !isThere() && file.pages.insert(index, frame) < 0; failures++) {
+    if (!(yield* allocator.waitForMemory(failures))) result = -ENOMEM;
   }
   if (result < 0 || file.pages.find(index) !== frame) {
     if (frame >= 0) allocator.free(frame, 0);

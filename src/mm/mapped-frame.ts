@@ -43,21 +43,21 @@ export function tryUserFrame(kernel: Kernel): Pfn {
 }
 
 /**
- * Waits for the memory that mapping something could not have, and draws what the reverse map may want of it while no lock
- * is held. False: there is none to be had.
+ * Waits for the memory that mapping something could not have, now for the `failures`-th time in a row, and draws what the
+ * reverse map may want of it while no lock is held. False: there is none to be had.
  */
-export function* waitToMap({ allocator, reverseMap }: Kernel): Path<boolean> {
-  do {
-    if (!(yield* allocator.waitForMemory())) return false;
-  } while (reverseMap.reserve() < 0);
-  return true;
+export function* waitToMap({ allocator, reverseMap }: Kernel, failures: number): Path<boolean> {
+  for (let more = 0; ; more++) {
+    if (!(yield* allocator.waitForMemory(failures + more))) return false;
+    if (reverseMap.reserve() === 0) return true;
+  }
 }
 
 /** What `make` makes; where that is null, and nothing changed, for want of memory: waits until there is some, or none to be had. */
 export function* orWait<T>(allocator: Allocator, make: () => T | null): Path<T | null> {
-  for (;;) {
+  for (let failures = 1; ; failures++) {
     const made = make();
-    if (made !== null || !(yield* allocator.waitForMemory())) return made;
+    if (made !== null || !(yield* allocator.waitForMemory(failures))) return made;
   }
 }
 

@@ -143,12 +143,14 @@ export class CountedLocks implements ReverseMap, Mlock {
   *unlock(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn): Path<number> {
     const { tables } = kernel;
     const { mm } = vma;
+    let failures = 0;
     for (let page = tables.nextLeaf(mm, first, end); page < end; ) {
       const stop = tables.endOf(page, LEAF, end);
       if (!tryLockTables(kernel, mm)) yield* lockTables(kernel, mm);
       const done = this.chainTable(kernel, vma, page, stop);
       unlockTables(kernel, mm);
-      if (done < stop && !(yield* kernel.allocator.waitForMemory())) return -ENOMEM;
+      failures = done > page ? 1 : failures + 1;
+      if (done < stop && !(yield* kernel.allocator.waitForMemory(failures))) return -ENOMEM;
       page = done < stop ? done : tables.nextLeaf(mm, stop, end);
     }
     return 0;

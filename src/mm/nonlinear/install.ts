@@ -102,10 +102,11 @@ function* bringIn(kernel: Kernel, place: Place): Path<number> {
 
 /** Puts the page at the place, or (null) the memory of it. 0, -EINVAL if it has left the file, or -ENOMEM. */
 function* put(kernel: Kernel, place: Place, found: FoundPage | null): Path<number> {
-  for (;;) {
+  for (let failures = 1; ; failures++) {
     const result = yield* putOnce(kernel, place, found);
     if (result <= 0) return result;
-    const isThere = result === NEEDS_CHAIN ? yield* waitToMap(kernel) : yield* kernel.allocator.waitForMemory();
+    const isThere =
+      result === NEEDS_CHAIN ? yield* waitToMap(kernel, failures) : yield* kernel.allocator.waitForMemory(failures);
     if (!isThere) return -ENOMEM;
   }
 }

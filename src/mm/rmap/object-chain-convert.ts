@@ -123,9 +123,11 @@ export class ObjectChainConvert extends ObjectChain {
   private *drawBlocks(kernel: Kernel, frame: Pfn): Path<number> {
     const { chains, world } = this;
     let drawn = 0;
-    while (drawn < blocksFor(world.frames.mapCount.read(frame), chains.width)) {
-      if (chains.memory.draw() === 0) drawn++;
-      else if (!(yield* kernel.allocator.waitForMemory())) {
+    for (let failures = 0; drawn < blocksFor(world.frames.mapCount.read(frame), chains.width); ) {
+      if (chains.memory.draw() === 0) {
+        drawn++;
+        failures = 0;
+      } else if (!(yield* kernel.allocator.waitForMemory(++failures))) {
         for (; drawn > 0; drawn--) chains.memory.giveBack();
         return -ENOMEM;
       }
