@@ -142,7 +142,8 @@ function frameText({ machine, frameNames }: DumpWorld, frame: Pfn): string {
     name = frameNames.size;
     frameNames.set(frame, name);
   }
-  return `${name}${kernel.frames.mapCount.read(frame) === 1 ? "" : "s"}`;
+  const { frames } = kernel;
+  return `${name}${frames.mapCount.read(frames.headOf(frame)) === 1 ? "" : "s"}`;
 }
 
 function contentsText(world: DumpWorld, process: Process, first: Vpn, pages: number): string {
@@ -160,7 +161,8 @@ function contentAt({ machine }: DumpWorld, process: Process, page: Vpn): number 
   const found = entryOf(kernel, process.mm.root, page);
   if (found === undefined || !holdsFrame(found.flags))
     return machine.peekByte(process, page * PAGE_SIZE + CONTENT_OFFSET);
-  return kernel.memory.readByte(kernel.entries.frame(found.table, found.index), CONTENT_OFFSET);
+  const inEntry = page % kernel.format.entrySpan(found.level);
+  return kernel.memory.readByte(kernel.entries.frame(found.table, found.index) + inEntry, CONTENT_OFFSET);
 }
 
 /** ` 00x3 51`: equal neighbours written once. */

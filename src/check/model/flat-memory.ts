@@ -3,6 +3,7 @@
  * deeply. What any kernel of any design must show a program follows from this alone.
  */
 import { PAGE_SIZE, type Vpn } from "../../base/units.ts";
+import { type FlatHuge, inheritedHuge } from "./huge.ts";
 
 /** The bytes of a page that are not zero, by offset. */
 export type Bytes = Map<number, number>;
@@ -77,6 +78,8 @@ export interface FlatPage {
   readonly growsDown: boolean;
   /** Whether it may ever be written: not if its segment was attached for reading. */
   readonly mayWrite: boolean;
+  /** Of a part of a huge page. */
+  readonly huge?: FlatHuge;
   /** One attached segment, of which it is a page. */
   readonly attachment?: FlatAttachment;
   /** MADV_FREE: until it is written, the page may be found zero. */
@@ -204,7 +207,8 @@ export function forkProcess(parent: FlatProcess): FlatProcess {
   for (const [page, flat] of parent.pages) {
     if (flat.forkRule === "skipped") continue;
     const own = flat.own === null ? null : new Map(flat.forkRule === "wiped" ? [] : flat.own);
-    child.pages.set(page, { ...flat, own, locked: false });
+    const huge = inheritedHuge(flat);
+    child.pages.set(page, { ...flat, own, locked: false, ...(huge === undefined ? {} : { huge }) });
   }
   return child;
 }
