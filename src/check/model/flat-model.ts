@@ -60,6 +60,8 @@ export class FlatModel {
   readonly files: FlatFile[] = [];
   /** By the program's number. */
   readonly segments: (FlatSegment | undefined)[] = [];
+  /** Those that can be found, whether the program still has a number for them or not. */
+  readonly segmentsByKey = new Map<number, FlatSegment>();
   readonly processes: (FlatProcess | undefined)[] = [];
   readonly breakStart: Vaddr;
   private readonly arena: Arena;

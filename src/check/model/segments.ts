@@ -6,7 +6,7 @@ import { place } from "./mappings.ts";
 
 /** A segment; what a page has of it is found by its file. */
 export interface FlatSegment {
-  key: number;
+  readonly key: number;
   readonly sizeBytes: number;
   readonly file: FlatFile;
   isRemoved: boolean;
@@ -35,7 +35,7 @@ function segmentOf(model: FlatModel, number: number): FlatSegment | undefined {
 
 export const createSegment: FlatCall = (model, _process, args, result) => {
   const [number, key, sizeBytes, flags] = args as [number, number, number, number];
-  const known = model.segments.find((segment) => segment !== undefined && key !== 0 && segment.key === key);
+  const known = key === 0 ? undefined : model.segmentsByKey.get(key);
   if (known !== undefined) {
     if ((flags & IPC_CREAT) !== 0 && (flags & IPC_EXCL) !== 0) return expectErrno(result, "EEXIST");
     if (known.sizeBytes < sizeBytes) return expectErrno(result, "EINVAL");
@@ -48,7 +48,9 @@ export const createSegment: FlatCall = (model, _process, args, result) => {
   // How many huge pages there are is the machine's business.
   if ((flags & SHM_HUGETLB) !== 0) return result.kind === "errno" ? undefined : `${textOf(result)}, expected an errno`;
   if (result.kind === "errno") return expectErrno(result, "ENOMEM");
-  model.segments[number] = { key, sizeBytes, file: new FlatFile(sizeBytes), isRemoved: false };
+  const made: FlatSegment = { key, sizeBytes, file: new FlatFile(sizeBytes), isRemoved: false };
+  model.segments[number] = made;
+  if (key !== 0) model.segmentsByKey.set(key, made);
   return expectText(textOf(result), "ok");
 };
 
@@ -108,7 +110,7 @@ export const detach: FlatCall = (model, process, args, result) => {
 export const removeSegment: FlatCall = (model, _process, args, result) => {
   const segment = segmentOf(model, args[0]!);
   if (segment === undefined) return expectErrno(result, "EINVAL", ...(isModern(model.rules) ? [] : ["EIDRM"]));
-  segment.key = 0;
+  model.segmentsByKey.delete(segment.key);
   segment.isRemoved = true;
   return expectText(textOf(result), "0");
 };
