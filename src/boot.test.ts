@@ -3,11 +3,12 @@ import { layOutMemory, startAllocator } from "./boot.ts";
 import { footprintOf } from "./footprint.ts";
 import { parseGeometry } from "./geometry.ts";
 import { Frames } from "./mm/frames.ts";
+import { mapLayouts } from "./mm/memmap/mem-maps.ts";
 import { OWNER_KERNEL_IMAGE, OWNER_MEM_MAP, ZONE_HIGHMEM } from "./mm/zone.ts";
 import { type MachineSpec, machinePresets, specOf } from "./presets.ts";
 
-function boot({ geometry, kernel, tunables }: MachineSpec) {
-  const layout = layOutMemory(geometry, footprintOf(kernel, geometry.paging));
+function boot({ geometry, design, kernel, tunables }: MachineSpec) {
+  const layout = layOutMemory(geometry, footprintOf(kernel, geometry.paging), mapLayouts[design.memMap]);
   const allocator = startAllocator(layout, new Frames(layout.frames), tunables, { forget() {}, forgetRun() {} });
   allocator.check();
   const kib = (kind: (zone: number) => boolean) =>
@@ -111,7 +112,7 @@ describe("a machine for tests", () => {
       dmaBytes: 16 * 4096,
       lowmemBytes: 48 * 4096,
     });
-    const layout = layOutMemory(geometry, tinyKernel);
+    const layout = layOutMemory(geometry, tinyKernel, mapLayouts.flat);
     expect(layout.reserved).toEqual([]);
     expect(layout.free).toEqual([{ first: 0, end: 64 }]);
     expect(layout.zones.map(({ end }) => end)).toEqual([16, 48, 64]);
@@ -119,7 +120,7 @@ describe("a machine for tests", () => {
 
   test("a kernel that does not fit says what it lacks", () => {
     const geometry = parseGeometry({ memory: "8M", paging: "i386", tlb: "p6" });
-    expect(() => layOutMemory(geometry, tinyKernel)).toThrow("need 12.0 MiB more");
+    expect(() => layOutMemory(geometry, tinyKernel, mapLayouts.flat)).toThrow("need 12.0 MiB more");
   });
 });
 

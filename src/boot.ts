@@ -14,11 +14,15 @@ import { UsageError } from "./base/errors.ts";
 import { formatSize } from "./base/size-text.ts";
 import { PAGE_SIZE, type Pfn } from "./base/units.ts";
 import type { Footprint } from "./footprint.ts";
-import { type Geometry, lowmemLimit } from "./geometry.ts";
+import { type Geometry, isNarrow, lowmemLimit, nodeFrames, pageOffsetOf } from "./geometry.ts";
 import { pagingFormats } from "./hw/paging-format.ts";
 import { Allocator, type FrameContents } from "./mm/allocator.ts";
 import { Buddy } from "./mm/buddy.ts";
 import type { Frames } from "./mm/frames.ts";
+import { scaledLowmemBytes } from "./mm/kmap/windows.ts";
+import type { FrameRange, MapPart, MemoryShape } from "./mm/memmap/map-plan.ts";
+import type { MemMap } from "./mm/memmap/mem-map.ts";
+import type { MapLayout } from "./mm/memmap/mem-maps.ts";
 import { watermarkPolicies } from "./mm/watermarks.ts";
 import {
   OWNER_BOOT,
@@ -38,11 +42,7 @@ const KIB = 2 ** 10;
 const MIB = 2 ** 20;
 const GIB = 2 ** 30;
 
-/** Frames `[first, end)`. */
-export interface FrameRange {
-  readonly first: Pfn;
-  readonly end: Pfn;
-}
+export type { FrameRange } from "./mm/memmap/map-plan.ts";
 
 /** Frames that `owner` has from boot on. */
 export interface Reservation extends FrameRange {
@@ -54,6 +54,10 @@ export interface BootLayout {
   readonly frames: number;
   /** One past the last frame that the kernel always has mapped. */
   readonly lowmemEnd: Pfn;
+  /** The same, were no maps of nodes mapped at the addresses below it (highstart_pfn). */
+  readonly highStart: Pfn;
+  /** Where struct pages are; null: boot took no memory for them. */
+  readonly memMap: MemMap | null;
   /** The zones that span something, lowest first. */
   readonly zones: readonly (FrameRange & { readonly kind: number })[];
   /** What exists is free, in ascending order, or reserved. */
@@ -63,15 +67,65 @@ export interface BootLayout {
 
 const framesOf = (bytes: number): number => Math.ceil(bytes / PAGE_SIZE);
 
-/** Lays out a machine's memory under a kernel. Throws UsageError when the kernel does not fit its lowmem. */
-export function layOutMemory(geometry: Geometry, kernel: Footprint): BootLayout {
+/**
+ * Lays out a machine's memory under a kernel, its struct pages as `layout` says, one for each 2^softPageShift frames. Throws
+ * UsageError when the kernel does not fit its lowmem.
+ */
+export function layOutMemory(
+  geometry: Geometry,
+  kernel: Footprint,
+  layout: MapLayout,
+  softPageShift: number = 0,
+): BootLayout {
   const ram = memoryRanges(geometry);
   const frames = ram[ram.length - 1].end;
-  const lowmemEnd = Math.min(framesOf(lowmemLimit(geometry, kernel.lowmemBytes)), frames);
+  const highStart = Math.min(lowmemFrames(geometry, kernel, softPageShift), frames);
+  const shape = shapeOf(geometry, kernel, { ram, softPageShift, lowmemEnd: highStart });
+  const planned = layout.plan(shape);
+  const parts = planned.parts.filter(({ home }) => geometry.bootMemory === "kernel" || home === "highmem");
+  const lowmemEnd = highStart - (parts.length === 0 ? 0 : planned.remapped);
   const zones = zonesBelow(frames, lowmemEnd, geometry, kernel);
   const plan = new Reservations(ram, lowmemEnd);
-  if (geometry.bootMemory === "kernel") reserveForKernel(plan, geometry, kernel, ram);
-  return { frames, lowmemEnd, zones, free: plan.free, reserved: plan.reserved };
+  const held = reserveForKernel(plan, geometry, kernel, parts);
+  const placed = parts.map(({ first, end }, at) => ({ first, end, ranges: held[at] }));
+  const memMap = parts.length === 0 ? null : layout.create(shape, placed);
+  return { frames, lowmemEnd, highStart, zones, free: plan.free, reserved: plan.reserved, memMap };
+}
+
+/** Frames that the kernel could always have mapped; with soft pages its windows take more of its addresses. */
+function lowmemFrames(geometry: Geometry, kernel: Footprint, softPageShift: number): number {
+  const { paging, cpus, atomicTypes } = geometry;
+  if (softPageShift === 0 || geometry.lowmemBytes !== null || !isNarrow(pagingFormats[paging])) {
+    return framesOf(lowmemLimit(geometry, kernel.lowmemBytes));
+  }
+  const tablePages = 1 << pagingFormats[paging].indexBits;
+  return framesOf(
+    scaledLowmemBytes({ pageOffset: pageOffsetOf(geometry), tablePages, cpus, softPageShift, atomicTypes }),
+  );
+}
+
+function shapeOf(
+  geometry: Geometry,
+  kernel: Footprint,
+  memory: Pick<MemoryShape, "ram" | "softPageShift" | "lowmemEnd">,
+): MemoryShape {
+  const { ram } = memory;
+  return {
+    ...memory,
+    nodes: nodesOf(geometry, ram[ram.length - 1].end),
+    structBytes: geometry.pageStructBytes ?? kernel.pageStructBytes,
+    sectionFrames: framesOf(kernel.sectionBytes),
+    largePageFrames: pagingFormats[geometry.paging].entrySpan(2),
+    directMap: kernel.directMap ?? pageOffsetOf(geometry),
+    vmemmap: kernel.vmemmap,
+  };
+}
+
+/** What each node spans: as much as the others, but for the last one. */
+function nodesOf({ nodes }: Geometry, frames: number): FrameRange[] {
+  if (nodes === 1) return [{ first: 0, end: frames }];
+  const span = nodeFrames(nodes, frames);
+  return Array.from({ length: nodes }, (_, at) => ({ first: at * span, end: Math.min((at + 1) * span, frames) }));
 }
 
 /** The allocator of a machine that has just started. */
@@ -136,31 +190,23 @@ function zonesBelow(frames: number, lowmemEnd: Pfn, geometry: Geometry, kernel: 
   return zones;
 }
 
-function reserveForKernel(plan: Reservations, geometry: Geometry, kernel: Footprint, ram: readonly FrameRange[]): void {
-  if (kernel.firstMiB === "reserved") plan.reserveAll(0, PC_VIDEO_END, OWNER_BOOT);
-  plan.reserveFrom(framesOf(kernel.imageAt), framesOf(kernel.imageBytes), OWNER_KERNEL_IMAGE);
+/** Takes what the kernel takes; by part of mem_map: its frames. */
+function reserveForKernel(
+  plan: Reservations,
+  geometry: Geometry,
+  kernel: Footprint,
+  parts: readonly MapPart[],
+): FrameRange[][] {
+  const takesMemory = geometry.bootMemory === "kernel";
+  if (takesMemory && kernel.firstMiB === "reserved") plan.reserveAll(0, PC_VIDEO_END, OWNER_BOOT);
+  if (takesMemory) plan.reserveFrom(framesOf(kernel.imageAt), framesOf(kernel.imageBytes), OWNER_KERNEL_IMAGE);
   const lowPages = plan.lowPages;
-  if (ram[ram.length - 1].end > PC_HOLE_END) {
+  if (takesMemory && plan.end > PC_HOLE_END) {
     plan.reserveTop(framesOf(kernel.bounceBytes), OWNER_BOUNCE_BUFFERS, PC_HOLE_END);
   }
-  const pageStructBytes = geometry.pageStructBytes ?? kernel.pageStructBytes;
-  plan.reserveTop(framesOf(describedFrames(ram, kernel) * pageStructBytes), OWNER_MEM_MAP);
-  plan.reserveTop(framesOf(kernel.bootBytes + hashTableBytes(lowPages, kernel.wordBytes)), OWNER_BOOT);
-}
-
-/** Frames that have a struct page: all up to the last one, or all of the sections that hold memory. */
-function describedFrames(ram: readonly FrameRange[], kernel: Footprint): number {
-  if (kernel.sectionBytes === 0) return ram[ram.length - 1].end;
-  const section = framesOf(kernel.sectionBytes);
-  const sections = new Set<number>();
-  let frames = 0;
-  for (const { first, end } of ram) {
-    for (let at = Math.floor(first / section); at * section < end; at++) {
-      if (!sections.has(at)) frames += section;
-      sections.add(at);
-    }
-  }
-  return frames;
+  const held = parts.map((part) => plan.reservePart(part));
+  if (takesMemory) plan.reserveTop(framesOf(kernel.bootBytes + hashTableBytes(lowPages, kernel.wordBytes)), OWNER_BOOT);
+  return held;
 }
 
 /** Above so many frames (64 GiB) the tables grow by half for each doubling of memory. */
@@ -188,14 +234,17 @@ function overlap(range: FrameRange, zone: FrameRange): FrameRange | undefined {
 class Reservations {
   free: FrameRange[];
   readonly reserved: Reservation[] = [];
+  /** One past the last frame. */
+  readonly end: Pfn;
   private readonly lowmemEnd: Pfn;
   /** Struct pages of highmem take lowmem, so a machine with less of it may start where this one does not. */
   private readonly hasHighmem: boolean;
 
   constructor(ram: readonly FrameRange[], lowmemEnd: Pfn) {
     this.free = [...ram];
+    this.end = ram[ram.length - 1].end;
     this.lowmemEnd = lowmemEnd;
-    this.hasHighmem = ram[ram.length - 1]!.end > lowmemEnd;
+    this.hasHighmem = this.end > lowmemEnd;
   }
 
   /** Free frames of lowmem. */
@@ -232,25 +281,50 @@ class Reservations {
     this.requireNone(left);
   }
 
-  /** Reserves `frames` of lowmem from its top, or from `below`, down. */
-  reserveTop(frames: number, owner: Owner, below: Pfn = this.lowmemEnd): void {
+  /** Reserves `frames` of lowmem from its top, or from `below`, down: what it found, in ascending order. */
+  reserveTop(frames: number, owner: Owner, below: Pfn = this.lowmemEnd): FrameRange[] {
     let left = frames;
+    const found: FrameRange[] = [];
     for (const range of [...this.free].reverse()) {
       const end = Math.min(range.end, this.lowmemEnd, below);
       const first = Math.max(range.first, end - left);
       if (end <= first) continue;
       this.reserveAll(first, end, owner);
+      found.unshift({ first, end });
       left -= end - first;
     }
     this.requireNone(left);
+    return found;
+  }
+
+  /** Reserves the frames of a part of mem_map, where it must lie. */
+  reservePart({ frames, home, pieces }: MapPart): FrameRange[] {
+    if (home === "lowmem" && pieces === "any") return this.reserveTop(frames, OWNER_MEM_MAP);
+    const low = { first: 0, end: this.lowmemEnd };
+    const high = { first: this.lowmemEnd, end: this.end };
+    const within = home === "lowmem" ? low : home === "highmem" ? high : home;
+    for (const range of [...this.free].reverse()) {
+      const part = overlap(range, within);
+      if (part === undefined || part.end - part.first < frames) continue;
+      const found = { first: part.end - frames, end: part.end };
+      this.reserveAll(found.first, found.end, OWNER_MEM_MAP);
+      return [found];
+    }
+    const most = this.free
+      .map((range) => overlap(range, within))
+      .map((part) => (part === undefined ? 0 : part.end - part.first));
+    return this.refuse(frames - Math.max(0, ...most));
   }
 
   private requireNone(left: number): void {
-    if (left <= 0) return;
+    if (left > 0) this.refuse(left);
+  }
+
+  private refuse(missing: number): never {
     const lowmem = formatSize(this.lowmemEnd * PAGE_SIZE);
     throw new UsageError(
       `the kernel does not fit the ${lowmem} of memory that it can map: its image, tables and struct pages need ` +
-        `${formatSize(left * PAGE_SIZE)} more; use ${this.hasHighmem ? "less" : "more"} memory, a smaller geometry.pageStructBytes, another ` +
+        `${formatSize(missing * PAGE_SIZE)} more; use ${this.hasHighmem ? "less" : "more"} memory, a smaller geometry.pageStructBytes, another ` +
         "geometry.split, or geometry.bootMemory=none",
     );
   }

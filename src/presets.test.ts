@@ -98,7 +98,7 @@ describe("settings", () => {
     ["reverseMap", "is not a setting"],
     ["=none", "is not a setting"],
     ["reverseMap=nun", "has no option"],
-    ["revMap=none", 'did you mean "reverseMap"'],
+    ["reversMap=none", 'did you mean "reverseMap"'],
     ["memory=64G", 'did you mean "geometry.memory"'],
     ["maxMapCount=5", 'did you mean "tunables.maxMapCount"'],
     ["geometri.memory=64G", 'did you mean "geometry"'],
