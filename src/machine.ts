@@ -288,7 +288,7 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
   const cpus = Array.from({ length: geometry.cpus }, (_, id) => new Cpu(id, memory, format, shape));
 
   const use = boot.memMap instanceof WindowedMap ? new StructPageUse() : null;
-  const frames = new Frames(boot.frames, use);
+  const frames = new Frames(boot.frames, 0, use);
   const entries = tableFreeing.entries(memory, format, frames);
   const allocator = startAllocator(boot, frames, tunables, memory);
   const { wordBytes } = footprint;
