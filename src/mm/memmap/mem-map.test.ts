@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { audit } from "../../check/audit/audit.ts";
 import { layOutMemory } from "../../boot.ts";
+import { audit } from "../../check/audit/audit.ts";
 import { footprintOf } from "../../footprint.ts";
 import { Machine } from "../../machine.ts";
 import { type MachineSpec, specOf } from "../../presets.ts";
@@ -39,53 +39,63 @@ const machines: [string, MachineSpec][] = [
 const isWide = ({ geometry }: MachineSpec): boolean => geometry.paging.startsWith("x86-64");
 
 describe.each(Object.keys(mapLayouts) as MapLayoutName[])("%s", (layout) => {
-  describe.each(machines.filter(([, spec]) => layout !== "per-task-window" || !isWide(spec)))("on %s", (_name, spec) => {
-    const { map, frames, free, zones } = boot(spec, layout);
+  describe.each(machines.filter(([, spec]) => layout !== "per-task-window" || !isWide(spec)))(
+    "on %s",
+    (_name, spec) => {
+      const { map, frames, free, zones } = boot(spec, layout);
 
-    test("leads from each frame to its struct page and back, across holes and nodes", () => {
-      for (const range of [...free, { first: 0, end: 1 }]) {
-        for (const frame of [range.first, range.end - 1]) if (frame > 0) expect(map.placeOf(frame)).not.toBeNull();
-      }
-      for (const frame of edges(frames, map)) {
-        const page = map.pageOf(frame);
-        if (page !== null) expect(map.pfnOf(page)).toBe(frame);
-      }
-    });
-
-    test("gives each its own bytes, in frames that nobody else has", () => {
-      const found = new Map<number, number>();
-      for (const frame of edges(frames, map)) {
-        const place = map.placeOf(frame);
-        if (place === null) continue;
-        const byte = place.frame * PAGE + place.offset;
-        expect(found.get(byte) ?? frame).toBe(frame);
-        found.set(byte, frame);
-        expect(map.parts.some(({ ranges }) => ranges.some(({ first, end }) => place.frame >= first && place.frame < end))).toBe(true);
-        expect(free.some(({ first, end }) => place.frame >= first && place.frame < end)).toBe(false);
-      }
-    });
-
-    test("names each frame by any handle that fits", () => {
-      const names = layout === "per-task-window" ? (["pfn", "cookie"] as const) : (["pfn", "pointer"] as const);
-      for (const name of names) {
-        const handles = pageHandles[name](map, 0xc000_0000);
-        for (const frame of edges(frames, map)) {
-          const handle = handles.of(frame);
-          if (handle !== null) expect(handles.frameOf(handle)).toBe(frame);
+      test("leads from each frame to its struct page and back, across holes and nodes", () => {
+        for (const range of [...free, { first: 0, end: 1 }]) {
+          for (const frame of [range.first, range.end - 1]) if (frame > 0) expect(map.placeOf(frame)).not.toBeNull();
         }
-      }
-    });
+        for (const frame of edges(frames, map)) {
+          const page = map.pageOf(frame);
+          if (page !== null) expect(map.pfnOf(page)).toBe(frame);
+        }
+      });
 
-    test("is charged to the zones that hold it", () => {
-      const high = zones.find(({ kind }) => kind === ZONE_HIGHMEM);
-      const inHigh = map.parts
-        .flatMap(({ ranges }) => ranges)
-        .filter(({ first }) => high !== undefined && first >= high.first)
-        .reduce((sum, { first, end }) => sum + end - first, 0);
-      const expected = { flat: 0, sparse: 0, discontig: undefined, "per-task-window": high === undefined ? 0 : map.frames }[layout];
-      if (expected !== undefined) expect(inHigh).toBe(expected);
-    });
-  });
+      test("gives each its own bytes, in frames that nobody else has", () => {
+        const found = new Map<number, number>();
+        for (const frame of edges(frames, map)) {
+          const place = map.placeOf(frame);
+          if (place === null) continue;
+          const byte = place.frame * PAGE + place.offset;
+          expect(found.get(byte) ?? frame).toBe(frame);
+          found.set(byte, frame);
+          expect(
+            map.parts.some(({ ranges }) => ranges.some(({ first, end }) => place.frame >= first && place.frame < end)),
+          ).toBe(true);
+          expect(free.some(({ first, end }) => place.frame >= first && place.frame < end)).toBe(false);
+        }
+      });
+
+      test("names each frame by any handle that fits", () => {
+        const names = layout === "per-task-window" ? (["pfn", "cookie"] as const) : (["pfn", "pointer"] as const);
+        for (const name of names) {
+          const handles = pageHandles[name](map, 0xc000_0000);
+          for (const frame of edges(frames, map)) {
+            const handle = handles.of(frame);
+            if (handle !== null) expect(handles.frameOf(handle)).toBe(frame);
+          }
+        }
+      });
+
+      test("is charged to the zones that hold it", () => {
+        const high = zones.find(({ kind }) => kind === ZONE_HIGHMEM);
+        const inHigh = map.parts
+          .flatMap(({ ranges }) => ranges)
+          .filter(({ first }) => high !== undefined && first >= high.first)
+          .reduce((sum, { first, end }) => sum + end - first, 0);
+        const expected = {
+          flat: 0,
+          sparse: 0,
+          discontig: undefined,
+          "per-task-window": high === undefined ? 0 : map.frames,
+        }[layout];
+        if (expected !== undefined) expect(inHigh).toBe(expected);
+      });
+    },
+  );
 });
 
 // The whole machine, frame by frame.
