@@ -102,6 +102,21 @@ describe("holes", () => {
   });
 });
 
+describe("nodes", () => {
+  test("that would have no memory are left out", () => {
+    const nodes = (memory: string) =>
+      boot(specOf("numaq-64g", undefined, [`geometry.memory=${memory}`])).layout.memMap!.parts.length;
+    expect(["256M", "1G", "2G", "65528M"].map(nodes)).toEqual([1, 4, 8, 8]);
+  });
+
+  test("of a 64-bit machine have their struct pages in their own memory, and lowmem loses nothing", () => {
+    const { layout, memTotal } = boot(specOf("opteron-32g"));
+    for (const { end, ranges } of layout.memMap!.parts) expect(ranges[0]).toEqual({ first: end - 28_672, end });
+    expect(layout.lowmemEnd).toBe(layout.frames);
+    expect(memTotal).toBe(boot(specOf("opteron-32g", undefined, ["memMap=flat", "geometry.nodes=1"])).memTotal);
+  });
+});
+
 describe("a machine for tests", () => {
   test("may be bare: all of its 64 frames are free, in zones of any size", () => {
     const geometry = parseGeometry({

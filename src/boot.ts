@@ -121,11 +121,14 @@ function shapeOf(
   };
 }
 
-/** What each node spans: as much as the others, but for the last one. */
+/** What each node spans that has memory: as much as the others, but for the last one. */
 function nodesOf({ nodes }: Geometry, frames: number): FrameRange[] {
   if (nodes === 1) return [{ first: 0, end: frames }];
   const span = nodeFrames(nodes, frames);
-  return Array.from({ length: nodes }, (_, at) => ({ first: at * span, end: Math.min((at + 1) * span, frames) }));
+  return Array.from({ length: Math.ceil(frames / span) }, (_, at) => ({
+    first: at * span,
+    end: Math.min((at + 1) * span, frames),
+  }));
 }
 
 /** The allocator of a machine that has just started. */

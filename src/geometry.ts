@@ -91,7 +91,7 @@ export const geometrySchema = z.strictObject({
     .max(64)
     .default(1)
     .describe(
-      "NUMA nodes, each with as much memory as the others; where memory is near is not modelled, only who has it",
+      "NUMA nodes, each with as much memory as the others, in elements of 256 MiB; which is near is not modelled, only whose it is",
     ),
   paging: z.enum(namesOf(pagingFormats)).describe("the paging format: how the MMU walks page tables"),
   split: z
@@ -251,12 +251,6 @@ const checks: readonly Check[] = [
       "memoryBytes",
       `${formatSize(memoryBytes)} are more than the ${formatSize(most)} that ${format.name} paging can address${remedy}`,
     );
-  },
-
-  function nodesHaveMemory({ nodes, memoryBytes }) {
-    const frames = memoryBytes / PAGE_SIZE;
-    if (nodes === 1 || (nodes - 1) * nodeFrames(nodes, frames) < frames) return;
-    refuse("nodes", `${formatSize(memoryBytes)} in elements of 256 MiB are too few for ${nodes} nodes; use fewer`);
   },
 
   function splitIsOf32Bits({ split }, format) {

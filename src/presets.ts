@@ -34,6 +34,8 @@ export interface KernelPreset {
   readonly structPage?: StructPageName;
   /** What is different of its design there. */
   readonly narrow?: Partial<Design>;
+  /** What is different of it on machines with several nodes. */
+  readonly numa?: Partial<Design>;
 }
 
 /** Page tables as they are wherever nobody says otherwise. */
@@ -48,6 +50,9 @@ const lowTables = {
   memMap: "flat",
   pageHandle: "pointer",
 } as const;
+
+/** CONFIG_DISCONTIGMEM. */
+const nodeMaps = { memMap: "discontig" } as const;
 
 /** CONFIG_HIGHPTE. */
 const highTables = { pageTablePlacement: "highmem", pageTableAccess: "kmap-atomic" } as const;
@@ -80,6 +85,7 @@ export const kernelPresets = {
       reclaim: "linux-2.4",
     },
     structPage: "2.5.5",
+    numa: nodeMaps,
     tunables: { ...tunables2611, watermarks: "linux-2.4", buddyOrders: 10, maxMapCount: 65_536 },
   },
   "linux-2.4.22": {
@@ -98,6 +104,7 @@ export const kernelPresets = {
       reclaim: "linux-2.4",
     },
     structPage: "2.4.22",
+    numa: nodeMaps,
     tunables: { ...tunables2611, watermarks: "linux-2.4", buddyOrders: 10 },
   },
   "rhel3-hugemem": {
@@ -116,6 +123,7 @@ export const kernelPresets = {
       reclaim: "rmap15",
     },
     structPage: "rhel3-highpte-64g",
+    numa: nodeMaps,
     tunables: { ...tunables2611, watermarks: "linux-2.4", kmapInvalidates: "when-changed" },
     split: "4:4",
   },
@@ -133,6 +141,7 @@ export const kernelPresets = {
       reclaim: "linux-2.6",
     },
     structPage: "2.5.46",
+    numa: nodeMaps,
     tunables: tunables2611,
   },
   "linux-2.6.11": {
@@ -147,6 +156,7 @@ export const kernelPresets = {
       hugePages: "hugetlbfs",
       reclaim: "linux-2.6",
     },
+    numa: nodeMaps,
     tunables: tunables2611,
   },
   "linux-2.6.11-highpte": {
@@ -162,6 +172,7 @@ export const kernelPresets = {
       hugePages: "hugetlbfs",
       reclaim: "linux-2.6",
     },
+    numa: nodeMaps,
     tunables: tunables2611,
   },
   "linux-6.1": {
@@ -237,9 +248,17 @@ export const machinePresets = {
     }),
   },
   "opteron-32g": {
-    summary: "A four-way Opteron with 32 GiB, of 2005: long mode, no highmem, a small TLB.",
+    summary: "A four-way Opteron with 32 GiB, of 2005: long mode, no highmem, a small TLB, memory at each CPU.",
     kernel: "linux-2.6.11",
-    geometry: sized("32G", { paging: "x86-64", cpus: 4, tlb: "k8", cost: "k8", disk: "scsi-10k", largePages: ["2M"] }),
+    geometry: sized("32G", {
+      paging: "x86-64",
+      cpus: 4,
+      nodes: 4,
+      tlb: "k8",
+      cost: "k8",
+      disk: "scsi-10k",
+      largePages: ["2M"],
+    }),
   },
   "skylake-256g": {
     summary: "A two-socket Skylake-SP server with 256 GiB, of 2018.",
@@ -320,13 +339,14 @@ function presetOf<T>(kind: string, presets: Readonly<Record<string, T>>, name: s
 /** The record of a preset machine under its own kernel or another, with a person's settings. */
 export function specOf(machine: string, kernel?: string, settings: readonly string[] = [], seed = 0): MachineSpec {
   const preset = machinePreset(machine);
-  const { personality, design, narrow, tunables, ...built } = kernelPreset(kernel ?? preset.kernel);
+  const { personality, narrow, numa, tunables, ...built } = kernelPreset(kernel ?? preset.kernel);
   const given = parseGeometry(preset.geometry);
   const is32Bit = isNarrow(pagingFormats[given.paging]);
+  const design = { ...built.design, ...(given.nodes > 1 ? numa : is32Bit ? narrow : {}) };
   const geometry = is32Bit ? parseGeometry(builtFor(given, built)) : given;
   const spec: MachineSpec = {
     geometry,
-    design: parseDesign({}, is32Bit ? { ...design, ...narrow } : design, rulesWith(geometry.paging)),
+    design: parseDesign({}, design, rulesWith(geometry.paging)),
     tunables: parseRecord(tunablesSchema, "tunables", tunables),
     kernel: personality,
     seed,

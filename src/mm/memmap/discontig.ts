@@ -13,7 +13,15 @@
  */
 import { bug } from "../../base/errors.ts";
 import { PAGE_SIZE, type Pfn, type Vaddr } from "../../base/units.ts";
-import { type FrameRange, type MapPlan, type MemoryShape, mapFrames, type PlacedPart } from "./map-plan.ts";
+import {
+  type FrameRange,
+  type Home,
+  type MapPart,
+  type MapPlan,
+  type MemoryShape,
+  mapFrames,
+  type PlacedPart,
+} from "./map-plan.ts";
 import { MemMap } from "./mem-map.ts";
 
 /** Frames of an element of the table that says which node a frame is in: 256 MiB. */
@@ -29,13 +37,17 @@ function remappedFrames(node: FrameRange, shape: MemoryShape): number {
   return Math.ceil(frames / shape.largePageFrames) * shape.largePageFrames;
 }
 
+/** A node's own memory that stays mapped, if all of the node's is; otherwise any that is. */
+const mappedHome = (node: FrameRange, lowmemEnd: Pfn): Home => (node.end <= lowmemEnd ? node : "lowmem");
+
 export function planDiscontig(shape: MemoryShape): MapPlan {
-  let remapped = 0;
-  const parts = shape.nodes.map((node): MapPlan["parts"][number] => {
-    if (!isRemapped(node, shape)) return { ...node, frames: mapFrames(shape, node), home: "lowmem", pieces: "one" };
-    const frames = remappedFrames(node, shape);
-    remapped += frames;
-    return { ...node, frames, home: node, pieces: "one" };
+  const remapped = shape.nodes
+    .filter((node) => isRemapped(node, shape))
+    .reduce((sum, node) => sum + remappedFrames(node, shape), 0);
+  const parts = shape.nodes.map((node): MapPart => {
+    if (isRemapped(node, shape)) return { ...node, frames: remappedFrames(node, shape), home: node, pieces: "one" };
+    const home = mappedHome(node, shape.lowmemEnd - remapped);
+    return { ...node, frames: mapFrames(shape, node), home, pieces: "one" };
   });
   return { parts, remapped };
 }
