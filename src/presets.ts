@@ -38,7 +38,7 @@ export interface KernelPreset {
   readonly numa?: Partial<Design>;
 }
 
-/** Page tables as they are wherever nobody says otherwise. */
+/** Page tables and struct pages as they are wherever nobody says otherwise. */
 const lowTables = {
   pageTablePlacement: "lowmem",
   pageTableAccess: "direct",
@@ -49,6 +49,7 @@ const lowTables = {
   reverseMapPlacement: "lowmem",
   memMap: "flat",
   pageHandle: "pointer",
+  vmemmap: "full",
 } as const;
 
 /** CONFIG_DISCONTIGMEM. */

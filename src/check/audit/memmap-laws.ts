@@ -67,32 +67,42 @@ const handlesNameTheirFrames: Law = {
 const mapFramesAreNobodys: Law = {
   name: "map-frames-are-nobodys",
   statement:
-    "A frame that holds struct pages is charged to mem_map and to nobody else: it is not free, not mapped, no page table, and in no other part.",
+    "A frame that holds struct pages is charged to mem_map and to nobody else: it is not free, not mapped, no page table, and in no other part; but for those that were given back.",
   check: (census, report) => {
     const { kernel, freeRanges } = census;
-    const { map } = kernel.structPages;
-    const ranges = (map?.parts ?? []).flatMap((part) => part.ranges).sort((one, other) => one.first - other.first);
-    const charged = kernel.allocator.ownedBy(OWNER_MEM_MAP);
-    if (charged !== lengthOf(ranges)) report(`${charged} frames are charged to mem_map, which has ${lengthOf(ranges)}`);
-    ranges.forEach(({ first, end }, at) => {
+    const { structPages, vmemmap, allocator, frames } = kernel;
+    const ranges = (structPages.map?.parts ?? []).flatMap((part) => part.ranges).sort((a, b) => a.first - b.first);
+    const charged = allocator.ownedBy(OWNER_MEM_MAP);
+    const held = lengthOf(ranges) - vmemmap.freedPages;
+    if (charged !== held) report(`${charged} frames are charged to mem_map, which has ${held}`);
+    ranges.forEach(({ first }, at) => {
       const next = ranges[at + 1];
-      if (next !== undefined && next.first < end) report(`frame ${next.first} is in two parts`);
-      const free = freeRanges.find((range) => range.first < end && range.end > first);
-      if (free !== undefined)
-        report(`frames ${first}..${end} hold struct pages, and ${free.first}..${free.end} are free`);
-      if (map instanceof WindowedMap && kernel.allocator.zoneOf(first).kind !== ZONE_HIGHMEM)
+      if (next !== undefined && next.first < ranges[at]!.end) report(`frame ${next.first} is in two parts`);
+      const isHigh = allocator.zoneOf(first).kind === ZONE_HIGHMEM;
+      if (structPages.map instanceof WindowedMap && !isHigh)
         report(`frame ${first} holds struct pages, and is no highmem`);
     });
-    const holds = (frame: Pfn) => ranges.some(({ first, end }) => frame >= first && frame < end);
+    const left = new Set(vmemmap.leftFrames());
+    const holds = (frame: Pfn) => !left.has(frame) && ranges.some(({ first, end }) => frame >= first && frame < end);
+    for (const frame of framesIn(ranges, freeRanges))
+      if (holds(frame)) report(`frame ${frame} holds struct pages, and is free`);
     for (const frame of census.byFrame.keys())
       if (holds(frame)) report(`frame ${frame} holds struct pages, and is mapped`);
     for (const frame of census.taken) {
       if (!holds(frame)) continue;
-      const what = kernel.frames.has(frame, PG_TABLE) ? "is a page table" : "is in use";
-      report(`frame ${frame} holds struct pages, and ${what}`);
+      report(`frame ${frame} holds struct pages, and is ${frames.has(frame, PG_TABLE) ? "a page table" : "in use"}`);
     }
   },
 };
+
+/** The frames that are in ranges of both kinds. */
+function* framesIn(some: readonly FrameRange[], others: readonly FrameRange[]): Generator<Pfn> {
+  for (const { first, end } of some) {
+    for (const other of others) {
+      for (let frame = Math.max(first, other.first); frame < Math.min(end, other.end); frame++) yield frame;
+    }
+  }
+}
 
 const windowsShowTheMap: Law = {
   name: "map-windows-show-the-map",

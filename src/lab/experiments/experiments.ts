@@ -21,6 +21,7 @@ import { rmapCost } from "./rmap-cost.ts";
 import { rmapTest } from "./rmap-test.ts";
 import { sharedSegment } from "./shared-segment.ts";
 import { splitsExperiment } from "./splits.ts";
+import { structPages } from "./struct-pages.ts";
 import { threeSteps } from "./three-steps.ts";
 import { truncateNonlinear } from "./truncate-nonlinear.ts";
 import { virtualScan } from "./virtual-scan.ts";
@@ -41,6 +42,7 @@ export const experiments: readonly Experiment[] = [
   threeSteps,
   bigTlb,
   hugetlbPool,
+  structPages,
   hoard,
   pagetableExploit,
   pteCount,

@@ -122,12 +122,12 @@ test("sections without memory have no struct pages, and cost none", () => {
   expect((flat.frames - sparse.frames) * PAGE).toBe(2 ** 18 * 40);
 });
 
-test("the struct pages of a huge page fill whole frames, which could be given back", () => {
+test("the struct pages of a huge page fill frames in a row, where they fill whole frames", () => {
   const { map } = boot(specOf("amd64-8g"), "sparse");
-  expect(map.heldFrames(512 * 1000, 512 * 1001)).toHaveLength(8);
-  expect(map.heldFrames(512 * 1000, 512 * 1001)[0]).toBe(map.placeOf(512 * 1000)!.frame);
+  expect(map.rowOf(512 * 1000, 512 * 1001)).toBe(map.placeOf(512 * 1000)!.frame);
+  expect(map.rowOf(512 * 1000 + 1, 512 * 1001 + 1)).toBeNull();
   const odd = boot(specOf("piii-4g", undefined, ["geometry.pageStructBytes=44"]), "flat").map;
-  expect(odd.heldFrames(512, 1024)).toHaveLength(5);
+  expect(odd.rowOf(512, 1024)).toBeNull();
 });
 
 describe("struct page", () => {

@@ -51,13 +51,14 @@ export abstract class MemMap {
     return { frame: frameAt(part, Math.floor(byte / PAGE_SIZE)), offset: byte % PAGE_SIZE };
   }
 
-  /** The frames that hold struct pages of `[first, end)` and of no others, in ascending order of what they hold. */
-  heldFrames(first: Pfn, end: Pfn): Pfn[] {
-    const part = this.partOf(first);
-    if (part === undefined || end > part.end) return [];
-    const from = Math.ceil((this.indexIn(part, first) * this.structBytes) / PAGE_SIZE);
-    const to = Math.floor((this.indexIn(part, end) * this.structBytes) / PAGE_SIZE);
-    return Array.from({ length: Math.max(0, to - from) }, (_, at) => frameAt(part, from + at));
+  /** The first of the frames, in a row, that hold the struct pages of `[first, end)` and no others; null if there are no such. */
+  rowOf(first: Pfn, end: Pfn): Pfn | null {
+    const place = this.placeOf(first);
+    const last = this.placeOf(end - 1);
+    if (place === null || last === null || place.offset !== 0) return null;
+    const bytes = ((end - first) / 2 ** this.softPageShift) * this.structBytes;
+    const isRow = last.frame === place.frame + bytes / PAGE_SIZE - 1;
+    return isRow && last.offset + this.structBytes === PAGE_SIZE ? place.frame : null;
   }
 
   /** Frames that hold struct pages. */
