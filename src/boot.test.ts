@@ -117,6 +117,15 @@ describe("nodes", () => {
   });
 });
 
+test("windows of soft pages that leave no lowmem are refused", () => {
+  const { geometry, kernel } = specOf("numaq-64g");
+  const layOut = (shift: number) => layOutMemory(geometry, footprintOf(kernel, "pae"), mapLayouts.flat, shift);
+  expect(layOut(4).lowmemEnd * 4096).toBe(866 * 2 ** 20);
+  expect(() => layOut(9)).toThrow(
+    "the slots of kmap_atomic of 32 CPUs, each of 2.00 MiB, leave no addresses for lowmem",
+  );
+});
+
 describe("a machine for tests", () => {
   test("may be bare: all of its 64 frames are free, in zones of any size", () => {
     const geometry = parseGeometry({

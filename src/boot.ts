@@ -99,8 +99,12 @@ function lowmemFrames(geometry: Geometry, kernel: Footprint, softPageShift: numb
     return framesOf(lowmemLimit(geometry, kernel.lowmemBytes));
   }
   const tablePages = 1 << pagingFormats[paging].indexBits;
-  return framesOf(
-    scaledLowmemBytes({ pageOffset: pageOffsetOf(geometry), tablePages, cpus, softPageShift, atomicTypes }),
+  const pageOffset = pageOffsetOf(geometry);
+  const bytes = scaledLowmemBytes({ pageOffset, tablePages, cpus, softPageShift, atomicTypes });
+  if (bytes > 0) return framesOf(bytes);
+  throw new UsageError(
+    `the slots of kmap_atomic of ${cpus} CPUs, each of ${formatSize(PAGE_SIZE * 2 ** softPageShift)}, leave no addresses for lowmem; ` +
+      "use fewer geometry.cpus, smaller soft pages, another geometry.split, or geometry.lowmemBytes",
   );
 }
 

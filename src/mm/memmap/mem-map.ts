@@ -22,9 +22,6 @@ export interface Place {
   readonly offset: number;
 }
 
-/** Frames without memory have no struct page in some layouts; in a window nothing has an address of its own. */
-export const NO_PAGE = null;
-
 export abstract class MemMap {
   readonly structBytes: number;
   readonly softPageShift: number;
@@ -37,7 +34,7 @@ export abstract class MemMap {
     this.parts = parts;
   }
 
-  /** The address at which the kernel always has the struct page of `frame` (pfn_to_page), or NO_PAGE. */
+  /** The address at which the kernel always has the struct page of `frame` (pfn_to_page); null if it has none there. */
   abstract pageOf(frame: Pfn): Vaddr | null;
 
   /** The first frame that the struct page at `page` describes (page_to_pfn). Requires: `pageOf` gave it. */

@@ -1,7 +1,7 @@
 /**
- * A window onto mem_map for each address space, of lowmem: page tables for its slots, and the index that finds them. Kernel
- * code that runs for no program, and an address space for whose window lowmem was too short, use one that is there from
- * boot.
+ * A window onto mem_map for each address space, of lowmem: page tables for its slots, and the index that finds them. A CPU
+ * on which no address space is loaded, and an address space for whose window lowmem was too short, use one that is there
+ * from boot.
  *
  *     task A    | 17 | 4 | .. |          task B    | 4 | 90 | .. |         shared    | 3 | ..
  *                  \___ frames of mem_map, in highmem ___/
@@ -11,7 +11,7 @@
  *
  * @differs kernel code reads struct pages without the TLB, so that flushes of slots have nothing to drop: they are counted
  */
-import { bug } from "../../base/errors.ts";
+import { UsageError } from "../../base/errors.ts";
 import { PAGE_SIZE, type Pfn } from "../../base/units.ts";
 import type { AddressSpace } from "../address-space.ts";
 import { WANT_KERNEL } from "../allocator.ts";
@@ -62,7 +62,7 @@ export class TaskWindows {
 
   constructor(parts: TaskWindowParts) {
     this.parts = parts;
-    this.shared = tryWindow(parts, this.costs) ?? bug("no lowmem for a window onto mem_map at boot");
+    this.shared = tryWindow(parts, this.costs) ?? refuse();
     this.window = this.shared.window;
   }
 
@@ -152,6 +152,12 @@ export class TaskWindows {
     const flushes = this.window.show(holder);
     if (flushes > 0 && this.mm !== null) this.costs.remoteFlushes += Math.max(0, this.mm.cpus.size - 1);
   }
+}
+
+function refuse(): never {
+  throw new UsageError(
+    "the machine has no lowmem left for a window onto its struct pages; give it more, fewer tunables.memMapSlots, or use memMap=flat",
+  );
 }
 
 /** The tables and the index of a window; null, and nothing taken, if lowmem has no room. */
