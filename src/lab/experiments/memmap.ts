@@ -3,6 +3,7 @@
  * is laid out as its boot does it, and started if there is room.
  */
 import { UsageError } from "../../base/errors.ts";
+import { formatSize } from "../../base/size-text.ts";
 import { PAGE_SIZE } from "../../base/units.ts";
 import { requireOption } from "../../design.ts";
 import { isNarrow } from "../../geometry.ts";
@@ -122,15 +123,13 @@ function start(machine: string, gigabytes: number, name: StructPageName, memMap:
   }
 }
 
-const inMiB = (bytes: unknown): string => `${Math.round(Number(bytes) / MIB)} MiB`;
-
 function verdictOn(rows: readonly Row[]): string {
   const most = Math.max(...rows.map(({ gigabytes }) => Number(gigabytes)));
   return rows
     .filter(({ gigabytes }) => gigabytes === most)
     .map(({ structPage, memMap, structPagesBytes, starts, lowmemFreeBytes }) => {
-      const left = starts === "yes" ? `${inMiB(lowmemFreeBytes)} of lowmem left` : "no room to start";
-      return `${most} GiB, ${structPage}, ${memMap}: ${inMiB(structPagesBytes)} of struct pages, ${left}.`;
+      const left = starts === "yes" ? `${formatSize(Number(lowmemFreeBytes))} of lowmem left` : "no room to start";
+      return `${most} GiB, ${structPage}, ${memMap}: ${formatSize(Number(structPagesBytes))} of struct pages, ${left}.`;
     })
     .join(" ");
 }
