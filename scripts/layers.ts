@@ -16,6 +16,7 @@ const layers: readonly { name: string; prefixes: readonly string[]; packages: re
       "src/geometry.ts",
       "src/presets.ts",
       "src/footprint.ts",
+      "src/reservations.ts",
       "src/boot.ts",
       "src/startup.ts",
       "src/struct-pages.ts",
