@@ -14,7 +14,8 @@ import { setFrameDirty } from "./file-pages.ts";
 import { PG_ANON } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
-import { tryPopulateTable } from "./populate-tables.ts";
+import { settleTables, tryPopulateHoles } from "./populate-holes.ts";
+import { tryPopulateTables } from "./populate-tables.ts";
 import type { Process, Thread } from "./process.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
 import { FAULT_OOM, type Intent, isRepaired } from "./verdict.ts";
@@ -104,13 +105,26 @@ export function* touchPages(
 ): Path<number> {
   if (!mayTouch(vma, touch)) return -EFAULT;
   if ((vma.flags & VM_BIG) !== 0) return yield* touchBig(kernel, payer, vma, first, end, touch);
-  const span = kernel.tables.span(LEAF);
+  const { tables } = kernel;
+  const span = tables.span(LEAF);
+  let filledFrom = end;
   for (let page = first; page < end; page++) {
+    if (filledFrom < page && page === tables.endOf(page - 1, LEAF + 1, end)) {
+      settleTables(kernel, vma, { page: filledFrom, end: page }, touch.intent);
+      filledFrom = end;
+    }
     while (page % span === 0 && page + span <= end) {
-      if (!tryPopulateTable(kernel, payer, vma, page, touch.intent)) break;
-      page += span;
+      const next = tryPopulateTables(kernel, payer, vma, { page, end }, touch.intent);
+      if (next === page) break;
+      page = next;
     }
     if (page === end) break;
+    const holes = tryPopulateHoles(kernel, payer, vma, { page, end }, touch.intent);
+    if (holes > 0) {
+      filledFrom = Math.min(filledFrom, page - (page % span));
+      page += holes - 1;
+      continue;
+    }
     for (;;) {
       const found = yield* find(kernel, vma, page, touch);
       if (found === "there" || (found === "untouched" && spares(kernel, vma, touch))) break;
@@ -119,6 +133,7 @@ export function* touchPages(
     }
     kernel.counters.pagesPopulated++;
   }
+  if (filledFrom < end) settleTables(kernel, vma, { page: filledFrom, end }, touch.intent);
   return 0;
 }
 
