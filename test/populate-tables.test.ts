@@ -11,7 +11,7 @@ import { describe as picture } from "../src/check/describe.ts";
 import { LOAD, STORE } from "../src/hw/access.ts";
 import { MAP_FIXED, MAP_SHARED, PROT_READ, PROT_WRITE } from "../src/lab/import/calls.ts";
 import { DONE, Machine } from "../src/machine.ts";
-import { OpenFile } from "../src/mm/file.ts";
+import { type FileKind, OpenFile } from "../src/mm/file.ts";
 import { meminfo } from "../src/mm/meminfo.ts";
 import { populate } from "../src/mm/populate.ts";
 import type { Process } from "../src/mm/process.ts";
@@ -32,16 +32,20 @@ class System {
   readonly tables: number;
   readonly started: Process[] = [];
 
-  constructor(way: Way, spec: MachineSpec, tables: number) {
+  /** By the page, or by the big page. */
+  readonly least: number;
+
+  constructor(way: Way, spec: MachineSpec, tables: number, kind: FileKind = "shmem") {
     this.way = way;
     this.tables = tables;
     this.machine = new Machine(spec);
-    this.span = this.machine.kernel.tables.span(1);
+    const { files, bigPages, tables: pageTables } = this.machine.kernel;
+    const pool = kind === "hugetlbfs" ? bigPages.pools[0]! : undefined;
+    this.least = pool?.pages ?? 1;
+    this.span = pageTables.span(pool?.level ?? 1);
     const sizeBytes = addressOf(tables * this.span);
-    this.file = new OpenFile(
-      this.machine.kernel.files.create({ name: "segment", kind: "shmem", sizeBytes }),
-      "read-write",
-    );
+    const file = files.create({ name: "segment", kind, sizeBytes, ...(pool === undefined ? {} : { pool }) });
+    this.file = new OpenFile(file, "read-write");
   }
 
   start(name: string, offset: number, prot = PROT_READ | PROT_WRITE): void {
@@ -50,7 +54,7 @@ class System {
     const pages = this.tables * this.span - offset;
     const args = [addressOf(START), addressOf(pages), prot, MAP_SHARED | MAP_FIXED, this.file, addressOf(offset)];
     expect(this.machine.call(thread, "mmap", args)).toBe(addressOf(START));
-    const step = this.way === "tables" ? pages : 1;
+    const step = this.way === "tables" ? pages : this.least;
     for (let page = START; page < START + pages; page += step) {
       expect(this.machine.run(thread, populate(this.machine.kernel, thread, page, page + step))).toBe(0);
     }
@@ -104,8 +108,8 @@ class System {
 class Twins {
   readonly systems: readonly [System, System];
 
-  constructor(spec: MachineSpec, tables: number) {
-    this.systems = [new System("tables", spec, tables), new System("pages", spec, tables)];
+  constructor(spec: MachineSpec, tables: number, kind: FileKind = "shmem") {
+    this.systems = [new System("tables", spec, tables, kind), new System("pages", spec, tables, kind)];
   }
 
   both(doing: (system: System) => void): void {
@@ -181,6 +185,34 @@ describe("a segment of more than a few tables", () => {
     });
     twins.compare();
     for (const { machine } of twins.systems) expect(audit(machine)).toEqual([]);
+  });
+});
+
+describe("a segment of big pages", () => {
+  const settings = (hugePages: string) => ["geometry.memory=4G", `hugePages=${hugePages}`, "tunables.hugePages=1024"];
+  test.each([
+    ["amd64-8g", "hugetlbfs"],
+    ["amd64-8g", "hugetlbfs-shared-pmd"],
+    ["pae-8g", "hugetlbfs"],
+  ])("is the same (%s, %s)", (machine, hugePages) => {
+    const twins = new Twins(specOf(machine, undefined, settings(hugePages)), 2, "hugetlbfs");
+    for (const name of ["first", "second", "third"]) twins.start(name, 0);
+    twins.start("shifted", 512 * 512);
+    twins.start("reader", 0, PROT_READ);
+    twins.compare();
+    twins.both(({ machine, started, ...system }) => {
+      const [one, two, three] = started;
+      expect(machine.access(two!.threads[0]!, addressOf(START + 1000), STORE)).toBe(DONE);
+      machine.call(three!.threads[0]!, "munmap", [addressOf(START + system.least), addressOf(2 * system.least)]);
+      machine.exit(one!, 0);
+    });
+    twins.start("after", 0);
+    twins.compare();
+    for (const { machine } of twins.systems) expect(audit(machine)).toEqual([]);
+    twins.both(({ machine, started }) => {
+      for (const process of started) if (process.state === "alive") machine.exit(process, 0);
+    });
+    twins.compare();
   });
 });
 

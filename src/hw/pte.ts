@@ -274,6 +274,16 @@ export class Entries {
     return next;
   }
 
+  /** The first entry of `[index, end)` whose low word has not all of these bits, or `end`. */
+  endOfFlags(table: OpenTable, index: number, end: number, flags: number): number {
+    const words = this.wide ? 2 : 1;
+    const place = this.memory.placeOf(table);
+    let at = index;
+    if (place < 0) while (at < end && (this.low(table, at) & flags) === flags) at++;
+    else while (at < end && (this.memory.wordAt(place + at * words) & flags) === flags) at++;
+    return at;
+  }
+
   /** Changes what a present or PROT_NONE entry says of its frame. */
   setFlags(table: OpenTable, index: number, flags: number): void {
     this.set(table, index, this.frame(table, index), flags);

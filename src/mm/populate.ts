@@ -7,13 +7,14 @@
  */
 import { EFAULT, EINVAL, ENOMEM } from "../base/errno.ts";
 import type { Vpn } from "../base/units.ts";
-import { type OpenTable, PTE_DIRTY, PTE_PRESENT, PTE_PROT_NONE, PTE_WRITE } from "../hw/pte.ts";
+import { PTE_DIRTY, PTE_PRESENT, PTE_PROT_NONE, PTE_WRITE } from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
 import { makePresent } from "./fault.ts";
 import { setFrameDirty } from "./file-pages.ts";
 import { PG_ANON } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
+import { touchBig } from "./populate-big.ts";
 import { settleTables, tryPopulateHoles } from "./populate-holes.ts";
 import { tryPopulateTables } from "./populate-tables.ts";
 import type { Process, Thread } from "./process.ts";
@@ -104,7 +105,10 @@ export function* touchPages(
   touch: Touch,
 ): Path<number> {
   if (!mayTouch(vma, touch)) return -EFAULT;
-  if ((vma.flags & VM_BIG) !== 0) return yield* touchBig(kernel, payer, vma, first, end, touch);
+  if ((vma.flags & VM_BIG) !== 0) {
+    const touched = yield* touchBig(kernel, payer, vma, { first, end }, touch.intent);
+    return touched === "touched" ? 0 : touched === "fault" ? -EFAULT : -ENOMEM;
+  }
   const { tables } = kernel;
   const span = tables.span(LEAF);
   let filledFrom = end;
@@ -134,24 +138,6 @@ export function* touchPages(
     kernel.counters.pagesPopulated++;
   }
   if (filledFrom < end) settleTables(kernel, vma, { page: filledFrom, end }, touch.intent);
-  return 0;
-}
-
-/** The same for big pages, each of which is touched once. */
-function* touchBig(kernel: Kernel, payer: Process, vma: Vma, first: Vpn, end: Vpn, { intent }: Touch): Path<number> {
-  const { tables, entries } = kernel;
-  for (let page = first; page < end; ) {
-    const entry = tables.largeAt(vma.mm, page);
-    const flags = entry === null ? 0 : entries.flags(entry.table as OpenTable, entry.index);
-    if (entry === null || (intent === "write" && (flags & PTE_WRITE) === 0 && (vma.flags & VM_WRITE) !== 0)) {
-      const verdict = yield* makePresent(kernel, payer, vma, page, intent);
-      if (!isRepaired(verdict)) return verdict === FAULT_OOM ? -ENOMEM : -EFAULT;
-      continue;
-    }
-    const next = tables.endOf(page, entry.level - 1, end);
-    kernel.counters.pagesPopulated += next - page;
-    page = next;
-  }
   return 0;
 }
 
