@@ -14,10 +14,12 @@ import { Rng } from "../../base/rng.ts";
 import { formatSize } from "../../base/size-text.ts";
 import { addressOf } from "../../base/units.ts";
 import { type AxisName, type Design, parseDesign, rulesWith, settleDesign } from "../../design.ts";
+import { footprintOf } from "../../footprint.ts";
 import { formatOf } from "../../geometry.ts";
 import { LOAD } from "../../hw/access.ts";
 import { DONE, Machine } from "../../machine.ts";
 import { LEAF } from "../../mm/page-table.ts";
+import type { Thread } from "../../mm/process.ts";
 import {
   OWNER_MEM_MAP,
   OWNER_PAGE_TABLES,
@@ -27,7 +29,9 @@ import {
   type ZoneUse,
 } from "../../mm/zone.ts";
 import { type MachineSpec, specOf } from "../../presets.ts";
+import type { Tunables } from "../../tunables.ts";
 import { type SegmentKind, Sharers } from "../memory/sharers.ts";
+import { type TableBytes, tableBytes } from "../memory/table-arithmetic.ts";
 import { type Experiment, type Row, type Step, wholeNumber, wholePages } from "./experiment.ts";
 
 /** One row: what is different from the kernel that was asked for. */
@@ -36,6 +40,10 @@ interface NamedDesign {
   readonly design: Partial<Design>;
   /** What the segment is; left out: a file of 4 KiB pages in memory. */
   readonly segment?: SegmentKind;
+  /** Of which machines it is one of all designs; left out: of all. */
+  readonly since?: "32 bits" | "64 bits";
+  /** Levels of page tables that are there once, for all. */
+  readonly inCommon?: readonly number[];
 }
 
 const lowTables = { pageTablePlacement: "lowmem" } as const;
@@ -44,20 +52,32 @@ const lowChains = { reverseMap: "pte-chain-e", reverseMapPlacement: "lowmem" } a
 const highChains = { reverseMap: "pte-chain-e", reverseMapPlacement: "highmem" } as const;
 const objects = { reverseMap: "object-anon" } as const;
 
+const hugetlbfs = { ...lowTables, ...objects, hugePages: "hugetlbfs" } as const;
+const optimised = { vmemmap: "hugetlb-optimised" } as const;
+
 const designs: readonly NamedDesign[] = [
-  { name: "low-chains", design: { ...lowTables, ...lowChains } },
+  { name: "low-chains", design: { ...lowTables, ...lowChains }, since: "32 bits" },
   { name: "low-objects", design: { ...lowTables, ...objects } },
   { name: "highpte-low-chains", design: { ...highTables, ...lowChains } },
   { name: "highpte-high-chains", design: { ...highTables, ...highChains } },
   { name: "highpte-objects", design: { ...highTables, ...objects } },
-  { name: "when-empty", design: { ...lowTables, ...objects, pageTableFreeing: "when-empty" } },
-  { name: "magic", design: { ...lowTables, ...objects, hugePages: "magic-syscall" }, segment: "magic" },
-  { name: "hugetlbfs", design: { ...lowTables, ...objects, hugePages: "hugetlbfs" }, segment: "hugetlbfs" },
+  { name: "when-empty", design: { ...lowTables, ...objects, pageTableFreeing: "when-empty" }, since: "32 bits" },
+  { name: "discard-age", design: { ...lowTables, ...objects, pageTableDiscard: "age" }, since: "32 bits" },
+  {
+    name: "magic",
+    design: { ...lowTables, ...objects, hugePages: "magic-syscall" },
+    segment: "magic",
+    since: "32 bits",
+  },
+  { name: "hugetlbfs", design: hugetlbfs, segment: "hugetlbfs" },
   {
     name: "hugetlbfs-shared-pmd",
-    design: { ...lowTables, ...objects, hugePages: "hugetlbfs-shared-pmd" },
+    design: { ...hugetlbfs, hugePages: "hugetlbfs-shared-pmd", ...optimised },
     segment: "hugetlbfs",
+    since: "64 bits",
+    inCommon: [2],
   },
+  { name: "hugetlbfs-1g", design: { ...hugetlbfs, ...optimised }, segment: "gigantic", since: "64 bits" },
 ];
 
 /** So many of the processes read pages of the segment at the end, so often each. */
@@ -78,8 +98,9 @@ export const sharedSegment: Experiment = {
     kernel: { text: "linux-2.6.0", about: "a kernel preset: all that a design leaves open" },
     designs: {
       text: "all",
-      about: `all that the machine can be built with, or some of ${designs.map(({ name }) => name).join(", ")}; by default highpte-high-chains and highpte-objects take most of the time, some 15 seconds each`,
+      about: `all that such machines had, or some of ${designs.map(({ name }) => name).join(", ")}; by default highpte-high-chains and highpte-objects take most of the time, some 15 seconds each`,
     },
+    touch: { text: "all", about: "what each process after the first touches: all, or its own random share, as 1%" },
   },
   published: [
     { what: "leaf tables, PAE, GiB", value: 19.531, source: `${EXAMPLE}: 1024 each` },
@@ -104,40 +125,68 @@ export const sharedSegment: Experiment = {
     yUnit: 2 ** 20,
   },
 
-  run({ processes, size, machine, kernel, designs: names }, step) {
+  run({ processes, size, machine, kernel, designs: names, touch }, step) {
     const count = wholeNumber("processes", processes!, 1);
     const bytes = addressOf(wholePages("size", size!));
+    const share = shareOf(touch!);
     const base = specOf(machine!, kernel!);
-    const rows = chosen(names!, base, bytes).map(({ name, design, segment = "shmem" }) => {
+    const rows = chosen(names!, base, bytes).map((named) => {
+      const { name, design, segment = "shmem" } = named;
       const rules = rulesWith(base.geometry.paging);
-      const hugePages = segment === "shmem" ? 0 : bytes / hugeBytesOf(base);
-      const tunables = { ...base.tunables, hugePages };
+      const tunables = { ...base.tunables, ...poolFor(segment, base, bytes) };
       const spec = { ...base, tunables, design: parseDesign(design, base.design, rules) };
-      return rowOf(name, new Load(spec, bytes, segment), count, step);
+      return rowOf(name, new Load(spec, bytes, named, share), count, step);
     });
     return { rows, verdict: rows.map((row) => sentence(row, count)).join(" ") };
   },
 };
 
+/** "all" or a share in percent, as a part of 1. */
+function shareOf(text: string): number {
+  if (text === "all") return 1;
+  const percent = /^(\d+(?:\.\d+)?)%$/.exec(text);
+  const share = percent === null ? Number.NaN : Number(percent[1]) / 100;
+  if (share > 0 && share <= 1) return share;
+  throw new UsageError(`--touch ${text}: expected all, or a share of more than 0%, and 100% at most`);
+}
+
+/** The huge pages that are kept from boot on: those of the segment. */
+function poolFor(segment: SegmentKind, base: MachineSpec, bytes: number): Partial<Tunables> {
+  if (segment === "shmem") return {};
+  if (segment === "gigantic") return { hugePages1G: bytes / GIB };
+  return { hugePages: bytes / hugeBytesOf(base) };
+}
+
+const GIB = 2 ** 30;
+
 /** Bytes of the usual huge page. */
 const hugeBytesOf = ({ geometry }: MachineSpec): number => addressOf(formatOf(geometry).entrySpan(2));
 
-/** The designs that a person names; or all that can be built from `base`, with huge pages if the segment is of whole ones. */
+/** Why the segment cannot be of such pages, if it cannot. */
+function refusal(segment: SegmentKind, base: MachineSpec, bytes: number): string | undefined {
+  if (segment === "shmem") return undefined;
+  const each = segment === "gigantic" ? GIB : hugeBytesOf(base);
+  const exists = formatOf(base.geometry).largePages.some(({ pages }) => addressOf(pages) === each);
+  if (!exists) return `the machine has no pages of ${formatSize(each)}`;
+  return bytes % each === 0 ? undefined : `it maps whole pages of ${formatSize(each)}`;
+}
+
+/** The designs that a person names; or all that machines like `base` had, as far as they can be built from it. */
 function chosen(text: string, base: MachineSpec, bytes: number): readonly NamedDesign[] {
   const { design: own, geometry } = base;
   const rules = rulesWith(geometry.paging);
+  const bits = formatOf(geometry).vaddrBits > 32 ? "64 bits" : "32 bits";
   if (text === "all") {
-    return designs.filter(({ design, segment }) => {
-      if (segment !== undefined && bytes % hugeBytesOf(base) !== 0) return false;
+    return designs.filter(({ design, segment = "shmem", since = bits }) => {
+      if (since !== bits || refusal(segment, base, bytes) !== undefined) return false;
       const asked = new Set(Object.keys(design) as AxisName[]);
       return settleDesign({ ...own, ...design }, asked, rules).illegal === undefined;
     });
   }
   return text.split(",").map((name) => {
     const found = designs.find((each) => each.name === name);
-    if (found?.segment !== undefined && bytes % hugeBytesOf(base) !== 0) {
-      throw new UsageError(`--size: ${name} maps whole pages of ${formatSize(hugeBytesOf(base))}`);
-    }
+    const refused = found === undefined ? undefined : refusal(found.segment ?? "shmem", base, bytes);
+    if (refused !== undefined) throw new UsageError(`--size ${formatSize(bytes)}: ${name}: ${refused}`);
     if (found !== undefined) return found;
     throw new UsageError(`--designs ${name}: expected all, or some of ${designs.map((each) => each.name).join(", ")}`);
   });
@@ -162,16 +211,48 @@ interface Reading {
 class Load {
   readonly machine: Machine;
   private readonly sharers: Sharers;
+  private readonly named: NamedDesign;
+  private readonly share: number;
+  private readonly rng = new Rng(1);
 
-  constructor(spec: MachineSpec, sizeBytes: number, segment: SegmentKind) {
+  constructor(spec: MachineSpec, sizeBytes: number, named: NamedDesign, share: number) {
     this.machine = new Machine(spec);
-    this.sharers = new Sharers(this.machine, sizeBytes, segment);
+    this.named = named;
+    this.share = share;
+    this.sharers = new Sharers(this.machine, sizeBytes, named.segment);
   }
 
-  /** One more process, with all of the segment; false if there is no memory for it. */
+  /** One more process, with all of the segment, or with its own share; false if there is no memory for it. */
   grow(): boolean {
-    const thread = this.sharers.tryJoin();
-    return thread !== null && this.sharers.tryFill(thread);
+    const { sharers } = this;
+    const thread = sharers.tryJoin();
+    if (thread === null) return false;
+    return this.share === 1 || sharers.threads.length === 1 ? sharers.tryFill(thread) : this.tryTouchShare(thread);
+  }
+
+  private tryTouchShare(thread: Thread): boolean {
+    const { machine, sharers, rng } = this;
+    for (let left = Math.round(sharers.pages * this.share); left > 0; left--) {
+      if (machine.access(thread, addressOf(sharers.first + rng.below(sharers.pages)), LOAD) !== DONE) return false;
+    }
+    return machine.kernel.oomVictims.length === 0;
+  }
+
+  /** The tables of so many processes by arithmetic; undefined where each has its own share. */
+  arithmetic(processes: number): TableBytes | undefined {
+    const { format, bigPages } = this.machine.kernel;
+    const { segment = "shmem", inCommon = [] } = this.named;
+    if (this.share < 1) return undefined;
+    const pool = segment === "gigantic" ? bigPages.pools.at(-1) : bigPages.pools[0];
+    const level = segment === "shmem" ? LEAF : (pool?.level ?? LEAF + 1);
+    return tableBytes(format, { processes, first: this.sharers.first, pages: this.sharers.pages, level, inCommon });
+  }
+
+  /** What the struct pages of the segment take: less than those of others where those of huge pages are folded. */
+  get structPagesBytes(): number {
+    const { spec, kernel } = this.machine;
+    const each = spec.geometry.pageStructBytes ?? footprintOf(spec.kernel, spec.geometry.paging).pageStructBytes;
+    return this.sharers.pages * each - addressOf(kernel.vmemmap.freedPages);
   }
 
   held(): Held {
@@ -231,12 +312,15 @@ function rowOf(name: string, load: Load, processes: number, step: Step): Row {
   const inLow = (owner: Owner): number => addressOf(sum(low.map(({ owned }) => owned[owner]!)));
   const [memMap, tables, chains] = [OWNER_MEM_MAP, OWNER_PAGE_TABLES, OWNER_REVERSE_MAP].map(inLow);
   const all = addressOf(sum(low.flatMap(({ owned }) => owned)));
+  const arithmetic = load.arithmetic(held.processes);
   return {
     design: name,
     processes: held.processes,
     outcome: held.processes === processes ? "all run" : `process ${held.processes + 1}: no ${shortage(load)}`,
     leafTablesBytes: addressOf(held.leafTables),
     upperTablesBytes: addressOf(held.upperTables),
+    arithmeticTablesBytes: arithmetic === undefined ? "" : arithmetic.leaf + arithmetic.upper,
+    structPagesBytes: load.structPagesBytes,
     reverseMapBytes: held.reverseMapBytes,
     lowmemFreeBytes: addressOf(sum(low.map(({ unused }) => unused))),
     lowmemMemMapBytes: memMap!,
@@ -264,7 +348,8 @@ function sentence(row: Row, processes: number): string {
   const { design } = row;
   if (row.outcome === "all run") {
     const chains = row.reverseMapBytes === 0 ? "no chains" : `${size("reverseMapBytes")} of chains`;
-    return `${design}: all ${processes} run, with ${size("leafTablesBytes")} of leaf tables and ${chains}.`;
+    const above = row.leafTablesBytes === 0 ? ` and ${size("upperTablesBytes")} of others` : "";
+    return `${design}: all ${processes} run, with ${size("leafTablesBytes")} of leaf tables${above}, and ${chains}.`;
   }
   const uses = {
     lowmemMemMapBytes: "map of all frames",
