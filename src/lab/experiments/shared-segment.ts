@@ -84,6 +84,7 @@ const designs: readonly NamedDesign[] = [
 const READERS = 4;
 const READS = 10_000;
 
+const TODAY = "arithmetic for 5000 processes and 256 GiB on x86-64";
 const EXAMPLE = "arithmetic for 5000 processes and 2 GiB";
 
 export const sharedSegment: Experiment = {
@@ -111,10 +112,24 @@ export const sharedSegment: Experiment = {
       source: `${EXAMPLE}: 3 pages and 32 bytes each; here the 32 bytes, too, have a page`,
     },
     { what: "processes of 2 GiB whose tables fit 896 MiB, PAE (nothing else there)", value: 223, source: "arithmetic" },
+    { what: "the same with two levels", value: 447, source: "arithmetic" },
     { what: "chains, lines of 32 bytes, 4-byte links, GiB", value: 11.172, source: EXAMPLE },
     { what: "chains, lines of 32 bytes, 8-byte links (highpte), GiB", value: 26.047, source: EXAMPLE },
     { what: "chains where areas are searched", value: 0, source: EXAMPLE },
     { what: "mappings, and so page faults", value: 2_621_440_000, source: EXAMPLE },
+    { what: "all tables, four levels, 4 KiB pages, TiB", value: 2.45, source: TODAY },
+    { what: "the same with huge pages of 2 MiB, GiB", value: 4.9, source: TODAY },
+    { what: "the same with tables of huge pages in common, MiB", value: 40, source: TODAY },
+    { what: "the same with huge pages of 1 GiB, MiB", value: 39, source: TODAY },
+    { what: "struct pages of 256 GiB, GiB", value: 4, source: "arithmetic: 64 bytes each" },
+    { what: "the same where those of 2 MiB pages are folded, MiB", value: 512, source: "arithmetic: 4 KiB for each" },
+    { what: "the same of 1 GiB pages, MiB", value: 1, source: "arithmetic: 4 KiB for each" },
+    {
+      what: "leaf tables of 1500 clients and 300 GiB, GiB",
+      value: 878.9,
+      source: "arithmetic; 880.6 with those above",
+    },
+    { what: "leaf tables of 100 clients and 100 GiB, GiB", value: 19.53, source: "arithmetic; 19.57 with those above" },
   ],
   plot: {
     x: "processes",
