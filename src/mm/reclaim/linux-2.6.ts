@@ -127,7 +127,10 @@ export class TwoLists implements Reclaim {
   *balance(kernel: Kernel): Path<void> {
     this.wake = false;
     this.costs.kswapdTurns++;
-    if (isAllStuck(kernel)) return;
+    if (isAllStuck(kernel)) {
+      for (const { zone } of this.zones) if (zone.free <= zone.high) zone.isHopeless = true;
+      return;
+    }
     let failures = 0;
     while (failures < FAILURES) {
       const before = this.costs.pagesFreed;
