@@ -63,6 +63,8 @@ export interface BigPages {
   readonly pools: readonly HugePool[];
   /** Tables that hang in one more tree than the first, for each such tree: they are counted in all, and are there once. */
   readonly tablesInCommon: number;
+  /** Whether tables of big pages may hang in several trees: a missing one need not be made, then. */
+  readonly sharesTables: boolean;
   /** In how many trees a page table hangs. */
   treesOf(table: Pfn): number;
   /** The pool of the pages of 2^log bytes; 0 means the usual size. Null: no mapping can have such pages. */
@@ -127,6 +129,10 @@ export class NoBigPages implements BigPages {
 
   get tablesInCommon(): number {
     return 0;
+  }
+
+  get sharesTables(): boolean {
+    return false;
   }
 
   treesOf(_table: Pfn): number {
