@@ -88,7 +88,7 @@ export class FileObject {
     this.promise = spec.promise ?? (spec.kind === "shmem" ? "pages" : "none");
     this.sizeBytes = spec.sizeBytes;
     this.pages = spec.kind === "regular" ? new PageCache(nodes, dirty) : new PageCache(nodes);
-    this.huge = spec.pool === undefined ? null : new HugeFile(spec.pool, nodes);
+    this.huge = spec.pool === undefined ? null : new HugeFile(spec.name, spec.pool, nodes);
     this.disk = new DiskContents(spec.content, pagesFor(spec.sizeBytes));
     this.lock = new Mutex(`i_rwsem of ${spec.name}`, MEMORY);
   }

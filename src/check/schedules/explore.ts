@@ -9,6 +9,7 @@ import { emptying } from "./emptying.ts";
 import { faults } from "./faults.ts";
 import { files } from "./files.ts";
 import { orders } from "./orders.ts";
+import { pools } from "./pools.ts";
 import { reclaiming } from "./reclaiming.ts";
 import type { Scenario, Variant } from "./scenario.ts";
 import { shootdowns } from "./shootdowns.ts";
@@ -28,6 +29,7 @@ export const scenarios: readonly Scenario[] = [
   ...windows,
   ...emptying,
   ...discarding,
+  ...pools,
 ];
 
 export type Search =
