@@ -11,8 +11,11 @@ import type { ReclaimRequest } from "../mm/reclaim/reclaim.ts";
 import { VM_LOCKED } from "../mm/vma.ts";
 import { holdsFrame, walkTables } from "./page-walk.ts";
 
-/** So many pages may be left: what is due to be looked at, and does not make a batch of 32 yet. */
-const MAY_BE_LEFT = 32;
+/**
+ * So many pages may be left: what is due to be looked at, and does not make a batch of 32 yet; and an active list that is
+ * shorter than a 16th of the inactive one, which 2.4 leaves alone (a batch's share of it is not even a page).
+ */
+const mayBeLeft = (listed: number): number => Math.max(32, Math.ceil(listed / 16));
 
 export class Shortages {
   private given = 0;
@@ -40,26 +43,29 @@ export class Shortages {
   private look(kernel: Kernel, request: ReclaimRequest): void {
     this.given++;
     if (request.order > 0) return;
-    const left = evictablePages(kernel, request);
-    if (left <= MAY_BE_LEFT) return;
+    const { left, listed } = evictablePages(kernel, request);
+    if (left <= mayBeLeft(listed)) return;
     const { want } = request;
     this.complaint ??= `reclaim gives up on a frame of zone ${want} or lower, and ${left} pages there could go`;
   }
 }
 
-/** Pages of the zones that would do, on page lists, which nobody holds on to and whose contents have somewhere to go. */
-function evictablePages(kernel: Kernel, { want }: ReclaimRequest): number {
+/** Of the pages of the zones that would do, on page lists: those which nobody holds on to and whose contents have somewhere to go. */
+function evictablePages(kernel: Kernel, { want }: ReclaimRequest): { readonly left: number; readonly listed: number } {
   const { allocator, reclaim, frames } = kernel;
   const uses = usesOfFrames(kernel);
   const pages = { safe: 0, slotless: 0 };
+  let listed = 0;
   for (const list of allocator.zones.flatMap((zone) => reclaim.listsOf(zone))) {
     for (let frame = list.head; frame !== NO_FRAME; frame = frames.next.read(frame)) {
-      if (allocator.zoneOf(frame).kind > want || !mayGo(kernel, frame, uses.get(frame))) continue;
+      if (allocator.zoneOf(frame).kind > want) continue;
+      listed++;
+      if (!mayGo(kernel, frame, uses.get(frame))) continue;
       const needsSlot = frames.has(frame, PG_SWAPBACKED) && !frames.has(frame, PG_SWAPCACHE);
       pages[needsSlot ? "slotless" : "safe"]++;
     }
   }
-  return pages.safe + Math.min(pages.slotless, kernel.swap.freePages);
+  return { left: pages.safe + Math.min(pages.slotless, kernel.swap.freePages), listed };
 }
 
 interface Uses {
