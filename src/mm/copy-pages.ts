@@ -140,11 +140,12 @@ function copyLeaf(kernel: Kernel, { child, parent }: Copy, from: Pfn, to: Pfn, f
     const frame = isPresent ? presentFrame(low, high) : entries.frame(source, index);
     if (frame !== zeroFrame) {
       if (reverseMap.add(frame, targetSlot + index, child) < 0) break;
-      frames.refs.add(frame, 1);
-      const state = frames.flags.read(frame);
+      const head = frames.head(frame);
+      frames.refs.add(head, 1);
+      const state = frames.flags.read(head);
       if ((state & PG_ANON) !== 0) {
         resident.anon++;
-        if ((state & PG_EXCLUSIVE) !== 0) frames.flags.write(frame, state & ~PG_EXCLUSIVE);
+        if ((state & PG_EXCLUSIVE) !== 0) frames.flags.write(head, state & ~PG_EXCLUSIVE);
       } else if ((state & PG_SWAPBACKED) !== 0) resident.shmem++;
       else resident.file++;
     }

@@ -179,7 +179,8 @@ function* waitHolding(kernel: Kernel, { mm }: Vma, page: Vpn, failures: number):
   const table = tables.openLeaf(mm, page);
   if (table !== NO_TABLE) {
     const index = tables.indexAt(page, LEAF);
-    if ((entries.flags(table, index) & (PTE_PRESENT | PTE_PROT_NONE)) !== 0) held = entries.frame(table, index);
+    if ((entries.flags(table, index) & (PTE_PRESENT | PTE_PROT_NONE)) !== 0)
+      held = frames.head(entries.frame(table, index));
     tables.close(table);
   }
   if (held !== zeroFrame) frames.addReference(held);

@@ -44,7 +44,7 @@ export function* filePage(kernel: Kernel, file: FileObject, index: FileIndex, re
     if (ready !== NOT_CACHED) return ready;
     const frame = file.pages.find(index);
     if (frame !== NOT_CACHED) {
-      yield pageLock(kernel, frame);
+      yield pageLock(kernel, kernel.frames.head(frame));
       continue;
     }
     let result: number;
@@ -62,8 +62,10 @@ export function* filePage(kernel: Kernel, file: FileObject, index: FileIndex, re
 /** The frame of page `index` if nobody need wait for it; NOT_CACHED otherwise. Beyond the end of the file there is none. */
 export function readyPage(kernel: Kernel, file: FileObject, index: FileIndex): Pfn {
   const frame = file.pages.find(index);
-  if (frame === NOT_CACHED || index >= file.endIndex || kernel.frames.has(frame, PG_LOCKED)) return NOT_CACHED;
-  makeUptodate(kernel, frame);
+  if (frame === NOT_CACHED || index >= file.endIndex) return NOT_CACHED;
+  const head = kernel.frames.head(frame);
+  if (kernel.frames.has(head, PG_LOCKED)) return NOT_CACHED;
+  makeUptodate(kernel, head);
   return frame;
 }
 

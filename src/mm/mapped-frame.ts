@@ -30,7 +30,7 @@ export function entryFlags(kernel: Kernel, vma: Vma): number {
 
 /** Counts a frame in (`+1`) or out (`-1`) of what is resident, by what it is. */
 function countResident(kernel: Kernel, mm: AddressSpace, frame: Pfn, change: 1 | -1): void {
-  const flags = kernel.frames.flags.read(frame);
+  const flags = kernel.frames.flags.read(kernel.frames.head(frame));
   const { resident } = mm;
   if ((flags & PG_ANON) !== 0) resident.anon += change;
   else if ((flags & PG_SWAPBACKED) !== 0) resident.shmem += change;
@@ -69,15 +69,16 @@ export function* orWait<T>(allocator: Allocator, make: () => T | null): Path<T |
  */
 export function mapNewAnonymous(kernel: Kernel, vma: Vma, page: Vpn, frame: Pfn, slot: PteSlot): number {
   const { frames } = kernel;
-  frames.mapping.write(frame, vma.anonVma!.id);
-  frames.index.write(frame, vma.indexAt(page));
+  const head = frames.head(frame);
+  frames.mapping.write(head, vma.anonVma!.id);
+  frames.index.write(head, vma.indexAt(page) - frames.partOf(frame));
   const backed = (vma.flags & VM_DROPPABLE) !== 0 ? 0 : PG_SWAPBACKED;
-  frames.flags.write(frame, PG_ANON | backed | PG_UPTODATE | kernel.personality.pages.newAnonymousFlags);
-  kernel.reclaim.adopt(frame);
+  frames.flags.write(head, PG_ANON | backed | PG_UPTODATE | kernel.personality.pages.newAnonymousFlags);
+  kernel.reclaim.adopt(head);
   if (kernel.reverseMap.add(frame, slot, vma) < 0) {
-    kernel.reclaim.forget(frame);
-    frames.mapping.write(frame, 0);
-    frames.flags.write(frame, 0);
+    kernel.reclaim.forget(head);
+    frames.mapping.write(head, 0);
+    frames.flags.write(head, 0);
     return -ENOMEM;
   }
   vma.mm.resident.anon++;
@@ -87,7 +88,7 @@ export function mapNewAnonymous(kernel: Kernel, vma: Vma, page: Vpn, frame: Pfn,
 /** One more entry, at `slot`, maps a frame that exists: it takes a reference. 0, or -ENOMEM with nothing changed. */
 export function mapShared(kernel: Kernel, vma: Vma, frame: Pfn, slot: PteSlot): number {
   if (kernel.reverseMap.add(frame, slot, vma) < 0) return -ENOMEM;
-  kernel.frames.addReference(frame);
+  kernel.frames.addReference(kernel.frames.head(frame));
   countResident(kernel, vma.mm, frame, 1);
   return 0;
 }

@@ -134,7 +134,7 @@ function cleanEntry(kernel: Kernel, vma: Vma, index: FileIndex, frame: Pfn): voi
   const at = tables.indexAt(page, LEAF);
   const flags = entries.flags(table, at);
   const written = (flags & PTE_PRESENT) !== 0 && (flags & (PTE_DIRTY | PTE_WRITE)) !== 0;
-  if (written && entries.frame(table, at) === frame) {
+  if (written && kernel.frames.head(entries.frame(table, at)) === frame) {
     entries.setFlags(table, at, flags & ~(PTE_DIRTY | PTE_WRITE));
     tlbFlush.page(vma.mm, page);
   }

@@ -5,7 +5,7 @@
  *
  * @models linux-6.1 mm/memory.c unmap_vmas, zap_pte_range, zap_page_range_single, unmap_mapping_pages
  */
-import type { FileIndex, Vpn } from "../base/units.ts";
+import type { FileIndex, Pfn, Vpn } from "../base/units.ts";
 import {
   type OpenTable,
   PTE_ACCESSED,
@@ -200,8 +200,9 @@ function zapLeaf(kernel: Kernel, gather: Gather, vma: Vma, table: OpenTable, ran
     }
     const frame = isPresent ? presentFrame(low, high) : entries.frame(table, index);
     if (frame !== zeroFrame) {
-      const state = frames.flags.read(frame);
-      if (isPresent && (state & PG_ANON) === 0 && frames.refs.isLined(frame)) {
+      const head = frames.head(frame);
+      const state = frames.flags.read(head);
+      if (isPresent && (state & PG_ANON) === 0 && frames.refs.isLined(head)) {
         const stop = zapRun(kernel, gather, vma, table, index, index + Math.min(end - page, gather.room));
         if (zapped === 0) from = page;
         zapped += stop - index;
@@ -214,13 +215,13 @@ function zapLeaf(kernel: Kernel, gather: Gather, vma: Vma, table: OpenTable, ran
         if (sparesCows) continue;
         resident.anon--;
       } else {
-        passOn(kernel, vma, frame, flags);
+        passOn(kernel, vma, head, flags);
         if ((state & PG_SWAPBACKED) !== 0) resident.shmem--;
         else resident.file--;
       }
       entries.clear(table, index);
       reverseMap.remove(frame, firstSlot + index, vma);
-      gather.add(frame);
+      gather.add(head);
     } else entries.clear(table, index);
     if (zapped++ === 0) from = page;
     to = page + 1;
@@ -266,8 +267,8 @@ function clearAbsent(kernel: Kernel, vma: Vma, table: OpenTable, index: number, 
 }
 
 /** A page of a file keeps what its entry knew of it. */
-export function passOn(kernel: Kernel, vma: Vma, frame: number, flags: number): void {
-  if ((flags & PTE_DIRTY) !== 0) setFrameDirty(kernel, vma.file, frame);
+export function passOn(kernel: Kernel, vma: Vma, head: Pfn, flags: number): void {
+  if ((flags & PTE_DIRTY) !== 0) setFrameDirty(kernel, vma.file, head);
   if ((flags & PTE_ACCESSED) === 0 || (vma.flags & VM_SEQ_READ) !== 0) return;
-  kernel.reclaim.touched(frame);
+  kernel.reclaim.touched(head);
 }

@@ -101,12 +101,13 @@ function zapLeaf(kernel: Kernel, gather: Gather, vma: Vma, table: OpenTable, sea
     const flags = entries.flags(table, at);
     if ((flags & (PTE_PRESENT | PTE_PROT_NONE)) === 0) continue;
     const frame = entries.frame(table, at);
-    const index = frames.index.read(frame);
+    const head = frames.head(frame);
+    const index = frames.indexOf(frame);
     if (index < firstIndex || index >= endIndex) continue;
-    passOn(kernel, vma, frame, flags);
+    passOn(kernel, vma, head, flags);
     clearFilePage(kernel, table, at, vma, page, frame);
     unmapFrame(kernel, vma, frame, entries.slotOf(table, at));
-    gather.add(frame);
+    gather.add(head);
     gather.cover(page, page + 1);
     zapped++;
   }

@@ -39,27 +39,30 @@ export class ObjectChainConvert extends ObjectChain {
   }
 
   override wouldChain(frame: Pfn, slot: PteSlot, vma: Vma): boolean {
-    return this.usesChain(frame) || !this.isLinear(frame, slot, vma);
+    return this.usesChain(this.world.frames.head(frame)) || !this.isLinear(frame, slot, vma);
   }
 
   override add(frame: Pfn, slot: PteSlot, vma: Vma): number {
     if (this.wouldChain(frame, slot, vma)) {
-      if (!this.usesChain(frame) && this.world.frames.mapCount.read(frame) > 0)
+      const head = this.world.frames.head(frame);
+      if (!this.usesChain(head) && this.world.frames.mapCount.read(head) > 0)
         bug(`frame ${frame} is mapped out of order, and not converted`);
       if (this.chain(frame, slot) < 0) return -ENOMEM;
-      if (!this.usesChain(frame)) this.converted.write(frame, 1);
+      if (!this.usesChain(head)) this.converted.write(head, 1);
     }
     this.countAdded(frame);
     return 0;
   }
 
   override remove(frame: Pfn, slot: PteSlot, _vma: Vma): void {
-    if (this.usesChain(frame) && !this.chains.remove(frame, slot)) this.tolerate(frame, slot);
-    if (this.countRemoved(frame) === 0) this.converted.write(frame, 0);
+    const head = this.world.frames.head(frame);
+    if (this.usesChain(head) && !this.chains.remove(head, slot)) this.tolerate(head, slot);
+    if (this.countRemoved(head) === 0) this.converted.write(head, 0);
   }
 
   override move(frame: Pfn, from: PteSlot, to: PteSlot): void {
-    if (this.usesChain(frame) && !this.chains.replace(frame, from, to)) this.tolerate(frame, from);
+    const head = this.world.frames.head(frame);
+    if (this.usesChain(head) && !this.chains.replace(head, from, to)) this.tolerate(head, from);
     this.costs.moves++;
   }
 
