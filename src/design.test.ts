@@ -32,6 +32,8 @@ const base: Design = {
   nonlinear: "emulated",
   mlock: "chained",
   hugePages: "hugetlbfs",
+  softPageShift: "0",
+  chainedParts: "each",
   vmemmap: "full",
   reclaim: "linux-2.6",
 };

@@ -149,6 +149,26 @@ export const designSpace = {
         "The same; processes that map the same gigabyte share the table that maps it, as in 2.6.20 and ever since.",
     },
   },
+  softPageShift: {
+    question:
+      "How large is the kernel's own page, which has one struct page: how many hardware pages, as a power of two?",
+    options: {
+      "0": "One: 4 KiB, as every kernel that was released for this hardware.",
+      "1": "Two, of 8 KiB in all: with page clustering, as patched for 2.4.7 and 2.5.54 and never merged.",
+      "2": "Four, of 16 KiB in all: the same.",
+      "3": "Eight, of 32 KiB in all: the same; what 64 GiB of memory were run with on 32 bits in 2003.",
+      "4": "Sixteen, of 64 KiB in all: the same.",
+      "9": "As many as a big page has, 512, of 2 MiB in all: soft pages as large as big ones, as asked for in May 2002.",
+    },
+  },
+  chainedParts: {
+    question: "Which entries that map parts of one soft page does its chain hold?",
+    options: {
+      each: "Each one, wherever it is.",
+      "blast-radius":
+        "One for all that lie side by side as the page does, found again by a look around it: as proposed in July 2003.",
+    },
+  },
   vmemmap: {
     question: "What becomes of the struct pages of a huge page, which are all alike but for the first?",
     options: {
@@ -287,10 +307,41 @@ export const designRules: readonly Rule[] = [
       otherwise: { hugePages: "hugetlbfs" },
     }),
   ),
+  ...(["1", "2", "3", "4", "9"] as const).map(
+    (softPageShift): Rule => ({
+      when: { softPageShift, vmemmap: "hugetlb-optimised" },
+      reason:
+        "the struct pages of a huge page are given back by 4 KiB, and the allocator takes nothing below its own page",
+      instead: { vmemmap: "full" },
+      otherwise: { softPageShift: "0" },
+    }),
+  ),
   ...(Object.keys(designSpace.reverseMap.options) as Design["reverseMap"][])
     .filter((name) => !name.includes("-chain-"))
     .flatMap(withoutChains),
+  ...(Object.keys(designSpace.reverseMap.options) as Design["reverseMap"][])
+    .filter((name) => !name.startsWith("pte-chain-"))
+    .map(withoutRadius),
+  {
+    when: { mlock: "counted", chainedParts: "blast-radius" },
+    reason: "an entry that is on no chain is counted, or another stands for it: nothing would tell which",
+    instead: { chainedParts: "each" },
+    otherwise: { mlock: "chained" },
+  },
 ];
+
+/** What chains entry by entry has no entry that stands for others. */
+function withoutRadius(reverseMap: Design["reverseMap"]): Rule {
+  const isMixed = reverseMap.startsWith("object-chain");
+  return {
+    when: { reverseMap, chainedParts: "blast-radius" },
+    reason: isMixed
+      ? "this reverse map chains single entries, those that it cannot search for"
+      : "this reverse map keeps no chains",
+    instead: { chainedParts: "each" },
+    otherwise: { reverseMap: "pte-chain-e" },
+  };
+}
 
 /** A reverse map without chains has none to leave out. */
 function withoutChains(reverseMap: Design["reverseMap"]): Rule[] {
@@ -422,8 +473,9 @@ export function requireAxis(word: string): asserts word is AxisName {
 /** The word, if it names an option of the axis. */
 export function requireOption(axis: AxisName, word: unknown): string {
   const options = optionsOf(axis);
-  if (typeof word === "string" && options.includes(word)) return word;
+  // Some options are numbers, and may be written so.
   const found = String(word);
+  if ((typeof word === "string" || typeof word === "number") && options.includes(found)) return found;
   throw new UsageError(
     `${axis} has no option "${found}"${didYouMean(found, options)}; its options are ${options.join(", ")}`,
   );

@@ -127,7 +127,7 @@ function describeEntries(kernel: Kernel, root: Pfn, first: Vpn, end: Vpn, shown:
     leaf: (page, table, index, level) => {
       const run = describeEntry(kernel, page, table, index, level);
       const last = runs[runs.length - 1];
-      if (run.target === FRAME) shown.add(run.first);
+      if (run.target === FRAME) shown.add(kernel.frames.head(run.first));
       if (last !== undefined && continues(last, run)) last.pages++;
       else runs.push(run);
     },
@@ -142,7 +142,7 @@ function describeEntry(kernel: Kernel, page: Vpn, table: OpenTable, index: numbe
   if (holdsFrame(flags)) {
     const frame = entries.frame(table, index);
     const zero = frame === kernel.zeroFrame;
-    const maps = frames.mapCount.read(frame);
+    const maps = frames.mapCount.read(frames.head(frame));
     const count = zero ? "" : `  ${maps} map${maps === 1 ? "" : "s"}`;
     const used = ((flags & PTE_ACCESSED) !== 0 ? "a" : "-") + ((flags & PTE_DIRTY) !== 0 ? "d" : "-");
     const rest = `${entryRights(kernel, flags)}  ${used}${count}${large === 0 ? "" : `  ${large} pages`}`;

@@ -65,13 +65,13 @@ export function smapsOf(kernel: Kernel, mm: AddressSpace, vma: Vma): Smaps {
       const frame = frames.head(entries.frame(table, index));
       if (frame === kernel.zeroFrame) return;
       const state = frames.flags.read(frame);
-      const maps = frames.mapCount.read(frame);
+      const maps = Math.max(1, Math.round(frames.mapCount.read(frame) / frames.softFrames));
       const dirty = (flags & PTE_DIRTY) !== 0 || (state & PG_DIRTY) !== 0;
       counts.rss += KIB_PER_PAGE;
       if ((state & PG_ANON) !== 0) counts.anonymous += KIB_PER_PAGE;
       if (maps >= 2) counts[dirty ? "sharedDirty" : "sharedClean"] += KIB_PER_PAGE;
       else counts[dirty ? "privateDirty" : "privateClean"] += KIB_PER_PAGE;
-      share += Math.floor(SHARE_OF_PAGE / Math.max(1, maps));
+      share += Math.floor(SHARE_OF_PAGE / maps);
     },
   });
   counts.swap += swappedOfFile(vma) * KIB_PER_PAGE;

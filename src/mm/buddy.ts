@@ -27,6 +27,8 @@ interface Run {
 export class Buddy {
   /** How many orders there are; the largest block is `2^(orders - 1)` frames. */
   readonly orders: number;
+  /** Blocks are no smaller: the order of a soft page. */
+  readonly leastOrder: number;
   private readonly frames: Frames;
   private readonly first: Pfn;
   private readonly end: Pfn;
@@ -48,6 +50,7 @@ export class Buddy {
     this.first = first;
     this.end = end;
     this.orders = orders;
+    this.leastOrder = frames.softOrder;
     this.heads = new Int32Array(orders).fill(NO_FRAME);
     this.listed = new Int32Array(orders);
     this.blocks = new SparseInt8(end - first);

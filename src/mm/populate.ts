@@ -6,9 +6,10 @@
  * @models linux-2.6.11 mm/memory.c make_pages_present, get_user_pages
  */
 import { EFAULT, EINVAL, ENOMEM } from "../base/errno.ts";
-import type { Vpn } from "../base/units.ts";
+import type { Pfn, Vpn } from "../base/units.ts";
 import { PTE_DIRTY, PTE_PRESENT, PTE_PROT_NONE, PTE_WRITE } from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
+import { entriesIn } from "./cluster/beside.ts";
 import { makePresent } from "./fault.ts";
 import { setFrameDirty } from "./file-pages.ts";
 import { PG_ANON } from "./frames.ts";
@@ -179,7 +180,8 @@ function findNow(kernel: Kernel, vma: Vma, page: Vpn, touch: Touch): Found {
   let there = (flags & usable) !== 0;
   if (there && touch.intent === "write") {
     const head = frames.head(entries.frame(table, index));
-    if ((flags & PTE_WRITE) === 0) there = touch.rights === "forced" && mayWriteAnyway(kernel, vma, head);
+    if ((flags & PTE_WRITE) === 0)
+      there = touch.rights === "forced" && mayWriteAnyway(kernel, vma, head, entriesIn(kernel, vma, page, table, head));
     if (there && (flags & PTE_DIRTY) === 0) setFrameDirty(kernel, vma.file, head);
   }
   tables.close(table);
@@ -188,7 +190,8 @@ function findNow(kernel: Kernel, vma: Vma, page: Vpn, touch: Touch): Found {
 }
 
 /** A forced write to an area that forbids writes needs a page that nobody shares, but not a writable entry. */
-function mayWriteAnyway(kernel: Kernel, vma: Vma, frame: number): boolean {
+function mayWriteAnyway(kernel: Kernel, vma: Vma, head: Pfn, own: number): boolean {
   if ((vma.flags & (VM_SHARED | VM_MAYWRITE | VM_WRITE)) !== VM_MAYWRITE) return false;
-  return kernel.frames.has(frame, PG_ANON) && kernel.personality.pages.isOwn(kernel.frames, frame);
+  const { frames, personality } = kernel;
+  return frames.has(head, PG_ANON) && personality.pages.isOwn(frames, head, own);
 }

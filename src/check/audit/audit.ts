@@ -14,6 +14,7 @@ import { listLaws } from "./list-laws.ts";
 import { memMapLaws } from "./memmap-laws.ts";
 import { memoryLaws } from "./memory-laws.ts";
 import { segmentLaws } from "./segment-laws.ts";
+import { softPageLaws } from "./soft-page-laws.ts";
 import { swapLaws } from "./swap-laws.ts";
 import { tableLaws } from "./table-laws.ts";
 
@@ -31,6 +32,7 @@ export const laws: readonly Law[] = [
   ...chainLaws,
   ...fileEntryLaws,
   ...bigPageLaws,
+  ...softPageLaws,
   ...segmentLaws,
   ...memMapLaws,
   ...cpuLaws,

@@ -20,6 +20,8 @@ export interface Entry {
   readonly page: Vpn;
   readonly slot: PteSlot;
   readonly frame: Pfn;
+  /** The first frame of its soft page, or, of a big page, the frame itself. */
+  readonly head: Pfn;
   /** PTE_* bits. */
   readonly flags: number;
   /** 1 for a page of 4 KiB. */
@@ -31,7 +33,7 @@ export interface SwapEntry {
   readonly mm: AddressSpace;
   readonly vma: Vma | null;
   readonly page: Vpn;
-  /** The swap area's number, and the slot in it. */
+  /** The swap area's number, and the place in it, in pages of 4 KiB. */
   readonly type: number;
   readonly offset: number;
 }
@@ -57,7 +59,7 @@ export class Census {
   readonly kernel: Kernel;
   readonly processes: readonly Process[];
   readonly entries: Entry[] = [];
-  /** By frame: the entries that hold it. The zero page is in it too. */
+  /** By soft page, its first frame: the entries that hold a part of it. The zero page is in it too. */
   readonly byFrame = new Map<Pfn, Entry[]>();
   /** By head: the entries of areas of big pages, which are in no other list; one that several trees lead to is there once. */
   readonly bigByHead = new Map<Pfn, Entry[]>();
@@ -79,7 +81,8 @@ export class Census {
     for (const mm of kernel.spaces) this.countSpace(mm);
     for (const { buddy, perCpu } of kernel.allocator.zones) {
       this.freeRanges.push(...buddy.freeRanges());
-      for (const frame of perCpu?.frames() ?? []) this.freeRanges.push({ first: frame, end: frame + 1 });
+      for (const frame of perCpu?.frames() ?? [])
+        this.freeRanges.push({ first: frame, end: frame + kernel.frames.softFrames });
     }
     this.freeRanges.sort((one, other) => one.first - other.first);
   }
@@ -120,16 +123,17 @@ export class Census {
     if ((flags & PTE_FILE) !== 0) this.fileEntries.push({ ...place, index: entries.fileIndex(table, index) });
     if (!holdsFrame(flags)) return;
     const frame = entries.frame(table, index);
-    const entry = { ...place, slot: entries.slotOf(table, index), frame, flags };
     const isBig = place.vma !== null && (place.vma.flags & VM_BIG) !== 0;
+    const head = isBig ? frame : frame - (frame % this.kernel.frames.softFrames);
+    const entry = { ...place, slot: entries.slotOf(table, index), frame, head, flags };
     if (!isBig) this.entries.push(entry);
     const byFrame = isBig ? this.bigByHead : this.byFrame;
-    const others = byFrame.get(frame);
-    if (others === undefined) byFrame.set(frame, [entry]);
+    const others = byFrame.get(head);
+    if (others === undefined) byFrame.set(head, [entry]);
     else if (!isBig || others.every(({ slot }) => slot !== entry.slot)) others.push(entry);
   }
 
-  /** The entries of frames that are somebody's: all but the zero page and reserved ones. */
+  /** The entries of soft pages that are somebody's: all but the zero page and reserved ones. */
   *ownedFrames(): Generator<[Pfn, Entry[]]> {
     for (const [frame, entries] of this.byFrame) {
       if (frame !== this.kernel.zeroFrame) yield [frame, entries];
@@ -169,7 +173,7 @@ export class Census {
     const users = new Map<SwapSlot, number>();
     const { swap, files } = this.kernel;
     const use = (slot: SwapSlot) => users.set(slot, (users.get(slot) ?? 0) + 1);
-    for (const { type, offset } of this.swapEntries) use(swap.slotAt(type, offset));
+    for (const { type, offset } of this.swapEntries) use(swap.slotAt(type, Math.floor(offset / swap.slotPages)));
     for (const file of files.all()) {
       for (const [, slot] of file.swapped.within(0, Number.POSITIVE_INFINITY)) use(slot);
     }
