@@ -23,6 +23,7 @@ const base: Design = {
   pageTableCache: "none",
   pageTableFreeing: "pmd-ranges",
   pageTableDiscard: "none",
+  pageTableSharing: "none",
   kmap: "global",
   reverseMap: "object-anon",
   reverseMapPlacement: "lowmem",

@@ -78,6 +78,14 @@ export const designSpace = {
       scan: "Those that a walk of address spaces meets, if they were not used since the last one.",
     },
   },
+  pageTableSharing: {
+    question: "May several address spaces have the same page tables, where they map the same?",
+    options: {
+      none: "No, each has its own: as every kernel, but for huge pages.",
+      "fork-shared":
+        "fork and mappings of the same file share leaf tables until one side must change its own, as 2.5.43-shpte.",
+    },
+  },
   kmap: {
     question: "Whose are the windows through which highmem is read and written while sleeping?",
     options: {
@@ -215,6 +223,12 @@ export const designRules: readonly Rule[] = [
     reason: "a link is a pointer to an entry, and an entry in highmem has no address",
     instead: { pageTablePlacement: "lowmem", pageTableAccess: "direct" },
     otherwise: { reverseMap: "pte-chain-b" },
+  },
+  {
+    when: { pageTableSharing: "fork-shared", pageTableFreeing: "when-empty" },
+    reason: "the references to a table's frame count those who share it, and cannot count its entries too",
+    instead: { pageTableFreeing: "pmd-ranges" },
+    otherwise: { pageTableSharing: "none" },
   },
   ...(["rmap15", "linux-2.6"] as const).map(
     (reclaim): Rule => ({

@@ -52,6 +52,7 @@ import { Swap, usualClusterOrder } from "./mm/swap/swap.ts";
 import type { Argument } from "./mm/syscalls.ts";
 import { tableDiscards } from "./mm/tables/discard/table-discard.ts";
 import { tableFreeings } from "./mm/tables/freeing.ts";
+import { tableSharings } from "./mm/tables/sharing/table-sharing.ts";
 import { allocateTask, freeTask, releaseTask, type TaskKind, type TaskMemory, waitForTask } from "./mm/task-memory.ts";
 import { tlbFlushes } from "./mm/tlb/tlb-flushes.ts";
 import { FAULT_OOM, isRepaired, type Verdict } from "./mm/verdict.ts";
@@ -383,6 +384,7 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     tables,
     tableFreeing: tableFreeing.freeing,
     tableDiscard,
+    tableSharing: tableSharings[design.pageTableSharing]({ slabs, wordBytes }),
     reverseMap: locked.reverseMap,
     mlock: locked.mlock,
     tlbFlush,

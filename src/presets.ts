@@ -38,6 +38,7 @@ const lowTables = {
   pageTableCache: "none",
   pageTableFreeing: "pmd-ranges",
   pageTableDiscard: "none",
+  pageTableSharing: "none",
   kmap: "global",
   reverseMapPlacement: "lowmem",
 } as const;

@@ -121,8 +121,8 @@ function describeEntries(kernel: Kernel, root: Pfn, first: Vpn, end: Vpn, shown:
   if (first >= end) return [];
   const runs: Run[] = [];
   walkTables(kernel, root, first, end, {
-    leaf: (page, table, index, level) => {
-      const run = describeEntry(kernel, page, table, index, level);
+    leaf: (page, table, index, level, limits) => {
+      const run = describeEntry(kernel, page, table, index, level, limits);
       const last = runs[runs.length - 1];
       if (run.target === FRAME) shown.add(run.first);
       if (last !== undefined && continues(last, run)) last.pages++;
@@ -132,9 +132,10 @@ function describeEntries(kernel: Kernel, root: Pfn, first: Vpn, end: Vpn, shown:
   return runs.map(formatRun);
 }
 
-function describeEntry(kernel: Kernel, page: Vpn, table: OpenTable, index: number, level: number): Run {
+/** `limits`: PTE_WRITE, or 0 where the entries above forbid writes. */
+function describeEntry(kernel: Kernel, page: Vpn, table: OpenTable, index: number, level: number, limits: number): Run {
   const { entries, frames } = kernel;
-  const flags = entries.flags(table, index);
+  const flags = entries.flags(table, index) & (limits | ~PTE_WRITE);
   const large = level === 1 ? 0 : kernel.format.entrySpan(level);
   if (holdsFrame(flags)) {
     const frame = entries.frame(table, index);

@@ -6,6 +6,7 @@
  * @differs equal pages are never merged, and no huge page is ever found for MADV_COLLAPSE; memory failures cannot be
  *          injected: MADV_HWPOISON and MADV_SOFT_OFFLINE are unknown
  */
+
 import { EACCES, EAGAIN, EINVAL, ENOMEM } from "../base/errno.ts";
 import { addressOf, isPageAligned, PAGE_SIZE, pageOf, type Vaddr, type Vpn } from "../base/units.ts";
 import type { Path } from "../sync/path.ts";
@@ -18,6 +19,7 @@ import { populateForRead, populateForWrite } from "./populate.ts";
 import type { Thread } from "./process.ts";
 import { isolate, refusesCut } from "./protect.ts";
 import { readSwapAhead } from "./swap/swap-ahead.ts";
+import { ownTables } from "./tables/sharing/unshare.ts";
 import {
   VM_BIG,
   VM_DONTCOPY,
@@ -241,18 +243,17 @@ function* willNeed(kernel: Kernel, thread: Thread, vma: Vma, start: Vpn, end: Vp
 
 function* dontNeed(kernel: Kernel, _thread: Thread, vma: Vma, start: Vpn, end: Vpn): Path<number> {
   if ((vma.flags & (VM_PFNMAP | VM_LOCKED)) !== 0) return -EINVAL;
-  yield* discardRange(kernel, vma, start, end);
-  return 0;
+  return yield* discardRange(kernel, vma, start, end);
 }
 
 function* dontNeedLocked(kernel: Kernel, _thread: Thread, vma: Vma, start: Vpn, end: Vpn): Path<number> {
   if ((vma.flags & VM_PFNMAP) !== 0) return -EINVAL;
-  yield* discardRange(kernel, vma, start, end);
-  return 0;
+  return yield* discardRange(kernel, vma, start, end);
 }
 
 function* lazilyFree(kernel: Kernel, _thread: Thread, vma: Vma, start: Vpn, end: Vpn): Path<number> {
   if ((vma.flags & (VM_PFNMAP | VM_LOCKED)) !== 0 || vma.file !== null) return -EINVAL;
+  if ((yield* ownTables(kernel, vma.mm, start, end)) < 0) return -ENOMEM;
   yield* freePages(kernel, vma, start, end);
   return 0;
 }

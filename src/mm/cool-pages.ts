@@ -80,7 +80,9 @@ function* eachLeaf(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn, treat: Treatm
     const stop = tables.endOf(page, LEAF, end);
     if (!tryLockTables(kernel, vma.mm)) yield* lockTables(kernel, vma.mm);
     const table = tables.openLeaf(vma.mm, page);
-    if (table !== NO_TABLE) {
+    // What is in a table that others have is theirs too: it is not for one of them to call it unused.
+    if (table !== NO_TABLE && tables.shared.find(table) !== undefined) tables.close(table);
+    else if (table !== NO_TABLE) {
       treatLeaf(kernel, gather, vma, table, { first: page, end: stop, treat });
       tables.close(table);
       gatherEmptied(kernel, gather, page);

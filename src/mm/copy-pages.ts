@@ -27,10 +27,11 @@ import { waitToMap } from "./mapped-frame.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
 import { slotOfEntry } from "./swap/swap-cache.ts";
 import { giveTableRoom, takeTableRoom } from "./table-lock.ts";
+import { lockShared, unlockShared } from "./tables/sharing/shared-lock.ts";
 import { isCopyOnWrite, VM_BIG, VM_SHARED, type Vma } from "./vma.ts";
 
 /** Who copies from whom. */
-interface Copy {
+export interface Copy {
   readonly child: Vma;
   readonly parent: Vma;
 }
@@ -48,12 +49,14 @@ export function* copyPages(kernel: Kernel, child: Vma, parent: Vma): Path<number
 
 /** Copies what `[first, end)` has below the parent's table `frame` of `level`. */
 function* copyBelow(kernel: Kernel, copy: Copy, frame: Pfn, level: number, first: Vpn, end: Vpn): Path<number> {
-  const { tables } = kernel;
+  const { tables, tableSharing } = kernel;
   const childMm = copy.child.mm;
   for (let page = first; page < end; ) {
     const next = tables.endOf(page, level - 1, end);
     const source = tables.below(frame, tables.indexAt(page, level));
-    if (source !== NO_TABLE) {
+    if (source !== NO_TABLE && level - 1 === LEAF && tableSharing.maySharePages(kernel, copy.parent.mm, page)) {
+      if ((yield* tableSharing.shareAtFork(kernel, childMm, copy.parent.mm, page)) < 0) return -ENOMEM;
+    } else if (source !== NO_TABLE) {
       const target = yield* tables.ensure(childMm, page, level - 1);
       if (target < 0) return target;
       const result =
@@ -91,7 +94,9 @@ function* copyLocked(kernel: Kernel, copy: Copy, first: Vpn, end: Vpn): Path<Vpn
   if (kernel.tables.takesRoom) yield* takeTableRoom(kernel);
   if (!target.tryAcquire(task)) yield* target.acquire(task);
   if (!source.tryAcquire(task)) yield* source.acquire(task);
+  const shared = kernel.tables.shared.exist ? yield* lockShared(kernel, copy.parent.mm, first) : null;
   const done = copyThere(kernel, copy, first, end);
+  if (shared !== null) unlockShared(kernel, shared);
   copy.child.file?.mappings.spread();
   source.release(task);
   target.release(task);
@@ -111,8 +116,11 @@ function copyThere(kernel: Kernel, copy: Copy, first: Vpn, end: Vpn): Vpn {
   return to === NO_TABLE ? first : copyLeaf(kernel, copy, from, to, first, end);
 }
 
-/** Copies entries of one leaf table into another, until the reverse map has no memory; the page after the last. */
-function copyLeaf(kernel: Kernel, { child, parent }: Copy, from: Pfn, to: Pfn, first: Vpn, end: Vpn): Vpn {
+/**
+ * Copies entries of one leaf table into another, until the reverse map has no memory; the page after the last. Requires: the
+ * locks of both are held.
+ */
+export function copyLeaf(kernel: Kernel, { child, parent }: Copy, from: Pfn, to: Pfn, first: Vpn, end: Vpn): Vpn {
   const { tables, entries, frames, reverseMap, zeroFrame, counters } = kernel;
   const source = tables.openSecond(from);
   const target = tables.open(to);

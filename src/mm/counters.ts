@@ -61,6 +61,12 @@ export class Counters {
   tablesFreed = 0;
   /** Those among them that went because their last entry was cleared. */
   tablesFreedEmpty = 0;
+  /** Times that a leaf table was hung in one more place, by fork or by a fault in a mapping that others have too. */
+  tablesShared = 0;
+  /** Times that an address space got a copy of a leaf table of its own, because it had to change what is in it. */
+  tablesUnshared = 0;
+  /** Times that one gave its place in a shared leaf table up, with nothing in its stead. */
+  tablesLeft = 0;
   /** Whole tables re-hung by mremap instead of their entries being moved. */
   tablesMoved = 0;
   /** Entries that fork copied into a child. */

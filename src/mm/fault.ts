@@ -10,6 +10,7 @@
  *     entry absent    names a swap slot     swap/swap-fault.ts
  *                     names a file's page   the nonlinear strategy
  *     entry present   write, read-only      write-fault.ts
+ *     shared table    to change alone       tables/sharing/unshare.ts, and then as above
  *                     anything else         already repaired: nothing to do but set A and D
  *
  * @models linux-6.1 mm/memory.c handle_mm_fault, handle_pte_fault; arch/x86/mm/fault.c do_user_addr_fault
@@ -29,6 +30,9 @@ import { killForMemory } from "./reclaim/oom-kill.ts";
 import { expandStack } from "./stack.ts";
 import { swapFault } from "./swap/swap-fault.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
+import { lockShared, unlockShared } from "./tables/sharing/shared-lock.ts";
+import type { SharedTable } from "./tables/sharing/shared-tables.ts";
+import { unshareTable } from "./tables/sharing/unshare.ts";
 import {
   ERROR_PRESENT,
   ERROR_WRITE,
@@ -40,7 +44,9 @@ import {
   NEEDS_FILE,
   NEEDS_FILE_ENTRY,
   NEEDS_MEMORY,
+  NEEDS_OWN_TABLE,
   NEEDS_SWAP,
+  NEEDS_TURN,
   SEGV_ACCERR,
   SEGV_MAPERR,
   type Verdict,
@@ -136,7 +142,9 @@ export function* makePresent(kernel: Kernel, payer: Process, vma: Vma, page: Vpn
 /** Repairs what needs no wait for memory or a file, with page_table_lock held. */
 function* repair(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Path<Verdict> {
   yield* lockTables(kernel, vma.mm);
+  const shared = kernel.tables.shared.exist ? yield* lockShared(kernel, vma.mm, page) : null;
   const verdict = yield* finishLocked(kernel, vma, page, tryRepair(kernel, vma, page, intent));
+  if (shared !== null) unlockShared(kernel, shared);
   unlockTables(kernel, vma.mm);
   return verdict;
 }
@@ -162,7 +170,11 @@ function* finish(kernel: Kernel, payer: Process, vma: Vma, page: Vpn, intent: In
     if (verdict === NEEDS_FILE) verdict = yield* fileFault(kernel, vma, vma.file!, page, intent);
     else if (verdict === NEEDS_SWAP) verdict = yield* swapFault(kernel, vma, page, intent, taken);
     else if (verdict === NEEDS_FILE_ENTRY) verdict = yield* kernel.nonlinear.fault(kernel, vma, page);
-    else if (verdict !== NEEDS_MEMORY) break;
+    else if (verdict === NEEDS_TURN) verdict = yield* repair(kernel, vma, page, intent);
+    else if (verdict === NEEDS_OWN_TABLE) {
+      const isOwn = (yield* unshareTable(kernel, vma.mm, page)) === 0;
+      verdict = isOwn ? yield* repair(kernel, vma, page, intent) : FAULT_OOM;
+    } else if (verdict !== NEEDS_MEMORY) break;
     else {
       rounds++;
       const isVain = rounds % VAIN_ROUNDS === 0;
@@ -218,9 +230,40 @@ function charged(kernel: Kernel, payer: Process, vma: Vma, page: Vpn, intent: In
 
 /** Repairs what can be repaired without waiting; otherwise says what it NEEDS, with nothing done. */
 function tryRepair(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Verdict {
-  const { tables, entries } = kernel;
-  const leaf = tables.tableAt(vma.mm, page, LEAF);
+  const { tables, tableSharing } = kernel;
+  let leaf = tables.tableAt(vma.mm, page, LEAF);
+  if (leaf === NO_TABLE) leaf = tableSharing.joinAtFault(kernel, vma, page);
   if (leaf === NO_TABLE) return missingPage(kernel, vma, page, intent, leaf);
+  const shared = tables.shared.find(leaf);
+  return shared === undefined
+    ? repairEntry(kernel, vma, page, intent, leaf)
+    : repairForAll(kernel, vma, page, intent, shared);
+}
+
+/** The same where others have the leaf table too. */
+function repairForAll(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent, shared: SharedTable): Verdict {
+  const { task } = kernel.current;
+  const isHeld = shared.lock.owner === task;
+  if (!isHeld && !shared.lock.attempt(task)) return NEEDS_TURN;
+  const verdict = mayRepairForAll(kernel, page, intent, shared)
+    ? repairEntry(kernel, vma, page, intent, shared.frame)
+    : NEEDS_OWN_TABLE;
+  if (!isHeld) unlockShared(kernel, shared);
+  return verdict;
+}
+
+/** Whether what the fault needs is right for all who have the table: nothing at all, or a page that they all lack. */
+function mayRepairForAll({ tables, entries }: Kernel, page: Vpn, intent: Intent, shared: SharedTable): boolean {
+  if (intent === "write" && shared.readOnly) return false;
+  const table = tables.open(shared.frame);
+  const flags = entries.flags(table, tables.indexAt(page, LEAF));
+  tables.close(table);
+  return flags === 0 ? shared.uniform : (flags & (PTE_PRESENT | PTE_PROT_NONE)) !== 0;
+}
+
+/** The same where the leaf table is there. */
+function repairEntry(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent, leaf: Pfn): Verdict {
+  const { tables, entries } = kernel;
   const index = tables.indexAt(page, LEAF);
   const table = tables.open(leaf);
   const flags = entries.flags(table, index);

@@ -21,6 +21,7 @@ import { entryFlags, mapNewAnonymous, mapShared, tryUserFrame } from "./mapped-f
 import type { FoundPage } from "./nonlinear/truncation.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
 import { lockTables, unlockTables } from "./table-lock.ts";
+import { lockShared, unlockShared } from "./tables/sharing/shared-lock.ts";
 import {
   BUS_ADRERR,
   FAULT_MAJOR,
@@ -46,7 +47,9 @@ export function* fileFault(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn
 
 function* readFault(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn): Path<Verdict> {
   yield* lockTables(kernel, vma.mm);
+  const shared = kernel.tables.shared.exist ? yield* lockShared(kernel, vma.mm, page) : null;
   const mapped = mapAround(kernel, vma, file, page);
+  if (shared !== null) unlockShared(kernel, shared);
   unlockTables(kernel, vma.mm);
   const verdict = mapped ? FAULT_MINOR : yield* findAndMap(kernel, vma, file, page, entryFlags(kernel, vma));
   if (verdict >= 0 && isRepaired(verdict)) kernel.counters.fileReadFaults++;
@@ -122,8 +125,10 @@ function* mapPage(
   request: PageRequest,
 ): Path<Verdict> {
   yield* lockTables(kernel, vma.mm);
+  const shared = kernel.tables.shared.exist ? yield* lockShared(kernel, vma.mm, page) : null;
   const isThere = mayMap(kernel, vma.file!, found);
   const verdict = isThere ? mapIfNone(kernel, vma, page, found.frame, flags, request) : NEEDS_FILE;
+  if (shared !== null) unlockShared(kernel, shared);
   unlockTables(kernel, vma.mm);
   return verdict;
 }

@@ -35,6 +35,7 @@ import type { Slabs } from "./slab.ts";
 import type { Swap } from "./swap/swap.ts";
 import type { TableDiscard } from "./tables/discard/table-discard.ts";
 import type { TableFreeing } from "./tables/freeing.ts";
+import type { TableSharing } from "./tables/sharing/table-sharing.ts";
 import type { TlbFlush } from "./tlb-flush.ts";
 
 export interface Kernel {
@@ -63,6 +64,7 @@ export interface Kernel {
   readonly tables: PageTables;
   readonly tableFreeing: TableFreeing;
   readonly tableDiscard: TableDiscard;
+  readonly tableSharing: TableSharing;
   readonly reverseMap: ReverseMap;
   readonly mlock: Mlock;
   readonly tlbFlush: TlbFlush;

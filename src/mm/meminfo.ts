@@ -46,9 +46,9 @@ const free =
 /** Page tables of the levels from the leaf tables up to `highest`, but never the top one. */
 const pageTables =
   (highest: number): Count =>
-  ({ spaces, format, bigPages }) => {
+  ({ spaces, format, bigPages, tables }) => {
     const levels = Math.min(highest, format.levels - 1);
-    const inCommon = levels > LEAF ? bigPages.tablesInCommon : 0;
+    const inCommon = tables.shared.inCommon + (levels > LEAF ? bigPages.tablesInCommon : 0);
     return sum([...spaces].map((mm) => sum(mm.tablesByLevel.slice(LEAF, levels + 1)))) - inCommon;
   };
 

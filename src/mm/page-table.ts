@@ -36,6 +36,7 @@ import {
   PTE_LARGE,
   PTE_PRESENT,
   PTE_PROT_NONE,
+  PTE_WRITE,
   presentFrame,
 } from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
@@ -47,7 +48,9 @@ import { type Frames, PG_TABLE } from "./frames.ts";
 import { type TableAccess, type TableUse, USE_FIRST, USE_REVERSE, USE_SECOND } from "./tables/access.ts";
 import type { TableCache } from "./tables/cache/table-cache.ts";
 import type { LeafList } from "./tables/discard/table-discard.ts";
+import { SharedTables } from "./tables/sharing/shared-tables.ts";
 import type { TlbFlush } from "./tlb-flush.ts";
+import type { Vma } from "./vma.ts";
 
 /** No table there: the answer of a walk that does not allocate. */
 export const NO_TABLE = -1;
@@ -100,6 +103,8 @@ export class PageTables {
   private readonly highmemFrom: Pfn;
   /** Whether room for windows is taken before tables are opened: `lockTables` does. */
   readonly takesRoom: boolean;
+  /** The leaf tables that hang in several places. */
+  readonly shared: SharedTables;
   /** By CPU: tables opened and not yet closed. */
   private readonly opened: Int32Array;
   private readonly where: { readonly here: number };
@@ -115,6 +120,7 @@ export class PageTables {
     this.spans = [1, ...levels];
     this.highmemFrom = parts.highmemFrom;
     this.takesRoom = parts.access.takesRoom;
+    this.shared = new SharedTables(parts.frames);
     this.opened = new Int32Array(parts.cpus);
     this.where = parts.tlbFlush;
   }
@@ -205,7 +211,7 @@ export class PageTables {
 
   // Owners.
 
-  /** The address space that the entry at `slot` belongs to. Requires: its leaf table hangs in a tree. */
+  /** The address space that the entry at `slot` belongs to, or one of several. Requires: its leaf table hangs in a tree. */
   mmOf(slot: PteSlot): AddressSpace {
     return this.ownerOf(this.entries.tableOf(slot));
   }
@@ -215,9 +221,30 @@ export class PageTables {
     return this.spaces.get(this.parts.frames.mapping.read(table)) ?? bug(`leaf table ${table} is nobody's`);
   }
 
-  /** The page that the entry at `slot` maps, or would. Requires: its leaf table hangs in a tree. */
+  /** The page that the entry at `slot` maps, or would, in `mmOf(slot)`. Requires: its leaf table hangs in a tree. */
   pageOf(slot: PteSlot): Vpn {
     return this.parts.frames.index.read(this.entries.tableOf(slot)) + this.entries.indexOf(slot);
+  }
+
+  /** The page of `vma` that the entry at `slot` maps, or would. Requires: its leaf table covers a part of the area. */
+  pageIn(slot: PteSlot, vma: Vma): Vpn {
+    const shared = this.shared.find(this.entries.tableOf(slot));
+    const index = this.entries.indexOf(slot);
+    const at = shared?.firsts.findIndex((first, place) => shared.mms[place] === vma.mm && vma.contains(first + index));
+    return at === undefined || at < 0 ? this.pageOf(slot) : shared!.firsts[at]! + index;
+  }
+
+  /** Visits each address space that has the entry at `slot`, with the page that it maps there. */
+  forEachPlace(slot: PteSlot, visit: (mm: AddressSpace, page: Vpn) => void): void {
+    const shared = this.shared.find(this.entries.tableOf(slot));
+    if (shared === undefined) {
+      visit(this.mmOf(slot), this.pageOf(slot));
+      return;
+    }
+    const index = this.entries.indexOf(slot);
+    shared.mms.forEach((mm, at) => {
+      visit(mm, shared.firsts[at]! + index);
+    });
   }
 
   /** The table `table` of `level`, with all tables below it, hangs elsewhere in its address space: it covers `page`. */
@@ -398,6 +425,20 @@ export class PageTables {
     if (this.topLevelIsCached(level)) this.parts.tlbFlush.all(mm);
   }
 
+  /** What is below entry `index` of the table `frame` may be written through it, or not. */
+  allowWrites(frame: Pfn, index: number, allowed: "all" | "none"): void {
+    const { entries } = this;
+    const table = this.open(frame);
+    const flags = entries.flags(table, index);
+    entries.setFlags(table, index, allowed === "all" ? flags | PTE_WRITE : flags & ~PTE_WRITE);
+    this.close(table);
+  }
+
+  /** A leaf table for `page` that hangs nowhere yet, or NO_TABLE. */
+  tryMakeLeaf(mm: AddressSpace, page: Vpn): Pfn {
+    return this.tryAllocate(mm, page, LEAF);
+  }
+
   /** The table that entry `index` of the table `frame` points to, or NO_TABLE: an entry that maps a big page has none. */
   below(frame: Pfn, index: number): Pfn {
     const { entries } = this;
@@ -423,7 +464,8 @@ export class PageTables {
     this.parts.cache.give(frame, level);
   }
 
-  private release(mm: AddressSpace, frame: Pfn, level: number): void {
+  /** Frees a table of `level` that no CPU can reach. */
+  release(mm: AddressSpace, frame: Pfn, level: number): void {
     this.uncount(mm, frame, level);
     this.releaseFrame(frame, level);
   }

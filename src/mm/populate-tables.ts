@@ -52,7 +52,9 @@ export function tryPopulateTable(kernel: Kernel, payer: Process, vma: Vma, page:
   if ((flags & PTE_PRESENT) === 0 || tables.tableAt(mm, page, LEAF) !== NO_TABLE) return false;
   const model = modelAt(kernel, file, vma.indexAt(page));
   if (model === undefined || !areReady(kernel, model) || !tryLockTables(kernel, mm)) return false;
-  const isMapped = mapTable(kernel, vma, page, model, flags);
+  // Somebody's table that maps the same needs no filling.
+  const isJoined = kernel.tableSharing.joinAtFault(kernel, vma, page) !== NO_TABLE;
+  const isMapped = !isJoined && mapTable(kernel, vma, page, model, flags);
   unlockTables(kernel, mm);
   if (!isMapped) return false;
   if (intent === "write") makeDirty(kernel, file, model);

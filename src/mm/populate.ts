@@ -178,7 +178,8 @@ function findNow(kernel: Kernel, vma: Vma, page: Vpn, touch: Touch): Found {
   let there = (flags & usable) !== 0;
   if (there && touch.intent === "write") {
     const frame = entries.frame(table, index);
-    if ((flags & PTE_WRITE) === 0) there = touch.rights === "forced" && mayWriteAnyway(kernel, vma, frame);
+    if (tables.shared.find(table)?.readOnly === true) there = false;
+    else if ((flags & PTE_WRITE) === 0) there = touch.rights === "forced" && mayWriteAnyway(kernel, vma, frame);
     if (there && (flags & PTE_DIRTY) === 0) setFrameDirty(kernel, vma.file, frame);
   }
   tables.close(table);

@@ -4,6 +4,7 @@
  *
  * @models linux-6.1 mm/mprotect.c do_mprotect_pkey, mprotect_fixup
  */
+
 import { EACCES, EINVAL, ENOMEM } from "../base/errno.ts";
 import { isPageAligned, pageOf, type Vaddr, type Vpn } from "../base/units.ts";
 import type { Path } from "../sync/path.ts";
@@ -14,6 +15,7 @@ import { populateArea } from "./populate.ts";
 import type { Thread } from "./process.ts";
 import { protectPages } from "./protect-pages.ts";
 import { splitVma } from "./split.ts";
+import { ownTables } from "./tables/sharing/unshare.ts";
 import {
   VM_ACCESS,
   VM_ACCOUNT,
@@ -110,6 +112,7 @@ function* protectPart(
   if (wanted === oldFlags) return vma;
   const cut = refusesCut(kernel, vma, start, end);
   if (cut < 0) return cut;
+  if ((yield* ownTables(kernel, mm, start, end)) < 0) return -ENOMEM;
   const pages = end - start;
   let charged = 0;
   if ((wanted & VM_WRITE) !== 0) {

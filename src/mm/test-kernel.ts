@@ -43,6 +43,7 @@ import { Swap, usualClusterOrder } from "./swap/swap.ts";
 import type { Argument } from "./syscalls.ts";
 import { tableDiscards } from "./tables/discard/table-discard.ts";
 import { type TableFreeingName, tableFreeings } from "./tables/freeing.ts";
+import { type TableSharingName, tableSharings } from "./tables/sharing/table-sharing.ts";
 import { tlbFlushes } from "./tlb/tlb-flushes.ts";
 import { watermarkPolicies } from "./watermarks.ts";
 import { OWNER_BOOT, ZONE_HIGHMEM, ZONE_NORMAL, Zone } from "./zone.ts";
@@ -54,6 +55,7 @@ export interface TestMachine {
   readonly reverseMapPlacement?: ReverseMapPlacement;
   readonly mlock?: MlockName;
   readonly tableFreeing?: TableFreeingName;
+  readonly tableSharing?: TableSharingName;
   readonly tlbFlush?: keyof typeof tlbFlushes;
   readonly reclaim?: ReclaimName;
   readonly nonlinear?: NonlinearName;
@@ -201,6 +203,7 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
     tables,
     tableFreeing: tableFreeing.freeing,
     tableDiscard,
+    tableSharing: tableSharings[machine.tableSharing ?? "none"]({ slabs, wordBytes: 4 }),
     tlbFlush,
     anonVmas,
     files,

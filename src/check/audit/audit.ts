@@ -14,6 +14,7 @@ import { listLaws } from "./list-laws.ts";
 import { memoryLaws } from "./memory-laws.ts";
 import { swapLaws } from "./swap-laws.ts";
 import { tableLaws } from "./table-laws.ts";
+import { tableSharingLaws } from "./table-sharing-laws.ts";
 
 export type { Law, Violation } from "./law.ts";
 
@@ -23,6 +24,7 @@ export const laws: readonly Law[] = [
   ...listLaws,
   ...swapLaws,
   ...tableLaws,
+  ...tableSharingLaws,
   ...highmemLaws,
   ...areaLaws,
   ...linkLaws,

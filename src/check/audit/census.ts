@@ -56,8 +56,9 @@ export interface SpaceCount {
 export class Census {
   readonly kernel: Kernel;
   readonly processes: readonly Process[];
+  /** By address space; an entry whose table several of them have is there for each. */
   readonly entries: Entry[] = [];
-  /** By frame: the entries that hold it. The zero page is in it too. */
+  /** By frame: the entries that hold it, each once, however many trees lead to it. The zero page is in it too. */
   readonly byFrame = new Map<Pfn, Entry[]>();
   /** By head: the entries of areas of big pages, which are in no other list; one that several trees lead to is there once. */
   readonly bigByHead = new Map<Pfn, Entry[]>();
@@ -99,7 +100,8 @@ export class Census {
       leaf: (page, table, index, level) => {
         while (at < areas.length && areas[at]!.end <= page) at++;
         const vma = at < areas.length && areas[at]!.start <= page ? areas[at]! : null;
-        this.countEntry(count, { mm, vma, page, level }, table, index);
+        const isKnown = level === 1 && this.tableFrames.get(table)! > 1;
+        this.countEntry(count, { mm, vma, page, level }, table, index, isKnown);
       },
     });
   }
@@ -109,11 +111,12 @@ export class Census {
     place: Pick<Entry, "mm" | "vma" | "page" | "level">,
     table: OpenTable,
     index: number,
+    isKnown: boolean,
   ) {
     const { entries } = this.kernel;
     const flags = entries.flags(table, index);
-    if ((flags & PTE_SWAP) !== 0) {
-      count.swapEntries++;
+    if ((flags & PTE_SWAP) !== 0) count.swapEntries++;
+    if ((flags & PTE_SWAP) !== 0 && !isKnown) {
       const type = entries.swapType(table, index);
       this.swapEntries.push({ ...place, type, offset: entries.swapOffset(table, index) });
     }
@@ -123,6 +126,7 @@ export class Census {
     const entry = { ...place, slot: entries.slotOf(table, index), frame, flags };
     const isBig = place.vma !== null && (place.vma.flags & VM_BIG) !== 0;
     if (!isBig) this.entries.push(entry);
+    if (isKnown) return;
     const byFrame = isBig ? this.bigByHead : this.byFrame;
     const others = byFrame.get(frame);
     if (others === undefined) byFrame.set(frame, [entry]);

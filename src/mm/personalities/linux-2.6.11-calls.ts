@@ -156,8 +156,7 @@ function* adviseArea(kernel: Kernel, vma: Vma, start: Vpn, end: Vpn, advice: num
       return yield* fadvise(kernel, vma.opened, vma.indexAt(start) * PAGE_SIZE, addressOf(end - start), FADV_WILLNEED);
     case MADV_DONTNEED:
       if ((vma.flags & VM_LOCKED) !== 0) return -EINVAL;
-      yield* zapRange(kernel, vma, start, end);
-      return 0;
+      return yield* zapRange(kernel, vma, start, end);
     default:
       return -EINVAL;
   }

@@ -11,13 +11,14 @@ import { PTE_ACCESSED } from "../../hw/pte.ts";
 import { MEMORY } from "../address-space.ts";
 import { PG_REFERENCED } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";
+import { flushEntry } from "../tables/sharing/shared-entries.ts";
 
 /**
  * How many ways of using the page have been taken since the last look. Other CPUs may be owed flushes afterwards:
  * `kernel.tlbFlush.settle` is the caller's.
  */
 export function referenced(kernel: Kernel, frame: Pfn): number {
-  const { frames, tables, entries, reverseMap, reclaim, personality, tlbFlush } = kernel;
+  const { frames, tables, entries, reverseMap, reclaim, personality } = kernel;
   kernel.current.task.watch?.touch(MEMORY, "write");
   let uses = 0;
   if (frames.has(frame, PG_REFERENCED)) {
@@ -32,7 +33,7 @@ export function referenced(kernel: Kernel, frame: Pfn): number {
     const flags = entries.flags(table, index);
     if ((flags & PTE_ACCESSED) !== 0) {
       entries.setFlags(table, index, flags & ~PTE_ACCESSED);
-      if (personality.pages.flushesYoung) tlbFlush.page(tables.mmOf(slot), tables.pageOf(slot));
+      if (personality.pages.flushesYoung) flushEntry(kernel, tables.mmOf(slot), tables.pageOf(slot), slot);
       uses++;
     }
     tables.close(table);

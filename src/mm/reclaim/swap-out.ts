@@ -11,6 +11,7 @@
  * @models linux-2.4.22 mm/vmscan.c swap_out, swap_out_mm, swap_out_vma, swap_out_pmd, try_to_swap_out
  * @differs an anonymous page that is clean, but has no place in swap, gets one: 2.4 drops it, since only zeros are clean
  */
+
 import type { Pfn, Vpn } from "../../base/units.ts";
 import { PTE_ACCESSED, PTE_PRESENT, PTE_PROT_NONE } from "../../hw/pte.ts";
 import type { Path } from "../../sync/path.ts";
@@ -23,6 +24,8 @@ import { LEAF, NO_TABLE } from "../page-table.ts";
 import { addToSwap } from "../swap/swap-cache.ts";
 import { lockTables, tryLockTables, unlockTables } from "../table-lock.ts";
 import { freeEmptied, listEmptied } from "../tables/emptied.ts";
+import { flushEntry } from "../tables/sharing/shared-entries.ts";
+import { unlockShared } from "../tables/sharing/shared-lock.ts";
 import { VM_LOCKED, VM_PFNMAP, type Vma } from "../vma.ts";
 import { needsSlot } from "./page-place.ts";
 import { unmapFrom } from "./try-to-unmap.ts";
@@ -101,7 +104,8 @@ export class SwapOut {
       const isYoung = (flags & PTE_ACCESSED) !== 0;
       if (isYoung) {
         entries.setFlags(table, index, flags & ~PTE_ACCESSED);
-        if (kernel.personality.pages.flushesYoung) kernel.tlbFlush.page(vma.mm, page);
+        const slot = entries.slotOf(table, index);
+        if (kernel.personality.pages.flushesYoung) flushEntry(kernel, vma.mm, page, slot);
       }
       if (isYoung || (vma.flags & VM_LOCKED) !== 0) reclaim.touched(frame);
       else if (isVictim(kernel, frame, want)) break;
@@ -127,9 +131,12 @@ export class SwapOut {
     if (frame === kernel.zeroFrame || !tryLockPage(kernel, frame)) return false;
     const emptied: Pfn[] = [];
     let unmapped = false;
-    if (!needsSlot(frames, frame) || addToSwap(kernel, frame) === 0) {
+    const shared = tables.shared.find(table);
+    const isMine = shared === undefined || shared.lock.attempt(kernel.current.task);
+    if (isMine && (!needsSlot(frames, frame) || addToSwap(kernel, frame) === 0)) {
       unmapped = unmapFrom(kernel, { vma, page, frame, slot }, { locked: "respect" }) === "unmapped";
     }
+    if (isMine && shared !== undefined) unlockShared(kernel, shared);
     if (unmapped) listEmptied(kernel, vma.mm, page, emptied);
     if (tlbFlush.owes) yield* tlbFlush.settle();
     freeEmptied(kernel, emptied);

@@ -107,17 +107,18 @@ export class AnonMms extends ObjectAnon {
     const { world, costs } = this;
     const { family } = this.byId(this.owners.read(frame));
     const place = this.places.read(frame);
-    let found = 0;
+    const found = new Set<PteSlot>();
     for (const { mm } of family) {
       costs.linksFollowed++;
       if (mm === null || mm.vmas.find(place)?.contains(place) !== true) continue;
       costs.areasVisited++;
       const slot = slotIfMapped(world, costs, mm, place, frame);
-      if (slot === NO_SLOT) continue;
-      found++;
-      if (!visit(slot) || found === count) return;
+      // Relatives may share the table of the entry.
+      if (slot === NO_SLOT || found.has(slot)) continue;
+      found.add(slot);
+      if (!visit(slot) || found.size === count) return;
     }
-    this.visitMoved(frame, family, place, atMost(count - found, visit));
+    this.visitMoved(frame, family, place, atMost(world, count - found.size, visit));
   }
 
   /** Visits the entries of a page that are not at its place, but where it was moved to while it was shared. */

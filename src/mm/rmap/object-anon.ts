@@ -33,7 +33,7 @@ export class ObjectAnon extends CountedMap {
     const { frames } = this.world;
     const count = frames.mapCount.read(frame);
     if (count === 0) return;
-    const counted = atMost(count, visit);
+    const counted = atMost(this.world, count, visit);
     if (frames.has(frame, PG_ANON)) this.visitAnonymous(frame, count, counted);
     else if (frames.mapping.read(frame) === 0) this.search.everywhere(frame, counted);
     else this.visitFile(frame, counted);
@@ -43,7 +43,7 @@ export class ObjectAnon extends CountedMap {
     const { frames } = this.world;
     const count = frames.mapCount.read(frame);
     if (count === 0) return;
-    const counted = atMost(count, visit);
+    const counted = atMost(this.world, count, visit);
     if (frames.has(frame, PG_ANON)) this.visitAnonymous(frame, count, counted);
     else if (frames.mapping.read(frame) !== 0) this.search.fileAreas(frame, counted);
   }

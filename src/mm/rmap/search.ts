@@ -131,10 +131,19 @@ export class Search {
   }
 }
 
-/** `visit`, told no more when it has been shown `most` entries. */
-export function atMost(most: number, visit: Visit): Visit {
+/**
+ * `visit`, told no more when it has been shown `most` entries, and none twice: a search comes to the entries of a table that
+ * several places have in each of them.
+ */
+export function atMost({ tables, entries }: MappedWorld, most: number, visit: Visit): Visit {
   let left = most;
+  let seen: Set<PteSlot> | undefined;
   return (slot) => {
+    if (tables.shared.find(entries.tableOf(slot)) !== undefined) {
+      seen ??= new Set();
+      if (seen.has(slot)) return true;
+      seen.add(slot);
+    }
     left--;
     return visit(slot) && left > 0;
   };

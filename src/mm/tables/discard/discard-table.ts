@@ -32,7 +32,9 @@ export function* discardTable(kernel: Kernel, mm: AddressSpace, page: Vpn, costs
   let discarded = false;
   if (mm.users > 0 && mm.pageTableLock.attempt(current.task)) {
     const table = tables.tableAt(mm, page, LEAF);
-    if (table !== NO_TABLE && isReconstructible(kernel, mm, page)) {
+    // A table that several places have is used by several.
+    const isOwn = table !== NO_TABLE && tables.shared.find(table) === undefined;
+    if (isOwn && isReconstructible(kernel, mm, page)) {
       costs.tablesScanned++;
       discarded = isUnused(kernel, table, costs);
       if (discarded) {
