@@ -10,6 +10,7 @@ import { files } from "./files.ts";
 import { orders } from "./orders.ts";
 import { reclaiming } from "./reclaiming.ts";
 import type { Scenario, Variant } from "./scenario.ts";
+import { sharing } from "./sharing.ts";
 import { shootdowns } from "./shootdowns.ts";
 import { swapping } from "./swapping.ts";
 import { truncation } from "./truncation.ts";
@@ -26,6 +27,7 @@ export const scenarios: readonly Scenario[] = [
   ...orders,
   ...windows,
   ...emptying,
+  ...sharing,
 ];
 
 export type Search =
