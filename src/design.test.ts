@@ -31,6 +31,7 @@ const base: Design = {
   nonlinear: "emulated",
   mlock: "chained",
   hugePages: "hugetlbfs",
+  vmemmap: "full",
   reclaim: "linux-2.6",
 };
 

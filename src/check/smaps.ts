@@ -62,7 +62,7 @@ export function smapsOf(kernel: Kernel, mm: AddressSpace, vma: Vma): Smaps {
       }
       if ((flags & PTE_SWAP) !== 0) counts.swap += KIB_PER_PAGE;
       if (!holdsFrame(flags)) return;
-      const frame = entries.frame(table, index);
+      const frame = frames.head(entries.frame(table, index));
       if (frame === kernel.zeroFrame) return;
       const state = frames.flags.read(frame);
       const maps = frames.mapCount.read(frame);

@@ -55,7 +55,7 @@ function* byteAt(kernel: Kernel, target: Process, address: Vaddr): Path<number> 
   contents.release(frame);
   const head = frames.headOf(frame);
   if (frames.has(head, PG_HEAD)) kernel.bigPages.drop(kernel, head);
-  else allocator.release(frame);
+  else allocator.release(frames.head(frame));
   return byte;
 }
 
@@ -77,6 +77,6 @@ function referencedFrame({ tables, entries, frames, zeroFrame }: Kernel, mm: Add
   let frame = flags === 0 ? zeroFrame : GONE;
   if ((flags & (PTE_PRESENT | PTE_PROT_NONE)) !== 0) frame = entries.frame(table, index);
   tables.close(table);
-  if (frame !== zeroFrame && frame !== GONE) frames.addReference(frame);
+  if (frame !== zeroFrame && frame !== GONE) frames.addReference(frames.head(frame));
   return frame;
 }

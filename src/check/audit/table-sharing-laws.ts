@@ -112,7 +112,7 @@ function residentIn({ entries, frames, format, zeroFrame }: Kernel, { frame }: S
     const flags = entries.flags(frame as never, at);
     if ((flags & PTE_SWAP) !== 0) found.swap++;
     if ((flags & (PTE_PRESENT | PTE_PROT_NONE)) === 0) continue;
-    const page = entries.frame(frame as never, at);
+    const page = frames.head(entries.frame(frame as never, at));
     if (page === zeroFrame) continue;
     if (frames.has(page, PG_ANON)) found.anon++;
     else if (frames.has(page, PG_SWAPBACKED)) found.shmem++;

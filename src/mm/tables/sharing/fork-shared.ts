@@ -10,7 +10,7 @@
  * sharers. A fault of one maps the page for all. What it costs is the copy of a whole table at the first write to each, and
  * a list of places that whoever changes an entry goes through.
  *
- * @models linux-2.5.43-shpte mm/ptshare.c share_page_range, pte_try_to_share; mm/memory.c __pte_alloc
+ * @models McCracken 2002-10 shpte-2.5.43 (what shares: fork, and mappings of one file)
  * @differs a table that has a locked or nonlinear area in it is copied; truncation clears the entries for all at once
  */
 import { ENOMEM } from "../../../base/errno.ts";
@@ -110,12 +110,19 @@ export class ForkShared implements TableSharing {
   }
 
   /** Requires: the candidate's locks are held. */
-  private join(kernel: Kernel, { mm }: vm.Vma, page: Vpn, found: Candidate, known: SharedTable | undefined): boolean {
+  private join(
+    kernel: Kernel,
+    { mm, file }: vm.Vma,
+    page: Vpn,
+    found: Candidate,
+    known: SharedTable | undefined,
+  ): boolean {
     const { tables } = kernel;
     if (tables.tryEnsure(mm, page, LEAF + 1) === NO_TABLE) return false;
     if (this.places.allocateAll(known === undefined ? 2 : 1) < 0) return false;
     const shared = known ?? this.begin(kernel, found);
     this.hang(kernel, shared, mm, page - (page % tables.span(LEAF)));
+    file!.mappings.spread();
     return true;
   }
 

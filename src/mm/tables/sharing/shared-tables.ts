@@ -14,7 +14,7 @@
  * the list of places: whoever leaves stays on it until no CPU of his can reach the table any more, so that an entry that is
  * cleared meanwhile is flushed there too.
  *
- * @models linux-2.5.43-shpte mm/ptshare.c; include/linux/ptshare.h struct mm_chain
+ * @models McCracken 2002-10 shpte-2.5.43, for 2.5.43: struct mm_chain, pte_page_lock; never merged
  * @differs places may have different addresses; the lock is an object of its own, not a bit of the struct page
  */
 import { bug } from "../../../base/errors.ts";

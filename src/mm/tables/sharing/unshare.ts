@@ -12,7 +12,7 @@
  *
  * When one place is left, the table is that one's own, and may be written through his entry again.
  *
- * @models linux-2.5.43-shpte mm/ptshare.c pte_unshare, zap_shared_range
+ * @models McCracken 2002-10 shpte-2.5.43 (what unshares)
  */
 import { ENOMEM } from "../../../base/errno.ts";
 import { bug } from "../../../base/errors.ts";
@@ -75,10 +75,10 @@ export function* lockOwnTable(kernel: Kernel, mm: AddressSpace, page: Vpn): Path
 /** The leaf table of `page`, if there is one, is nobody else's from now on: 0, or -ENOMEM with nothing changed. */
 export function* unshareTable(kernel: Kernel, mm: AddressSpace, page: Vpn): Path<number> {
   const { tables, allocator } = kernel;
-  while (sharedAt(kernel, mm, page) !== undefined) {
+  for (let failures = 1; sharedAt(kernel, mm, page) !== undefined; failures++) {
     const copy = tables.tryMakeLeaf(mm, page);
     if (copy === NO_TABLE) {
-      if (!(yield* allocator.waitForMemory())) return -ENOMEM;
+      if (!(yield* allocator.waitForMemory(failures))) return -ENOMEM;
       continue;
     }
     yield* lockTables(kernel, mm);
@@ -88,7 +88,7 @@ export function* unshareTable(kernel: Kernel, mm: AddressSpace, page: Vpn): Path
     unlockTables(kernel, mm);
     if (isHung) return 0;
     tables.release(mm, copy, LEAF);
-    if (shared !== null && !(yield* waitToMap(kernel))) return -ENOMEM;
+    if (shared !== null && !(yield* waitToMap(kernel, failures))) return -ENOMEM;
   }
   return 0;
 }
@@ -140,6 +140,7 @@ function copyEntries(kernel: Kernel, table: Pfn, mm: AddressSpace, first: Vpn, c
   const end = first + kernel.tables.span(LEAF);
   for (let vma = mm.vmas.find(first); vma !== null && vma.start < end; vma = vma.above) {
     const stop = Math.min(end, vma.end);
+    vma.file?.mappings.spread();
     if (copyLeaf(kernel, { child: vma, parent: vma }, table, copy, Math.max(first, vma.start), stop) < stop) {
       dropEntries(kernel, mm, first, copy);
       return false;
@@ -161,7 +162,7 @@ function dropEntries(kernel: Kernel, mm: AddressSpace, first: Vpn, copy: Pfn): v
     else entries.clear(table, at);
     if (frame === zeroFrame) continue;
     unmapFrame(kernel, vma, frame, entries.slotOf(table, at));
-    frames.refs.add(frame, -1);
+    frames.refs.add(frames.head(frame), -1);
   }
   tables.close(table);
 }
