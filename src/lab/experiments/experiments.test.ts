@@ -473,3 +473,29 @@ test("steps are ranges or lists", () => {
   expect(steps("n", "1,10")).toEqual([1, 10]);
   for (const bad of ["", "5..1", "0..9", "2,1", "1..1000000", "x"]) expect(() => steps("n", bad)).toThrow(UsageError);
 });
+
+test("a fork that shares tables copies no entry, makes no table and chains nothing; a writer copies the tables that it writes in", () => {
+  const { rows } = run("fork-shared-tables", { size: "32M", children: "3", written: "1,100" });
+  const MIB = 2 ** 20;
+  const of = (memory: string, sharing: string, pattern: string, percent: number) =>
+    rows.find(
+      (row) =>
+        row.memory === memory &&
+        row.pageTableSharing === sharing &&
+        row.pattern === pattern &&
+        row.writtenPercent === percent,
+    )!;
+  for (const memory of ["segment", "private"]) {
+    // 8,192 pages, 16 tables; four entries a page are one block of 32 bytes.
+    const own = { entriesCopiedPerFork: 8192, leafBytesPerFork: MIB / 16, leafBytes: MIB / 4, chainBytes: 8192 * 32 };
+    expect(of(memory, "none", "in a row", 0)).toMatchObject({ ...own, placeBytes: 0 });
+    const shared = { entriesCopiedPerFork: 0, leafBytesPerFork: 0, leafBytes: MIB / 16, chainBytes: 0 };
+    expect(of(memory, "fork-shared", "in a row", 0)).toMatchObject({ ...shared, placeBytes: 16 * 4 * 12 });
+    expect(of(memory, "none", "in a row", 100)).toMatchObject({ tablesUnshared: 0, entriesCopiedLater: 0 });
+  }
+  expect(of("segment", "fork-shared", "in a row", 100)).toMatchObject({ faults: 0, tablesUnshared: 0 });
+  expect(of("private", "fork-shared", "in a row", 1)).toMatchObject({ writtenPages: 82, tablesUnshared: 1 });
+  // One page in 99 lies in every table.
+  expect(of("private", "fork-shared", "scattered", 1)).toMatchObject({ faults: 83, tablesUnshared: 16 });
+  expect(of("private", "fork-shared", "in a row", 100)).toMatchObject({ entriesCopiedLater: 8192, pagesCopied: 8192 });
+});

@@ -3,6 +3,7 @@ import { UsageError } from "../../base/errors.ts";
 import { didYouMean } from "../../base/nearest.ts";
 import { bigTlb } from "./big-tlb.ts";
 import type { Experiment } from "./experiment.ts";
+import { forkSharedTables } from "./fork-shared-tables.ts";
 import { highpteLowmem } from "./highpte-lowmem.ts";
 import { hoard } from "./hoard.ts";
 import { hugetlbPool } from "./hugetlb-pool.ts";
@@ -42,6 +43,7 @@ export const experiments: readonly Experiment[] = [
   hoard,
   pagetableExploit,
   pteCount,
+  forkSharedTables,
 ];
 
 export function experimentNamed(name: string): Experiment {
