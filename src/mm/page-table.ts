@@ -34,6 +34,7 @@ import {
   linkFlags,
   type OpenTable,
   PTE_LARGE,
+  PTE_NO_EXECUTE,
   PTE_PRESENT,
   PTE_PROT_NONE,
   PTE_WRITE,
@@ -230,8 +231,11 @@ export class PageTables {
   pageIn(slot: PteSlot, vma: Vma): Vpn {
     const shared = this.shared.find(this.entries.tableOf(slot));
     const index = this.entries.indexOf(slot);
-    const at = shared?.firsts.findIndex((first, place) => shared.mms[place] === vma.mm && vma.contains(first + index));
-    return at === undefined || at < 0 ? this.pageOf(slot) : shared!.firsts[at]! + index;
+    let page = this.pageOf(slot);
+    shared?.forEachPlace((mm, first) => {
+      if (mm === vma.mm && vma.contains(first + index)) page = first + index;
+    });
+    return page;
   }
 
   /** Visits each address space that has the entry at `slot`, with the page that it maps there. */
@@ -242,9 +246,7 @@ export class PageTables {
       return;
     }
     const index = this.entries.indexOf(slot);
-    shared.mms.forEach((mm, at) => {
-      visit(mm, shared.firsts[at]! + index);
-    });
+    shared.forEachPlace((mm, first) => visit(mm, first + index));
   }
 
   /** The table `table` of `level`, with all tables below it, hangs elsewhere in its address space: it covers `page`. */
@@ -423,6 +425,14 @@ export class PageTables {
   hang(mm: AddressSpace, frame: Pfn, level: number, index: number, table: Pfn): void {
     this.link(frame, level, index, table);
     if (this.topLevelIsCached(level)) this.parts.tlbFlush.all(mm);
+  }
+
+  /** What is below entry `index` of the table `frame` may not be executed through it. */
+  forbidFetches(frame: Pfn, index: number): void {
+    const { entries } = this;
+    const table = this.open(frame);
+    entries.setFlags(table, index, entries.flags(table, index) | PTE_NO_EXECUTE);
+    this.close(table);
   }
 
   /** What is below entry `index` of the table `frame` may be written through it, or not. */

@@ -24,13 +24,11 @@ import { LEAF, NO_TABLE } from "../../page-table.ts";
 import type { Slab } from "../../slab.ts";
 import { giveTableRoom, takeTableRoom } from "../../table-lock.ts";
 import * as vm from "../../vma.ts";
-import { OWNER_SLAB } from "../../zone.ts";
 import { lockShared, unlockShared } from "./shared-lock.ts";
+import { nobodyHosts } from "./nobody-hosts.ts";
+import { createPlaces } from "./places.ts";
 import type { SharedTable, TableKind } from "./shared-tables.ts";
 import type { SharingParts, TableSharing } from "./table-sharing.ts";
-
-/** A place: a link to the next, whose it is, and where. */
-const WORDS_OF_A_PLACE = 3;
 
 /** Areas whose entries are nobody else's to have, or to change. */
 const ALONE = vm.VM_LOCKED | vm.VM_LOCKONFAULT | vm.VM_NONLINEAR | vm.VM_PFNMAP | vm.VM_MIXEDMAP | vm.VM_BIG;
@@ -47,10 +45,14 @@ interface Candidate {
 }
 
 export class ForkShared implements TableSharing {
+  readonly isHosted = nobodyHosts.isHosted;
+  readonly leavesToFaults = nobodyHosts.leavesToFaults;
+  readonly tryAttach = nobodyHosts.tryAttach;
+  readonly fileUnused = nobodyHosts.fileUnused;
   private readonly places: Slab;
 
   constructor({ slabs, wordBytes }: SharingParts) {
-    this.places = slabs.create("mm_chain", WORDS_OF_A_PLACE * wordBytes, OWNER_SLAB);
+    this.places = createPlaces({ slabs, wordBytes });
   }
 
   maySharePages({ tables }: Kernel, parent: AddressSpace, page: Vpn): boolean {

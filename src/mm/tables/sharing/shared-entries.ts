@@ -42,8 +42,7 @@ export function tellOthers(kernel: Kernel, shared: SharedTable, part: Part, befo
     shared.count(kind, change);
   }
   const start = first - (first % tables.span(1));
-  shared.mms.forEach((other, place) => {
-    const from = shared.firsts[place]!;
+  shared.forEachPlace((other, from) => {
     if (other === mm && from === start) return;
     tlbFlush.range(other, from + first - start, from + end - start);
   });

@@ -17,7 +17,8 @@ import type { SharedTable } from "./shared-tables.ts";
 export function sharedAt({ tables }: Kernel, mm: AddressSpace, page: Vpn): SharedTable | undefined {
   if (!tables.shared.exist) return undefined;
   const leaf = tables.tableAt(mm, page, LEAF);
-  return leaf === NO_TABLE ? undefined : tables.shared.find(leaf);
+  const shared = leaf === NO_TABLE ? undefined : tables.shared.find(leaf);
+  return shared?.isSharedFor(mm) === true ? shared : undefined;
 }
 
 /** The leaf table of `page`, locked; null if nobody shares it. Requires: page_table_lock is held. */

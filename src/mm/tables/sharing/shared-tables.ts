@@ -14,6 +14,9 @@
  * the list of places: whoever leaves stays on it until no CPU of his can reach the table any more, so that an entry that is
  * cleared meanwhile is flushed there too.
  *
+ * A hosted table is its file's own: it hangs in an address space that nobody runs in, which alone counts its pages, and all
+ * other places are guests. They may have it by the table above it, of a whole gigabyte, which they share in the same way.
+ *
  * @models McCracken 2002-10 shpte-2.5.43, for 2.5.43: struct mm_chain, pte_page_lock; never merged
  * @differs places may have different addresses; the lock is an object of its own, not a bit of the struct page
  */
@@ -31,6 +34,13 @@ export interface TableKind {
   readonly uniform: boolean;
 }
 
+/** Of a hosted table: whose it is, the lock of that whole tree, and the table above, if it may have guests. */
+export interface Hosting {
+  readonly host: AddressSpace;
+  readonly lock: SpinLock;
+  readonly above: SharedTable | null;
+}
+
 /** One leaf table, and where it hangs. */
 export class SharedTable implements TableKind {
   readonly frame: Pfn;
@@ -42,17 +52,37 @@ export class SharedTable implements TableKind {
   readonly firsts: Vpn[] = [];
   /** What its entries map, or name in swap: part of each place's own count. */
   readonly resident: Resident;
+  /** The address space of the file that a hosted table belongs to, which is its first place; null: all places are alike. */
+  readonly host: AddressSpace | null;
+  /** The table above, where that has guests of its own. */
+  readonly above: SharedTable | null;
 
-  constructor(frame: Pfn, kind: TableKind, resident: Resident) {
+  constructor(frame: Pfn, kind: TableKind, resident: Resident, hosting?: Hosting) {
     this.frame = frame;
+    this.host = hosting?.host ?? null;
+    this.above = hosting?.above ?? null;
     this.readOnly = kind.readOnly;
     this.uniform = kind.uniform;
     this.resident = resident;
-    this.lock = new SpinLock(`pte_page_lock of ${frame}`, MEMORY);
+    this.lock = hosting?.lock ?? new SpinLock(`pte_page_lock of ${frame}`, MEMORY);
   }
 
   get places(): number {
-    return this.mms.length;
+    return this.mms.length + (this.above === null ? 0 : this.above.places - 1);
+  }
+
+  /** Visits each place, those by the table above included. */
+  forEachPlace(visit: (mm: AddressSpace, first: Vpn) => void): void {
+    const { mms, firsts, above } = this;
+    for (let at = 0; at < mms.length; at++) visit(mms[at]!, firsts[at]!);
+    if (above === null) return;
+    const offset = firsts[0]! - above.firsts[0]!;
+    for (let at = 1; at < above.mms.length; at++) visit(above.mms[at]!, above.firsts[at]! + offset);
+  }
+
+  /** Whether the table is shared as far as this address space goes: a host has its own as anybody has. */
+  isSharedFor(mm: AddressSpace): boolean {
+    return this.host !== mm;
   }
 
   /** Which place it is, or -1. */
@@ -65,6 +95,10 @@ export class SharedTable implements TableKind {
 
   /** So many more entries (or, negative, fewer) map pages of that kind: for everybody. */
   count(kind: keyof Resident, change: number): void {
+    if (this.host !== null) {
+      this.host.resident[kind] += change;
+      return;
+    }
     this.resident[kind] += change;
     for (const mm of this.mms) mm.resident[kind] += change;
   }
@@ -110,12 +144,29 @@ export class SharedTables {
     return shared;
   }
 
-  /** One more place has the table: its pages count there too. */
+  /** A table of a file's own address space, `first` of it, may have guests from now on. */
+  beginHosted(table: Pfn, first: Vpn, hosting: Hosting): SharedTable {
+    const kind = { readOnly: false, uniform: true };
+    const shared = new SharedTable(table, kind, { anon: 0, file: 0, shmem: 0, swap: 0 }, hosting);
+    shared.mms.push(hosting.host);
+    shared.firsts.push(first);
+    this.known.set(table, shared);
+    return shared;
+  }
+
+  /** A hosted table is that of its host alone, which dies. Requires: it has no guest. */
+  endHosted({ frame, mms }: SharedTable): void {
+    if (mms.length > 1) bug(`hosted table ${frame} still has ${mms.length - 1} guests`);
+    this.known.delete(frame);
+  }
+
+  /** One more place has the table: its pages count there too, unless they are the host's. */
   add(shared: SharedTable, mm: AddressSpace, first: Vpn): void {
     shared.mms.push(mm);
     shared.firsts.push(first);
-    this.extra++;
     this.frames.refs.add(shared.frame, 1);
+    if (shared.host !== null) return;
+    this.extra++;
     addResident(mm, shared.resident, 1);
   }
 
@@ -126,8 +177,9 @@ export class SharedTables {
     if (at < 0) bug(`address space ${mm.id} does not share table ${frame}`);
     mms.splice(at, 1);
     firsts.splice(at, 1);
-    this.extra--;
     this.frames.refs.add(frame, -1);
+    if (shared.host !== null) return false;
+    this.extra--;
     addResident(mm, shared.resident, -1);
     this.frames.mapping.write(frame, mms[0]!.id);
     this.frames.index.write(frame, firsts[0]!);

@@ -5,15 +5,25 @@
  *     none          every address space has its own tables
  *     fork-shared   fork hangs the parent's tables in the child's tree, and a fault in a shared mapping of a file those of
  *                   somebody who maps the same
+ *     file-shared   a file has tables of its own, which hang in the trees of all who share its pages
  */
 import type { Pfn, Vpn } from "../../../base/units.ts";
 import type { Path } from "../../../sync/path.ts";
 import type { AddressSpace } from "../../address-space.ts";
+import type { FileObject } from "../../file.ts";
 import type { Kernel } from "../../kernel.ts";
 import { NO_TABLE } from "../../page-table.ts";
 import type { Slabs } from "../../slab.ts";
 import type { Vma } from "../../vma.ts";
+import { FileShared } from "./file-shared.ts";
 import { ForkShared } from "./fork-shared.ts";
+import { nobodyHosts } from "./nobody-hosts.ts";
+
+/** Where a file has a page in its own tree. */
+export interface HostedPlace {
+  readonly vma: Vma;
+  readonly page: Vpn;
+}
 
 export interface TableSharing {
   /** Whether fork may hang the parent's leaf table of `page` in the child's tree, by the areas that it covers. */
@@ -25,6 +35,14 @@ export interface TableSharing {
    * NO_TABLE. Requires: page_table_lock and mmap_sem are held.
    */
   joinAtFault(kernel: Kernel, vma: Vma, page: Vpn): Pfn;
+  /** Whether the table of `page` is that of its file, if the area has none of its own there. */
+  isHosted(kernel: Kernel, vma: Vma, page: Vpn): boolean;
+  /** Whether fork leaves the area to the child's faults, which find the file's tables. */
+  leavesToFaults(kernel: Kernel, vma: Vma): boolean;
+  /** Hangs the table of the file over a page that is hosted: the page's place in the file's own tree; or null without memory. */
+  tryAttach(kernel: Kernel, vma: Vma, page: Vpn): HostedPlace | null;
+  /** Nobody has the file open or maps it any more. */
+  fileUnused(kernel: Kernel, file: FileObject): void;
   /** So many places of shared tables are gone. */
   placesGone(count: number): void;
 }
@@ -36,6 +54,7 @@ export const noSharing: TableSharing = {
     return 0;
   },
   joinAtFault: () => NO_TABLE,
+  ...nobodyHosts,
   placesGone: () => {},
 };
 
@@ -48,6 +67,7 @@ export interface SharingParts {
 export const tableSharings = {
   none: () => noSharing,
   "fork-shared": (parts: SharingParts) => new ForkShared(parts),
+  "file-shared": (parts: SharingParts) => new FileShared(parts),
 } as const satisfies Record<string, (parts: SharingParts) => TableSharing>;
 
 export type TableSharingName = keyof typeof tableSharings;

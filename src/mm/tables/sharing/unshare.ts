@@ -75,6 +75,7 @@ export function* lockOwnTable(kernel: Kernel, mm: AddressSpace, page: Vpn): Path
 /** The leaf table of `page`, if there is one, is nobody else's from now on: 0, or -ENOMEM with nothing changed. */
 export function* unshareTable(kernel: Kernel, mm: AddressSpace, page: Vpn): Path<number> {
   const { tables, allocator } = kernel;
+  if (sharedAt(kernel, mm, page)?.host != null) return yield* leaveHosted(kernel, mm, page);
   for (let failures = 1; sharedAt(kernel, mm, page) !== undefined; failures++) {
     const copy = tables.tryMakeLeaf(mm, page);
     if (copy === NO_TABLE) {
@@ -90,6 +91,18 @@ export function* unshareTable(kernel: Kernel, mm: AddressSpace, page: Vpn): Path
     tables.release(mm, copy, LEAF);
     if (shared !== null && !(yield* waitToMap(kernel, failures))) return -ENOMEM;
   }
+  return 0;
+}
+
+/** A guest of a file's table needs no copy: what the table maps is found in the file again. */
+function* leaveHosted(kernel: Kernel, mm: AddressSpace, page: Vpn): Path<0> {
+  yield* lockTables(kernel, mm);
+  const shared = yield* lockShared(kernel, mm, page);
+  if (shared !== null) {
+    yield* leaveTable(kernel, shared, mm, page);
+    unlockShared(kernel, shared);
+  }
+  unlockTables(kernel, mm);
   return 0;
 }
 
@@ -110,10 +123,15 @@ function* replace(kernel: Kernel, shared: SharedTable, mm: AddressSpace, page: V
 /** The address space has the table no longer, and nothing in its place. Requires: both locks are held. */
 export function* leaveTable(kernel: Kernel, shared: SharedTable, mm: AddressSpace, page: Vpn): Path<void> {
   const { tables, counters } = kernel;
-  const first = page - (page % tables.span(LEAF));
-  tables.unhang(mm, tables.tableAt(mm, first, LEAF + 1), LEAF + 1, tables.indexAt(first, LEAF + 1));
+  const leaf = page - (page % tables.span(LEAF));
+  // A guest may have it by the table above, with all that hangs there.
+  const isDirect = shared.placeOf(mm, leaf) >= 0;
+  const left = isDirect ? shared : (shared.above ?? bug(`address space ${mm.id} has no table ${shared.frame}`));
+  const level = isDirect ? LEAF : LEAF + 1;
+  const first = page - (page % tables.span(level));
+  tables.unhang(mm, tables.tableAt(mm, first, level + 1), level + 1, tables.indexAt(first, level + 1));
   counters.tablesLeft++;
-  yield* letGo(kernel, shared, mm, first);
+  yield* letGo(kernel, left, mm, first);
 }
 
 /** No CPU that runs in the address space uses the table any more; then it comes off the list. */
@@ -122,7 +140,7 @@ function* letGo(kernel: Kernel, shared: SharedTable, mm: AddressSpace, first: Vp
   if (mm.cpus.size > 0) tlbFlush.all(mm);
   if (tlbFlush.owes) yield* tlbFlush.settle();
   const isOver = tables.shared.remove(shared, mm, first);
-  mm.tablesByLevel[LEAF]!--;
+  if (shared.host === null) mm.tablesByLevel[LEAF]!--;
   tableSharing.placesGone(isOver ? 2 : 1);
   if (isOver && shared.readOnly) restoreWrites(kernel, shared);
 }
