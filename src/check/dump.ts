@@ -20,7 +20,7 @@ import type { Process } from "../mm/process.ts";
 import type { Vma } from "../mm/vma.ts";
 import { BREAK_HOLE_BYTES, WINDOW, WINDOW_BYTES } from "./executor.ts";
 import { entryOf, holdsFrame } from "./page-walk.ts";
-import { NOT_PRESENT, pagemapAt, permissions, type Smaps, smapsOf, vmFlags } from "./smaps.ts";
+import { mappersOf, NOT_PRESENT, pagemapAt, permissions, type Smaps, smapsOf, vmFlags } from "./smaps.ts";
 
 export interface DumpWorld {
   readonly machine: Machine;
@@ -139,7 +139,7 @@ function frameText({ machine, frameNames }: DumpWorld, frame: Pfn): string {
     name = frameNames.size;
     frameNames.set(frame, name);
   }
-  return `${name}${kernel.frames.mapCount.read(frame) === 1 ? "" : "s"}`;
+  return `${name}${mappersOf(kernel, frame) === 1 ? "" : "s"}`;
 }
 
 function contentsText(world: DumpWorld, process: Process, first: Vpn, pages: number): string {

@@ -4,7 +4,7 @@
  *
  * @models linux-6.1 fs/proc/task_mmu.c smaps_account, show_map_vma, show_smap_vma_flags
  */
-import type { Vpn } from "../base/units.ts";
+import type { Pfn, Vpn } from "../base/units.ts";
 import { PTE_DIRTY, PTE_SWAP } from "../hw/pte.ts";
 import type { AddressSpace } from "../mm/address-space.ts";
 import { PG_ANON, PG_DIRTY } from "../mm/frames.ts";
@@ -65,7 +65,7 @@ export function smapsOf(kernel: Kernel, mm: AddressSpace, vma: Vma): Smaps {
       const frame = frames.head(entries.frame(table, index));
       if (frame === kernel.zeroFrame) return;
       const state = frames.flags.read(frame);
-      const maps = frames.mapCount.read(frame);
+      const maps = mappersOf(kernel, frame);
       const dirty = (flags & PTE_DIRTY) !== 0 || (state & PG_DIRTY) !== 0;
       counts.rss += KIB_PER_PAGE;
       if ((state & PG_ANON) !== 0) counts.anonymous += KIB_PER_PAGE;
@@ -78,6 +78,17 @@ export function smapsOf(kernel: Kernel, mm: AddressSpace, vma: Vma): Smaps {
   counts.pss = Math.floor(share / SHARES_PER_KIB);
   if ((vma.flags & vm.VM_LOCKED) !== 0) counts.locked = counts.pss;
   return counts;
+}
+
+/** How often a page is mapped, counted where programs see it: an entry of a table that several places have counts in each. */
+export function mappersOf({ frames, entries, tables, reverseMap }: Kernel, frame: Pfn): number {
+  if (!tables.shared.exist) return frames.mapCount.read(frame);
+  let mappers = 0;
+  reverseMap.forEach(frame, (slot) => {
+    mappers += tables.shared.find(entries.tableOf(slot))?.places ?? 1;
+    return true;
+  });
+  return mappers;
 }
 
 /**
