@@ -84,6 +84,8 @@ export const designSpace = {
       none: "No, each has its own: as every kernel, but for huge pages.",
       "fork-shared":
         "fork and mappings of the same file share leaf tables until one side must change its own, as 2.5.43-shpte.",
+      "file-shared":
+        "A file has tables of its own, which all aligned shared mappings of it use: one tree for all, as mshare, proposed in 2022.",
     },
   },
   kmap: {
@@ -232,12 +234,14 @@ export const designRules: readonly Rule[] = [
     instead: { pageTablePlacement: "lowmem", pageTableAccess: "direct" },
     otherwise: { reverseMap: "pte-chain-b" },
   },
-  {
-    when: { pageTableSharing: "fork-shared", pageTableFreeing: "when-empty" },
-    reason: "the references to a table's frame count those who share it, and cannot count its entries too",
-    instead: { pageTableFreeing: "pmd-ranges" },
-    otherwise: { pageTableSharing: "none" },
-  },
+  ...(["fork-shared", "file-shared"] as const).map(
+    (pageTableSharing): Rule => ({
+      when: { pageTableSharing, pageTableFreeing: "when-empty" },
+      reason: "the references to a table's frame count those who share it, and cannot count its entries too",
+      instead: { pageTableFreeing: "pmd-ranges" },
+      otherwise: { pageTableSharing: "none" },
+    }),
+  ),
   ...(["rmap15", "linux-2.6"] as const).map(
     (reclaim): Rule => ({
       when: { reverseMap: "none", reclaim },

@@ -41,7 +41,7 @@ export interface Copy {
  * entries are stale afterwards: flush before anybody runs.
  */
 export function* copyPages(kernel: Kernel, child: Vma, parent: Vma): Path<number> {
-  if (!kernel.personality.pages.copiesOnFork(parent)) return 0;
+  if (!kernel.personality.pages.copiesOnFork(parent) || kernel.tableSharing.leavesToFaults(kernel, parent)) return 0;
   if ((parent.flags & VM_BIG) !== 0) return yield* kernel.bigPages.copy(kernel, child, parent);
   const { tables } = kernel;
   return yield* copyBelow(kernel, { child, parent }, parent.mm.root, tables.levels, parent.start, parent.end);

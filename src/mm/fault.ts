@@ -23,7 +23,7 @@ import { anonymousFault } from "./anonymous-fault.ts";
 import { EVENT_FAULT } from "./events.ts";
 import { fileFault } from "./file-fault.ts";
 import type { Kernel } from "./kernel.ts";
-import { waitToMap } from "./mapped-frame.ts";
+import { orWait, waitToMap } from "./mapped-frame.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
 import type { Process, Thread } from "./process.ts";
 import { expandStack } from "./stack.ts";
@@ -42,6 +42,7 @@ import {
   NEEDS_COPY,
   NEEDS_FILE,
   NEEDS_FILE_ENTRY,
+  NEEDS_HOST,
   NEEDS_MEMORY,
   NEEDS_OWN_TABLE,
   NEEDS_SWAP,
@@ -157,12 +158,19 @@ function* finishLocked(kernel: Kernel, vma: Vma, page: Vpn, first: Verdict): Pat
 
 /** Waits for what the repair needs, and tries again, until the fault comes to its end. */
 function* finish(kernel: Kernel, payer: Process, vma: Vma, page: Vpn, intent: Intent, first: Verdict): Path<Verdict> {
+  const verdict = yield* resolve(kernel, vma, page, intent, first);
+  return charged(kernel, payer, vma, page, intent, verdict);
+}
+
+/** The same, uncounted. */
+function* resolve(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent, first: Verdict): Path<Verdict> {
   const taken = { major: false };
   let verdict = first;
   for (let failures = 0; ; ) {
     if (verdict === NEEDS_FILE) verdict = yield* fileFault(kernel, vma, vma.file!, page, intent);
     else if (verdict === NEEDS_SWAP) verdict = yield* swapFault(kernel, vma, page, intent, taken);
     else if (verdict === NEEDS_FILE_ENTRY) verdict = yield* kernel.nonlinear.fault(kernel, vma, page);
+    else if (verdict === NEEDS_HOST) verdict = yield* hostedFault(kernel, vma, page, intent);
     else if (verdict === NEEDS_TURN) verdict = yield* repair(kernel, vma, page, intent);
     else if (verdict === NEEDS_OWN_TABLE) {
       const isOwn = (yield* unshareTable(kernel, vma.mm, page)) === 0;
@@ -174,8 +182,16 @@ function* finish(kernel: Kernel, payer: Process, vma: Vma, page: Vpn, intent: In
       verdict = isThere ? yield* repair(kernel, vma, page, intent) : FAULT_OOM;
     }
   }
-  if (verdict === FAULT_MINOR && taken.major) verdict = FAULT_MAJOR;
-  return charged(kernel, payer, vma, page, intent, verdict);
+  return verdict === FAULT_MINOR && taken.major ? FAULT_MAJOR : verdict;
+}
+
+/** A fault in a table that is the file's own: it is hung here, and the fault repaired there. */
+function* hostedFault(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Path<Verdict> {
+  const { tableSharing, allocator } = kernel;
+  const place = yield* orWait(allocator, () => tableSharing.tryAttach(kernel, vma, page));
+  if (place === null) return FAULT_OOM;
+  const verdict = yield* repair(kernel, place.vma, place.page, intent);
+  return yield* resolve(kernel, place.vma, place.page, intent, verdict);
 }
 
 /**
@@ -225,12 +241,15 @@ function charged(kernel: Kernel, payer: Process, vma: Vma, page: Vpn, intent: In
 function tryRepair(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Verdict {
   const { tables, tableSharing } = kernel;
   let leaf = tables.tableAt(vma.mm, page, LEAF);
-  if (leaf === NO_TABLE) leaf = tableSharing.joinAtFault(kernel, vma, page);
+  if (leaf === NO_TABLE) {
+    if (tableSharing.isHosted(kernel, vma, page)) return NEEDS_HOST;
+    leaf = tableSharing.joinAtFault(kernel, vma, page);
+  }
   if (leaf === NO_TABLE) return missingPage(kernel, vma, page, intent, leaf);
   const shared = tables.shared.find(leaf);
-  return shared === undefined
-    ? repairEntry(kernel, vma, page, intent, leaf)
-    : repairForAll(kernel, vma, page, intent, shared);
+  if (shared === undefined) return repairEntry(kernel, vma, page, intent, leaf);
+  if (shared.host !== null && shared.isSharedFor(vma.mm)) return NEEDS_HOST;
+  return repairForAll(kernel, vma, page, intent, shared);
 }
 
 /** The same where others have the leaf table too. */

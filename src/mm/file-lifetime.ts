@@ -34,6 +34,7 @@ export function holdFile(file: FileObject): void {
 export function releaseFile(kernel: Kernel, file: FileObject): void {
   if (file.references <= 0) bug(`${file.name} is released more often than held`);
   file.references--;
+  if (kernel.tableSharing.dropHost(kernel, file)) return;
   if (file.references === 0 && !file.named) destroy(kernel, file);
 }
 

@@ -10,6 +10,7 @@
  */
 import type { FileIndex, Pfn, Vpn } from "../base/units.ts";
 import { type FrameRun, type OpenTable, PTE_DIRTY, PTE_PRESENT, PTE_WRITE } from "../hw/pte.ts";
+import type { AddressSpace } from "./address-space.ts";
 import { WANT_KERNEL, WANT_USER } from "./allocator.ts";
 import { EVENT_FAULT } from "./events.ts";
 import type { FileObject } from "./file.ts";
@@ -43,13 +44,17 @@ export interface TableModel {
  * touched so.
  */
 export function tryPopulateTable(kernel: Kernel, payer: Process, vma: Vma, page: Vpn, intent: Intent): boolean {
-  const { tables } = kernel;
   const { file, mm } = vma;
   if (file === null || (vma.flags & VM_NONLINEAR) !== 0 || !isUndisturbed(kernel)) return false;
   if (intent === "write" && (vma.flags & (VM_SHARED | VM_WRITE)) !== (VM_SHARED | VM_WRITE)) return false;
   const written = intent === "write" ? PTE_DIRTY | PTE_WRITE : 0;
   const flags = entryFlags(kernel, vma) | written;
-  if ((flags & PTE_PRESENT) === 0 || tables.tableAt(mm, page, LEAF) !== NO_TABLE) return false;
+  if ((flags & PTE_PRESENT) === 0) return false;
+  if (kernel.tableSharing.isHosted(kernel, vma, page)) {
+    const place = kernel.tableSharing.tryAttach(kernel, vma, page);
+    return place !== null && tryPopulateTable(kernel, payer, place.vma, place.page, intent);
+  }
+  if (!isVacant(kernel, mm, page)) return false;
   const model = modelAt(kernel, file, vma.indexAt(page));
   if (model === undefined || !areReady(kernel, model) || !tryLockTables(kernel, mm)) return false;
   // Somebody's table that maps the same needs no filling.
@@ -60,6 +65,17 @@ export function tryPopulateTable(kernel: Kernel, payer: Process, vma: Vma, page:
   if (intent === "write") makeDirty(kernel, file, model);
   charge(kernel, payer, vma, page, intent);
   return true;
+}
+
+/** Whether the page has no leaf table, or one of its file's own with nothing in it. */
+function isVacant({ tables, entries }: Kernel, mm: AddressSpace, page: Vpn): boolean {
+  const leaf = tables.tableAt(mm, page, LEAF);
+  if (leaf === NO_TABLE) return true;
+  if (tables.shared.find(leaf)?.host !== mm) return false;
+  const table = tables.open(leaf);
+  const used = entries.nextUsed(table, 0, tables.span(LEAF));
+  tables.close(table);
+  return used === tables.span(LEAF);
 }
 
 /** Whether nobody else runs meanwhile, and memory does not get short. */

@@ -29,6 +29,8 @@ export const NEEDS_FILE_ENTRY = -5;
 export const NEEDS_OWN_TABLE = -6;
 /** Not an end: others have the leaf table too, and one of them is at it now. */
 export const NEEDS_TURN = -7;
+/** Not an end: the leaf table is the file's own, and must be hung here, or the page be brought into it. */
+export const NEEDS_HOST = -8;
 
 /** Whether the verdict says that the access may be tried again. */
 export const isRepaired = (verdict: Verdict): boolean => verdict <= FAULT_MAJOR;

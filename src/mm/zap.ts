@@ -169,7 +169,9 @@ export function* zapPages(kernel: Kernel, gather: Gather, vma: Vma, first: Vpn, 
     if (!tryLockTables(kernel, mm)) yield* lockTables(kernel, mm);
     const shared = tables.shared.exist ? yield* lockShared(kernel, mm, page) : null;
     let done = stop;
-    if (shared !== null && cows === "all" && !isNeededOutside(kernel, mm, page, first, end)) {
+    // A guest of a file's table loses nothing that the file does not have.
+    const isGuest = shared?.host != null;
+    if (shared !== null && (isGuest || (cows === "all" && !isNeededOutside(kernel, mm, page, first, end)))) {
       yield* leaveTable(kernel, shared, mm, page);
     } else {
       if (shared?.readOnly === true) bug(`a part of shared table ${shared.frame} is to be unmapped for one place`);
@@ -199,6 +201,11 @@ export function zapTable(kernel: Kernel, gather: Gather, vma: Vma, range: LeafRa
   const table = tables.openLeaf(mm, range.first);
   if (table === NO_TABLE) return range.end;
   const shared = tables.shared.find(table);
+  if (shared?.host != null && shared.isSharedFor(mm)) {
+    // The file's own area has its entries cleared, once for all.
+    tables.close(table);
+    return range.end;
+  }
   const before = shared === undefined ? mm.resident : { ...mm.resident };
   const done = zapLeaf(kernel, gather, vma, table, range);
   tables.close(table);

@@ -91,16 +91,20 @@ export class Census {
     this.spaces.push(count);
     const areas = [...mm.vmas];
     let at = 0;
+    // A file's tables, and what is in them, are its own, whoever has them too.
+    const isHosted = (frame: Pfn): boolean => (kernel.tables.shared.find(frame)?.host ?? null) !== null;
+    const isGuest = (frame: Pfn): boolean => (kernel.tables.shared.find(frame)?.host ?? mm) !== mm;
     walkTables(kernel, mm.root, 0, kernel.layout.taskEnd, {
       table: (frame, level, page) => {
-        count.tables[level]!++;
+        if (!isGuest(frame)) count.tables[level]!++;
         if (level === 1) this.leafTables.push({ mm, frame, page });
         this.tableFrames.set(frame, (this.tableFrames.get(frame) ?? 0) + 1);
       },
       leaf: (page, table, index, level) => {
+        if (isGuest(table)) return;
         while (at < areas.length && areas[at]!.end <= page) at++;
         const vma = at < areas.length && areas[at]!.start <= page ? areas[at]! : null;
-        const isKnown = level === 1 && this.tableFrames.get(table)! > 1;
+        const isKnown = level === 1 && !isHosted(table) && this.tableFrames.get(table)! > 1;
         this.countEntry(count, { mm, vma, page, level }, table, index, isKnown);
       },
     });

@@ -224,7 +224,7 @@ const leafTablesKnowTheirPlace: Law = {
     const { frames, tables } = kernel;
     for (const { mm, frame, page } of leafTables) {
       const shared = tables.shared.find(frame);
-      if (shared !== undefined && shared.placeOf(mm, page) > 0) continue;
+      if (shared !== undefined && shared.placeOf(mm, page) !== 0) continue;
       const named = `${frames.mapping.read(frame)}:0x${frames.index.read(frame).toString(16)}`;
       if (named !== placeOf({ mm, page }))
         report(`frame ${frame}, a table of ${placeOf({ mm, page })}, names ${named}`);

@@ -10,13 +10,14 @@ const references: Law = {
   statement:
     "A page table's frame has one reference, a leaf table's one for each place where it hangs, and one more for each of its entries that is not none where empty tables are freed.",
   check: ({ kernel, tableFrames }, report) => {
-    const { entries, format, frames } = kernel;
+    const { entries, format, frames, tables } = kernel;
     const counts = entries instanceof CountedEntries;
     for (const mm of kernel.spaces) {
       const table = (frame: number, level: number) => {
         const live = counts ? liveEntries(frame as OpenTable, format.entriesPerTable(level)) : 0;
         const refs = frames.refs.read(frame);
-        const places = level === 1 ? tableFrames.get(frame)! : 1;
+        const shared = tables.shared.find(frame);
+        const places = shared?.host != null ? shared.mms.length : level === 1 ? tableFrames.get(frame)! : 1;
         if (refs !== places + live)
           report(`table ${frame} of level ${level}: ${refs} references, ${places} places, ${live} entries counted`);
       };

@@ -1,11 +1,11 @@
 /** What must be true of leaf tables that hang in several places. */
 import type { Pfn, Vpn } from "../../base/units.ts";
-import { PTE_PRESENT, PTE_PROT_NONE, PTE_SWAP, PTE_WRITE } from "../../hw/pte.ts";
+import { type OpenTable, PTE_NO_EXECUTE, PTE_PRESENT, PTE_PROT_NONE, PTE_SWAP, PTE_WRITE } from "../../hw/pte.ts";
 import type { AddressSpace, Resident } from "../../mm/address-space.ts";
 import { PG_ANON, PG_SWAPBACKED } from "../../mm/frames.ts";
 import type { Kernel } from "../../mm/kernel.ts";
 import type { SharedTable } from "../../mm/tables/sharing/shared-tables.ts";
-import { VM_BIG, VM_LOCKED, VM_MAYWRITE, VM_NONLINEAR, VM_SHARED } from "../../mm/vma.ts";
+import { VM_BIG, VM_EXEC, VM_LOCKED, VM_MAYWRITE, VM_NONLINEAR, VM_SHARED, VM_WRITE } from "../../mm/vma.ts";
 import { type Census, placeOf } from "./census.ts";
 import type { Law } from "./law.ts";
 
@@ -34,8 +34,12 @@ const sharersAreListed: Law = {
     const found = placesByTable(census);
     let listed = 0;
     for (const shared of tables.shared.all) {
-      listed += shared.places;
-      const names = shared.mms.map((mm, at) => placeOf({ mm, page: shared.firsts[at]! })).sort();
+      // What a host has itself needs no object.
+      listed += shared.mms.length - (shared.host === null ? 0 : 1);
+      if (shared.host !== null && !found.has(shared.frame)) continue;
+      const names: string[] = [];
+      shared.forEachPlace((mm, page) => names.push(placeOf({ mm, page })));
+      names.sort();
       const hung = (found.get(shared.frame) ?? []).map(placeOf).sort();
       if (names.join() !== hung.join())
         report(`table ${shared.frame} hangs at ${hung.join(", ")}, its list says ${names.join(", ")}`);
@@ -97,6 +101,7 @@ const sharedTablesKnowWhatTheyMap: Law = {
     "A shared leaf table counts its entries by what they map, so that whoever comes or goes counts them at once.",
   check: ({ kernel }, report) => {
     for (const shared of kernel.tables.shared.all) {
+      if (shared.host !== null) continue;
       const found = residentIn(kernel, shared);
       for (const kind of ["anon", "file", "shmem", "swap"] as const) {
         if (found[kind] !== shared.resident[kind])
@@ -136,9 +141,60 @@ const sharedTablesAreNobodysToKeep: Law = {
   },
 };
 
+/** The level of a table of a file's own: where it hangs in the file's tree. */
+function levelOf({ entries, format }: Kernel, { frame, host, firsts }: SharedTable): number {
+  let table = host!.root;
+  for (let level: number = format.levels; level > 1; level--) {
+    if (table === frame) return level;
+    table = entries.frame(table as OpenTable, format.indexAt(firsts[0]!, level));
+  }
+  return 1;
+}
+
+/** The entry of a place that should lead to a table of `level`. */
+function entryAbove({ entries, format }: Kernel, { mm, page }: Place, level: number) {
+  let table = mm.root as OpenTable;
+  for (let at: number = format.levels; at > level + 1; at--) {
+    if ((entries.flags(table, format.indexAt(page, at)) & PTE_PRESENT) === 0) return undefined;
+    table = entries.frame(table, format.indexAt(page, at)) as OpenTable;
+  }
+  return { table, index: format.indexAt(page, level + 1) };
+}
+
+const guestsHaveTheirRights: Law = {
+  name: "guests-have-their-rights",
+  statement:
+    "The entry that leads an address space to a table of a file's own allows writing if its area does and forbids fetches if its area does; the area shares the file, and the page lies in it where it lies in the file's tree.",
+  check: ({ kernel }, report) => {
+    const { entries, format } = kernel;
+    for (const shared of kernel.tables.shared.all) {
+      if (shared.host === null) continue;
+      const level = levelOf(kernel, shared);
+      for (let at = 1; at < shared.mms.length; at++) {
+        const place = { mm: shared.mms[at]!, page: shared.firsts[at]! };
+        const found = entryAbove(kernel, place, level);
+        const vma = place.mm.vmas.containing(place.page);
+        if (found === undefined || entries.frame(found.table, found.index) !== shared.frame) {
+          report(`table ${shared.frame} does not hang at ${placeOf(place)}`);
+          continue;
+        }
+        const flags = entries.flags(found.table, found.index);
+        const mayWrite = ((vma?.flags ?? 0) & VM_WRITE) !== 0;
+        const mayExecute = ((vma?.flags ?? 0) & VM_EXEC) !== 0 || !format.hasNoExecute;
+        if (((flags & PTE_WRITE) !== 0) !== mayWrite) report(`${placeOf(place)}: writes, and the area's flags differ`);
+        if (((flags & PTE_NO_EXECUTE) === 0) !== mayExecute)
+          report(`${placeOf(place)}: fetches, and the area's flags differ`);
+        if (vma === null || vma.indexAt(place.page) - shared.firsts[0]! !== 0)
+          report(`${placeOf(place)} is another part of its file`);
+      }
+    }
+  },
+};
+
 export const tableSharingLaws: readonly Law[] = [
   sharersAreListed,
   privateTablesAreGuarded,
   sharedTablesKnowWhatTheyMap,
   sharedTablesAreNobodysToKeep,
+  guestsHaveTheirRights,
 ];

@@ -23,7 +23,7 @@ import type { Pfn, Vpn } from "../../../base/units.ts";
 import { SpinLock } from "../../../sync/lock.ts";
 import { runToCompletion } from "../../../sync/path.ts";
 import { account } from "../../accounting.ts";
-import { type AddressSpace, MEMORY } from "../../address-space.ts";
+import { MEMORY } from "../../address-space.ts";
 import type { FileObject } from "../../file.ts";
 import type { Kernel } from "../../kernel.ts";
 import { Limits } from "../../limits.ts";
@@ -31,6 +31,7 @@ import { LEAF, NO_TABLE } from "../../page-table.ts";
 import type { Slab } from "../../slab.ts";
 import { createSpace, releaseSpace } from "../../space.ts";
 import * as vm from "../../vma.ts";
+import { createVma, insertVma } from "../../vma-memory.ts";
 import { createPlaces } from "./places.ts";
 import { unlockShared } from "./shared-lock.ts";
 import type { SharedTable } from "./shared-tables.ts";
@@ -88,7 +89,7 @@ export class FileShared implements TableSharing {
     const { tables, current } = kernel;
     const host = this.hosts.get(vma.file!) ?? this.tryMakeHost(kernel, vma.file!);
     if (host === null) return null;
-    const index = vma.indexAt(page);
+    const index: Vpn = host.vma.start + (vma.indexAt(page) - host.vma.fileIndex);
     const table = this.tryEnsureHosted(kernel, host, index);
     if (table === null) return null;
     const place = { vma: host.vma, page: index };
@@ -101,14 +102,15 @@ export class FileShared implements TableSharing {
     return isHung ? place : null;
   }
 
-  fileUnused(kernel: Kernel, file: FileObject): void {
+  dropHost(kernel: Kernel, file: FileObject): boolean {
     const host = this.hosts.get(file);
-    if (host === undefined) return;
+    if (host === undefined || file.references > 1) return false;
     this.hosts.delete(file);
     const { shared } = kernel.tables;
     for (const table of [...shared.all]) if (table.host === host.vma.mm) shared.endHosted(table);
     // No CPU has ever run there, and nobody else knows of it.
     runToCompletion(releaseSpace(kernel, host.vma.mm));
+    return true;
   }
 
   placesGone(count: number): void {
@@ -123,13 +125,12 @@ export class FileShared implements TableSharing {
   private tryMakeHost(kernel: Kernel, file: FileObject): Host | null {
     const mm = createSpace(kernel, new Limits());
     if (mm === null) return null;
-    if (kernel.slabs.vmas.allocate() < 0) {
+    const vma = createVma(kernel, mm, 0, kernel.layout.taskEnd, ALL_RIGHTS, { file, opened: null, fileIndex: 0 });
+    if (vma === null) {
       runToCompletion(releaseSpace(kernel, mm));
       return null;
     }
-    const vma = new vm.Vma(mm, 0, kernel.layout.taskEnd, ALL_RIGHTS, file, 0);
-    mm.vmas.insert(vma);
-    file.mappings.insert(vma);
+    insertVma(vma);
     account(mm, vma.flags, vma.pages);
     const host = { vma, lock: new SpinLock(`pte_page_lock of ${file.name} ${mm.id}`, MEMORY) };
     this.hosts.set(file, host);
@@ -185,7 +186,3 @@ function lies({ tables, layout }: Kernel, vma: vm.Vma, page: Vpn, level: number)
 
 /** Whether tables above the leaves can be shared: those that a CPU keeps, or that are born with their address space, cannot. */
 const sharesAbove = ({ tables }: Kernel): boolean => tables.levels > LEAF + 2;
-
-/** The address spaces of files. */
-export const isHost = (kernel: Kernel, mm: AddressSpace): boolean =>
-  kernel.tables.shared.exist && [...kernel.tables.shared.all].some(({ host }) => host === mm);

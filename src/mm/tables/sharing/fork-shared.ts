@@ -24,9 +24,9 @@ import { LEAF, NO_TABLE } from "../../page-table.ts";
 import type { Slab } from "../../slab.ts";
 import { giveTableRoom, takeTableRoom } from "../../table-lock.ts";
 import * as vm from "../../vma.ts";
-import { lockShared, unlockShared } from "./shared-lock.ts";
 import { nobodyHosts } from "./nobody-hosts.ts";
 import { createPlaces } from "./places.ts";
+import { lockShared, unlockShared } from "./shared-lock.ts";
 import type { SharedTable, TableKind } from "./shared-tables.ts";
 import type { SharingParts, TableSharing } from "./table-sharing.ts";
 
@@ -48,7 +48,7 @@ export class ForkShared implements TableSharing {
   readonly isHosted = nobodyHosts.isHosted;
   readonly leavesToFaults = nobodyHosts.leavesToFaults;
   readonly tryAttach = nobodyHosts.tryAttach;
-  readonly fileUnused = nobodyHosts.fileUnused;
+  readonly dropHost = nobodyHosts.dropHost;
   private readonly places: Slab;
 
   constructor({ slabs, wordBytes }: SharingParts) {

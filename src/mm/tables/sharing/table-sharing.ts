@@ -41,8 +41,8 @@ export interface TableSharing {
   leavesToFaults(kernel: Kernel, vma: Vma): boolean;
   /** Hangs the table of the file over a page that is hosted: the page's place in the file's own tree; or null without memory. */
   tryAttach(kernel: Kernel, vma: Vma, page: Vpn): HostedPlace | null;
-  /** Nobody has the file open or maps it any more. */
-  fileUnused(kernel: Kernel, file: FileObject): void;
+  /** One user of the file less: if nobody but its own tree is left, that lets go of it too; whether it did. */
+  dropHost(kernel: Kernel, file: FileObject): boolean;
   /** So many places of shared tables are gone. */
   placesGone(count: number): void;
 }
