@@ -25,6 +25,8 @@ const base: Design = {
   pageTableDiscard: "none",
   pageTableSharing: "none",
   kmap: "global",
+  memMap: "flat",
+  pageHandle: "pointer",
   reverseMap: "object-anon",
   reverseMapPlacement: "lowmem",
   tlbFlush: "per-range",
