@@ -83,7 +83,7 @@ export const designSpace = {
     options: {
       none: "No, each has its own: as every kernel, but for huge pages.",
       "fork-shared":
-        "fork and mappings of the same file share leaf tables until one side must change its own, as 2.5.43-shpte.",
+        "Leaf tables, after a fork and for mappings of one file, until one side must change its own, as 2.5.43-shpte.",
       "file-shared":
         "A file has tables of its own, which all aligned shared mappings of it use: one tree for all, as mshare, proposed in 2022.",
     },
