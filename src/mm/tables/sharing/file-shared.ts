@@ -57,6 +57,7 @@ interface Host {
 }
 
 export class FileShared implements TableSharing {
+  readonly sharesMappings = true;
   private readonly places: Slab;
   private readonly hosts = new Map<FileObject, Host>();
 

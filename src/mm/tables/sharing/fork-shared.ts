@@ -45,6 +45,7 @@ interface Candidate {
 }
 
 export class ForkShared implements TableSharing {
+  readonly sharesMappings = true;
   readonly isHosted = nobodyHosts.isHosted;
   readonly leavesToFaults = nobodyHosts.leavesToFaults;
   readonly tryAttach = nobodyHosts.tryAttach;

@@ -26,6 +26,8 @@ export interface HostedPlace {
 }
 
 export interface TableSharing {
+  /** Whether a fault in a shared mapping of a file may find a table that others have. */
+  readonly sharesMappings: boolean;
   /** Whether fork may hang the parent's leaf table of `page` in the child's tree, by the areas that it covers. */
   maySharePages(kernel: Kernel, parent: AddressSpace, page: Vpn): boolean;
   /** Does so, if there is such a table: 0, or -ENOMEM with nothing done. Requires: it may; the parent's mmap_sem is held for write. */
@@ -48,6 +50,7 @@ export interface TableSharing {
 }
 
 export const noSharing: TableSharing = {
+  sharesMappings: false,
   maySharePages: () => false,
   // biome-ignore lint/correctness/useYield: a path that is never taken
   *shareAtFork() {
