@@ -130,6 +130,14 @@ export const designSpace = {
         "The same; processes that map the same gigabyte share the table that maps it, as in 2.6.20 and ever since.",
     },
   },
+  transparentPages: {
+    question: "When is anonymous memory mapped by huge pages that no program asked for by name?",
+    options: {
+      never: "Never: as every kernel before 2.6.38, and today's where an administrator says so.",
+      madvise: "In areas that were advised MADV_HUGEPAGE, as most distributions of today have it.",
+      always: "Wherever an area reaches around a whole huge page, as in 2.6.38 and by default ever since.",
+    },
+  },
   reclaim: {
     question: "Which pages leave memory when it is short, and how is it known that a page is in use?",
     options: {
@@ -232,10 +240,36 @@ export const designRules: readonly Rule[] = [
       otherwise: { reverseMap: "object-anon", reclaim: "linux-2.6" },
     }),
   ),
+  ...(["madvise", "always"] as const).flatMap(withoutLargeEntries),
   ...(Object.keys(designSpace.reverseMap.options) as Design["reverseMap"][])
     .filter((name) => !name.includes("-chain-"))
     .flatMap(withoutChains),
 ];
+
+/** What knows nothing of large entries cannot have transparent huge pages. */
+function withoutLargeEntries(transparentPages: "madvise" | "always"): Rule[] {
+  const chaining = (Object.keys(designSpace.reverseMap.options) as Design["reverseMap"][]).filter(
+    (name) => name !== "object-anon" && name !== "anonmm",
+  );
+  return [
+    ...chaining.map(
+      (reverseMap): Rule => ({
+        when: { reverseMap, transparentPages },
+        reason: "to split a huge page all large entries that map it must be found, and this reverse map finds none",
+        instead: { transparentPages: "never" },
+        otherwise: { reverseMap: "object-anon" },
+      }),
+    ),
+    ...(["linux-2.4", "rmap15"] as const).map(
+      (reclaim): Rule => ({
+        when: { reclaim, transparentPages },
+        reason: "its lists are of small pages, and it has no way to make them of a huge one",
+        instead: { transparentPages: "never" },
+        otherwise: { reclaim: "linux-2.6" },
+      }),
+    ),
+  ];
+}
 
 /** A reverse map without chains has none to leave out. */
 function withoutChains(reverseMap: Design["reverseMap"]): Rule[] {

@@ -53,6 +53,7 @@ import type { Argument } from "./mm/syscalls.ts";
 import { tableDiscards } from "./mm/tables/discard/table-discard.ts";
 import { tableFreeings } from "./mm/tables/freeing.ts";
 import { allocateTask, freeTask, releaseTask, type TaskKind, type TaskMemory, waitForTask } from "./mm/task-memory.ts";
+import { TransparentPages, transparentPolicies } from "./mm/thp/transparent-pages.ts";
 import { tlbFlushes } from "./mm/tlb/tlb-flushes.ts";
 import { FAULT_OOM, isRepaired, type Verdict } from "./mm/verdict.ts";
 import { OWNER_BOOT } from "./mm/zone.ts";
@@ -388,6 +389,7 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     tlbFlush,
     nonlinear: nonlinears[design.nonlinear],
     bigPages,
+    transparent: new TransparentPages(transparentPolicies[design.transparentPages], format, locked.reverseMap),
     reclaim,
     anonVmas,
     files,

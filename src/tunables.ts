@@ -99,6 +99,10 @@ export const tunablesSchema = z.strictObject({
     .min(0)
     .default(0)
     .describe("vm.nr_overcommit_hugepages: huge pages of each size that may be borrowed beyond the pool"),
+  thpZeroPage: z
+    .boolean()
+    .default(true)
+    .describe("transparent_hugepage/use_zero_page: whether a read is given a huge page of zeros"),
   singlePageFlushCeiling: z
     .int()
     .min(0)

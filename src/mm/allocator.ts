@@ -13,7 +13,7 @@ import { bug } from "../base/errors.ts";
 import type { Pfn } from "../base/units.ts";
 import type { Path } from "../sync/path.ts";
 import type { Frames } from "./frames.ts";
-import { NO_FRAME, PG_LRU } from "./frames.ts";
+import { NO_FRAME, PG_LRU, PG_PART } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { PerCpuPages } from "./per-cpu-pages.ts";
 import { makeRoom } from "./reclaim/make-room.ts";
@@ -105,6 +105,19 @@ export class Allocator {
   }
 
   /**
+   * 2^order frames of a zone that has them to spare, contents unknown; or NO_FRAME, which is no failure: who asks has a
+   * plainer way, so nobody is woken, and nothing is freed for it.
+   *
+   * @models linux-6.1 mm/page_alloc.c __alloc_pages (GFP_TRANSHUGE_LIGHT)
+   */
+  tryAllocateBlock(order: number, want: Want, owner: Owner): Pfn {
+    if (++this.attempts >= this.nextFailure) return this.injectFailure();
+    this.failing = false;
+    const { zones, lowFloors } = this.routes[want];
+    return order < this.largestOrders ? this.take(zones, lowFloors, "low", order, owner) : NO_FRAME;
+  }
+
+  /**
    * As `tryAllocate`, and reclaims when memory is short: the frame, or -ENOMEM. Hot paths try first, and come here when
    * that failed.
    */
@@ -154,7 +167,12 @@ export class Allocator {
   free(frame: Pfn, order: number): void {
     const { frames } = this;
     if (frames.refs.read(frame) > 1 || frames.mapCount.read(frame) !== 0) this.refuse(frame);
-    if (frames.has(frame, PG_LRU)) this.kernel!.reclaim.forget(frame);
+    const state = frames.flags.read(frame);
+    if ((state & PG_PART) !== 0) {
+      this.kernel!.transparent.pages.lost(this.kernel!, frame, frame + 1);
+      return;
+    }
+    if ((state & PG_LRU) !== 0) this.kernel!.reclaim.forget(frame);
     const zone = this.zoneOf(frame);
     if (order === 0 && zone.perCpu !== null) zone.perCpu.give(frame);
     else zone.buddy.give(frame, order);
@@ -332,12 +350,26 @@ export class Allocator {
   private endOfLast(first: Pfn, end: Pfn): Pfn {
     const { refs, mapCount, owner } = this.frames;
     const unmapped = mapCount.endOf(0, first, refs.endOf(1, first, end));
-    return owner.endOf(owner.read(first), first, unmapped);
+    const stop = owner.endOf(owner.read(first), first, unmapped);
+    return this.endOfKind(first, stop);
+  }
+
+  /** The end of the frames that are parts of huge pages, or none, as `first` is. */
+  private endOfKind(first: Pfn, end: Pfn): Pfn {
+    const { flags } = this.frames;
+    const kind = flags.read(first) & PG_PART;
+    let at = first;
+    while (at < end && (flags.read(at) & PG_PART) === kind) at = flags.endOf(flags.read(at), at, end);
+    return at;
   }
 
   /** Frees single frames of one owner, whose one reference is dropped. */
   private freeRun(zone: Zone, first: Pfn, end: Pfn): void {
     const { frames } = this;
+    if (frames.has(first, PG_PART)) {
+      this.kernel!.transparent.pages.lost(this.kernel!, first, end);
+      return;
+    }
     this.forgetListed(first, end);
     zone.buddy.giveRun(first, end);
     zone.hopes();

@@ -126,6 +126,13 @@ export class Buddy {
     this.carve(block, order, order);
   }
 
+  /** A block that `take` gave is so many single frames from now on, which are given back one by one. */
+  breakUp(block: Pfn, order: number): void {
+    const at = block - this.first;
+    if (this.blocks.read(at) !== -(order + 1)) this.refuse(block, order);
+    this.blocks.fill(at, at + (1 << order), -1);
+  }
+
   /** Takes a block back. It must be one that `take` gave, whole. */
   give(block: Pfn, order: number): void {
     const at = block - this.first;

@@ -5,6 +5,7 @@
  *     no area                               SEGV_MAPERR
  *     no right                              SEGV_ACCERR
  *     big pages                             bigpages/
+ *     no leaf table   anonymous area        thp/huge-fault.ts, or as below
  *     entry none      anonymous area        anonymous-fault.ts
  *                     file                  file-fault.ts
  *     entry absent    names a swap slot     swap/swap-fault.ts
@@ -29,6 +30,7 @@ import { killForMemory } from "./reclaim/oom-kill.ts";
 import { expandStack } from "./stack.ts";
 import { swapFault } from "./swap/swap-fault.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
+import { hugeFault, SMALL_PAGES } from "./thp/huge-fault.ts";
 import {
   ERROR_PRESENT,
   ERROR_WRITE,
@@ -220,7 +222,7 @@ function charged(kernel: Kernel, payer: Process, vma: Vma, page: Vpn, intent: In
 function tryRepair(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Verdict {
   const { tables, entries } = kernel;
   const leaf = tables.tableAt(vma.mm, page, LEAF);
-  if (leaf === NO_TABLE) return missingPage(kernel, vma, page, intent, leaf);
+  if (leaf === NO_TABLE) return missingTable(kernel, vma, page, intent);
   const index = tables.indexAt(page, LEAF);
   const table = tables.open(leaf);
   const flags = entries.flags(table, index);
@@ -230,6 +232,15 @@ function tryRepair(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Verdict
   const slot = entries.slotOf(table, index);
   if (intent === "write" && (flags & PTE_WRITE) === 0) return writeProtectedPage(kernel, vma, page, slot);
   return alreadyPresent(kernel, slot, flags, intent);
+}
+
+/** Where no leaf table is, a large entry may be, or come. One that had to be split has left a table. */
+function missingTable(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Verdict {
+  if (vma.file !== null) return NEEDS_FILE;
+  const verdict = hugeFault(kernel, vma, page, intent);
+  if (verdict !== SMALL_PAGES) return verdict;
+  const isSplit = kernel.tables.tableAt(vma.mm, page, LEAF) !== NO_TABLE;
+  return isSplit ? tryRepair(kernel, vma, page, intent) : anonymousFault(kernel, vma, page, intent, NO_TABLE);
 }
 
 function missingPage(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent, leaf: Pfn): Verdict {

@@ -32,6 +32,7 @@ export const PG_ORPHAN = 1 << 15; // has left its file while it was mapped, and 
 export const PG_PRIVATE = 1 << 16; // has a buffer head
 
 export const PG_HEAD = 1 << 17; // the first frame of a compound page
+export const PG_PART = 1 << 18; // one of the frames of a transparent huge page, its head too
 
 export class Frames {
   /** How many frames there are; frame numbers are below it. */
@@ -57,6 +58,8 @@ export class Frames {
   readonly owner: SparseInt8;
   /** By head of a compound page: its order. Frames after the head have nothing of their own. */
   private readonly orders: SparseInt8;
+  /** By head of a transparent huge page: large entries that map it whole; each is in the counts of all its frames too. */
+  readonly largeMaps: SparseInt32;
   /** The orders that compound pages have had. */
   private readonly compoundOrders = new Set<number>();
 
@@ -72,6 +75,7 @@ export class Frames {
     this.swapSlot = new SparseFloat64(count);
     this.owner = new SparseInt8(count);
     this.orders = new SparseInt8(count);
+    this.largeMaps = new SparseInt32(count);
   }
 
   /**
@@ -104,6 +108,12 @@ export class Frames {
       if (this.has(head, PG_HEAD) && this.orders.read(head) === order) return head;
     }
     return frame;
+  }
+
+  /** Entries of leaf tables that map it; its other mappings are large entries. */
+  leafMaps(frame: Pfn): number {
+    const count = this.mapCount.read(frame);
+    return this.has(frame, PG_PART) ? count - this.largeMaps.read(this.headOf(frame)) : count;
   }
 
   addReference(frame: Pfn): void {
@@ -166,8 +176,8 @@ export class Frames {
 
   /** What the arrays cost their host. */
   get hostBytes(): number {
-    const { refs, mapCount, flags, mapping, index, next, previous, swapSlot, owner, orders } = this;
-    return [refs, mapCount, flags, mapping, index, next, previous, swapSlot, owner, orders].reduce(
+    const { refs, mapCount, flags, mapping, index, next, previous, swapSlot, owner, orders, largeMaps } = this;
+    return [refs, mapCount, flags, mapping, index, next, previous, swapSlot, owner, orders, largeMaps].reduce(
       (sum, array) => sum + array.hostBytes,
       0,
     );

@@ -35,6 +35,7 @@ import type { Slabs } from "./slab.ts";
 import type { Swap } from "./swap/swap.ts";
 import type { TableDiscard } from "./tables/discard/table-discard.ts";
 import type { TableFreeing } from "./tables/freeing.ts";
+import type { TransparentPages } from "./thp/transparent-pages.ts";
 import type { TlbFlush } from "./tlb-flush.ts";
 
 export interface Kernel {
@@ -68,6 +69,7 @@ export interface Kernel {
   readonly tlbFlush: TlbFlush;
   readonly nonlinear: Nonlinear;
   readonly bigPages: BigPages;
+  readonly transparent: TransparentPages;
   readonly reclaim: Reclaim;
 
   readonly anonVmas: AnonVmas;

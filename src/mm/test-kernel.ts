@@ -43,6 +43,7 @@ import { Swap, usualClusterOrder } from "./swap/swap.ts";
 import type { Argument } from "./syscalls.ts";
 import { tableDiscards } from "./tables/discard/table-discard.ts";
 import { type TableFreeingName, tableFreeings } from "./tables/freeing.ts";
+import { type TransparentName, TransparentPages, transparentPolicies } from "./thp/transparent-pages.ts";
 import { tlbFlushes } from "./tlb/tlb-flushes.ts";
 import { watermarkPolicies } from "./watermarks.ts";
 import { OWNER_BOOT, ZONE_HIGHMEM, ZONE_NORMAL, Zone } from "./zone.ts";
@@ -58,6 +59,7 @@ export interface TestMachine {
   readonly reclaim?: ReclaimName;
   readonly nonlinear?: NonlinearName;
   readonly hugePages?: BigPagesName;
+  readonly transparentPages?: TransparentName;
   readonly frames?: number;
   readonly cpus?: number;
   readonly tunables?: Partial<Tunables>;
@@ -222,6 +224,11 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
     mlock: locked.mlock,
     nonlinear: nonlinears[machine.nonlinear ?? "emulated"],
     bigPages,
+    transparent: new TransparentPages(
+      transparentPolicies[machine.transparentPages ?? "never"],
+      format,
+      locked.reverseMap,
+    ),
     reclaim,
     commitment: new Commitment({
       mode: 0,

@@ -28,6 +28,7 @@ import { clearSwapEntry } from "./swap/swap-cache.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
 import { gatherEmptied } from "./tables/emptied.ts";
 import { freeWholeLeaves } from "./tables/whole-leaves.ts";
+import { zapHuge } from "./thp/huge-areas.ts";
 import { Gather } from "./tlb/gather.ts";
 import { VM_BIG, VM_NONLINEAR, VM_SEQ_READ, type Vma } from "./vma.ts";
 
@@ -141,6 +142,7 @@ export function* zapPages(kernel: Kernel, gather: Gather, vma: Vma, first: Vpn, 
   if ((vma.flags & VM_BIG) !== 0) return yield* kernel.bigPages.zap(kernel, vma, first, end);
   const { tables } = kernel;
   const { mm } = vma;
+  if (mm.reservedLeaves.length > 0) yield* zapHuge(kernel, gather, vma, first, end);
   let page = tables.nextLeaf(mm, first, end);
   while (page < end) {
     const stop = tables.endOf(page, LEAF, end);

@@ -14,6 +14,7 @@ import { listLaws } from "./list-laws.ts";
 import { memoryLaws } from "./memory-laws.ts";
 import { swapLaws } from "./swap-laws.ts";
 import { tableLaws } from "./table-laws.ts";
+import { thpLaws } from "./thp-laws.ts";
 
 export type { Law, Violation } from "./law.ts";
 
@@ -29,6 +30,7 @@ export const laws: readonly Law[] = [
   ...chainLaws,
   ...fileEntryLaws,
   ...bigPageLaws,
+  ...thpLaws,
   ...cpuLaws,
 ];
 

@@ -1,0 +1,79 @@
+/**
+ * Huge pages that nobody asks for by name: anonymous memory is mapped by entries of the second level where it can be, and
+ * the program never knows. It saves TLB entries, faults and page tables, and costs memory that is resident and was never
+ * touched, and work to have 2 MiB in one piece.
+ *
+ *     never     there are none
+ *     madvise   in areas that were advised MADV_HUGEPAGE
+ *     always    in all areas but those that were advised MADV_NOHUGEPAGE
+ *
+ *     huge-fault.ts     the first touch, and copy on write        huge-frames.ts    what a huge page is made of
+ *     huge-areas.ts     unmap, fork, mprotect, mremap             huge-entries.ts   large entries, and splitting one
+ *     huge-reclaim.ts   when memory is short                      large-map.ts      who maps a page whole
+ *
+ * Where an operation is about a part of a huge page, the large entry is split first, and small pages are all that it meets.
+ *
+ * @models linux-6.1 mm/huge_memory.c hugepage_vma_check, transhuge_vma_suitable
+ * @differs anonymous memory alone: pages of shmem and of files are never huge
+ */
+import { bug } from "../../base/errors.ts";
+import type { Vpn } from "../../base/units.ts";
+import type { PagingFormat } from "../../hw/paging-format.ts";
+import { ObjectAnon } from "../rmap/object-anon.ts";
+import type { ReverseMap } from "../rmap/reverse-map.ts";
+import { VM_HUGEPAGE, VM_NOHUGEPAGE, VM_SPECIAL, type Vma } from "../vma.ts";
+import { HUGE_LEVEL } from "./huge-entries.ts";
+import { HugeFrames } from "./huge-frames.ts";
+import type { LargeMap } from "./large-map.ts";
+
+/** Which areas may have huge pages. */
+interface Policy {
+  /** Whether the kernel has any at all, and a line of them in /proc/meminfo. */
+  readonly exist: boolean;
+  /** Whether areas with these VM_* bits may have them. */
+  admits(flags: number): boolean;
+}
+
+export const transparentPolicies = {
+  never: { exist: false, admits: () => false },
+  madvise: { exist: true, admits: (flags) => (flags & VM_HUGEPAGE) !== 0 },
+  always: { exist: true, admits: () => true },
+} as const satisfies Record<string, Policy>;
+
+export type TransparentName = keyof typeof transparentPolicies;
+
+/** Areas that have no pages of the usual kind, or were asked to have no huge ones. */
+const NEVER_HUGE = VM_NOHUGEPAGE | VM_SPECIAL;
+
+export class TransparentPages {
+  readonly pages: HugeFrames;
+  private readonly policy: Policy;
+  private readonly isPossible: boolean;
+  private readonly largeEntries: LargeMap | null;
+
+  constructor(policy: Policy, format: PagingFormat, reverseMap: ReverseMap) {
+    this.policy = policy;
+    this.isPossible = format.mayMap(HUGE_LEVEL);
+    this.pages = new HugeFrames(Math.log2(format.entrySpan(HUGE_LEVEL)));
+    this.largeEntries = reverseMap instanceof ObjectAnon ? reverseMap : null;
+    if (policy.exist && this.largeEntries === null) bug("no reverse map that finds large entries");
+  }
+
+  get exist(): boolean {
+    return this.policy.exist && this.isPossible;
+  }
+
+  /** Who maps a huge page whole. */
+  get largeMap(): LargeMap {
+    return this.largeEntries ?? bug("there are no transparent huge pages");
+  }
+
+  /** Whether the area may have a huge page around `page`: all that it would map is the area's. */
+  admits(vma: Vma, page: Vpn): boolean {
+    if (!this.policy.admits(vma.flags) || vma.file !== null || !this.isPossible) return false;
+    if ((vma.flags & NEVER_HUGE) !== 0) return false;
+    const { pages } = this.pages;
+    const first = page - (page % pages);
+    return first >= vma.start && first + pages <= vma.end;
+  }
+}
