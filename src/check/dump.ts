@@ -133,7 +133,7 @@ function pagesText(world: DumpWorld, mm: AddressSpace, first: Vpn, pages: number
 function frameText({ machine, frameNames }: DumpWorld, frame: Pfn): string {
   const { kernel } = machine;
   if (frame === NOT_PRESENT) return ".";
-  if (frame === kernel.zeroFrame) return "Z";
+  if (frame === kernel.zeroFrame || kernel.transparent.pages.isZero(frame)) return "Z";
   let name = frameNames.get(frame);
   if (name === undefined) {
     name = frameNames.size;
@@ -157,7 +157,8 @@ function contentAt({ machine }: DumpWorld, process: Process, page: Vpn): number 
   const found = entryOf(kernel, process.mm.root, page);
   if (found === undefined || !holdsFrame(found.flags))
     return machine.peekByte(process, page * PAGE_SIZE + CONTENT_OFFSET);
-  return kernel.memory.readByte(kernel.entries.frame(found.table, found.index), CONTENT_OFFSET);
+  const within = page % kernel.format.entrySpan(found.level);
+  return kernel.memory.readByte(kernel.entries.frame(found.table, found.index) + within, CONTENT_OFFSET);
 }
 
 /** ` 00x3 51`: equal neighbours written once. */

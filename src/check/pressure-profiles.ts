@@ -14,7 +14,7 @@ const MAP_LOCKED = 0x2000;
 const MAP_POPULATE = 0x8000;
 const MAP_NORESERVE = 0x4000;
 
-const tight: Profile = {
+export const tight: Profile = {
   ...base,
   about: "more pages of every kind than there is memory for",
   weights: {

@@ -8,7 +8,8 @@ import type { Law } from "./law.ts";
 
 const reverseMapFindsAll: Law = {
   name: "reverse-map-finds-all",
-  statement: "For each frame, the reverse map gives exactly the entries of leaf tables that a scan of all page tables finds.",
+  statement:
+    "For each frame, the reverse map gives exactly the entries of leaf tables that a scan of all page tables finds.",
   check: (census, report) => {
     const { reverseMap, frames } = census.kernel;
     for (const [frame, entries] of census.ownedFrames()) {

@@ -50,15 +50,19 @@ const largeEntriesAreCounted: Law = {
     "A huge page counts the large entries that map it, and those that are mapped so are counted; large entries are aligned and lie in one anonymous area.",
   check: ({ kernel, hugeEntries }, report) => {
     const { frames, transparent } = kernel;
-    const { pages, zeroHead, mapped } = transparent.pages;
+    const { pages, zeroHead, zeroMaps, mapped } = transparent.pages;
     const maps = new Map<Pfn, number>();
+    let zeros = 0;
     for (const entry of hugeEntries) {
       const { frame, page, vma, level } = entry;
       const at = `${placeOf(entry)} -> ${frame}`;
       if (level !== 2 || page % pages !== 0 || frame % pages !== 0) report(`${at} is not aligned`);
       if (vma === null || vma.file !== null) report(`${at} is not of an anonymous area`);
       else if (page < vma.start || page + pages > vma.end) report(`${at} sticks out of its area`);
-      if (frame === zeroHead) continue;
+      if (frame === zeroHead) {
+        zeros++;
+        continue;
+      }
       if (!frames.has(frame, PG_HEAD | PG_PART)) report(`${at} is not a huge page`);
       maps.set(frame, (maps.get(frame) ?? 0) + 1);
     }
@@ -66,6 +70,7 @@ const largeEntriesAreCounted: Law = {
       if (frames.largeMaps.read(head) !== count)
         report(`huge page ${head}: count ${frames.largeMaps.read(head)}, ${count} large entries`);
     }
+    if (zeros !== zeroMaps) report(`${zeros} entries map zeros, ${zeroMaps} counted`);
     if (maps.size !== mapped) report(`${maps.size} huge pages are mapped whole, ${mapped} counted`);
   },
 };

@@ -8,7 +8,7 @@
  */
 import type { Path } from "../../sync/path.ts";
 import type { Kernel } from "../kernel.ts";
-import { splitPartly } from "../thp/huge-reclaim.ts";
+import { freeIdle } from "../thp/huge-reclaim.ts";
 import { killForMemory } from "./oom-kill.ts";
 import type { ReclaimRequest } from "./reclaim.ts";
 
@@ -23,7 +23,7 @@ export function* makeRoom(kernel: Kernel, request: ReclaimRequest): Path<boolean
   const { task } = kernel.current;
   if (task.freesMemory) return false;
   task.freesMemory = true;
-  let freed = splitPartly(kernel);
+  let freed = freeIdle(kernel);
   if (kernel.tlbFlush.owes) yield* kernel.tlbFlush.settle();
   if (freed === 0) freed = yield* kernel.tableDiscard.discardTables(kernel, request.want);
   if (freed === 0) freed = yield* kernel.reclaim.freePages(kernel, request);
@@ -41,7 +41,7 @@ export function* makeRoom(kernel: Kernel, request: ReclaimRequest): Path<boolean
 export function* runKswapd(kernel: Kernel): Path<void> {
   const { task } = kernel.current;
   task.freesMemory = true;
-  splitPartly(kernel);
+  freeIdle(kernel);
   if (kernel.tlbFlush.owes) yield* kernel.tlbFlush.settle();
   for (const zone of kernel.allocator.zones) {
     // Tables first: what they map stays in its file's cache.

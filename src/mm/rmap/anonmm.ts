@@ -19,8 +19,8 @@ import type { Pfn, PteSlot, Vpn } from "../../base/units.ts";
 import type { AddressSpace } from "../address-space.ts";
 import { PG_ANON } from "../frames.ts";
 import type { Slab } from "../slab.ts";
-import type { Vma } from "../vma.ts";
 import type { LargeVisit } from "../thp/large-map.ts";
+import type { Vma } from "../vma.ts";
 import { ObjectAnon } from "./object-anon.ts";
 import type { MappedWorld } from "./reverse-map.ts";
 import { atMost, isLargeMapped, NO_SLOT, slotIfMapped, type Visit } from "./search.ts";
@@ -134,11 +134,7 @@ export class AnonMms extends ObjectAnon {
   }
 
   /** Shows the aligned places of all areas of a family: where a shared huge page can have been moved to. */
-  private eachElsewhere(
-    family: ReadonlySet<AnonMm>,
-    place: Vpn,
-    look: (mm: AddressSpace, page: Vpn) => boolean,
-  ): void {
+  private eachElsewhere(family: ReadonlySet<AnonMm>, place: Vpn, look: (mm: AddressSpace, page: Vpn) => boolean): void {
     const span = this.world.tables.span(1);
     for (const { mm } of family) {
       for (const vma of mm?.vmas ?? []) {

@@ -5,7 +5,7 @@ import { smapsOf } from "../../check/smaps.ts";
 import { MADV_DONTNEED, MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_SEQUENTIAL } from "../advise.ts";
 import { meminfo } from "../meminfo.ts";
 import { PROT_NONE, READ, READ_WRITE } from "../test-kernel.ts";
-import { splitPage, splitPartly } from "./huge-reclaim.ts";
+import { freeIdle, splitPage } from "./huge-reclaim.ts";
 import { byteOf, HUGE, PLACE, ThpWorld } from "./test-world.ts";
 
 const END = PLACE + HUGE;
@@ -96,7 +96,7 @@ test("unmapping a part splits the entry; its frames are free when the page is sp
   expect(world.mapped(PLACE, END)).toBe("0+462");
   expect([transparent.pages.idleFrames, counters.thpSplitPmd, counters.thpDeferredSplitPage]).toEqual([50, 1, 1]);
   clean(world, "after munmap");
-  expect(splitPartly(world.kernel)).toBe(50);
+  expect(freeIdle(world.kernel)).toBe(50);
   expect(allocator.freePages - free).toBe(50);
   expectFilled(world, PLACE, PLACE + 100);
   clean(world, "after the split");

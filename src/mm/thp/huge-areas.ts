@@ -64,7 +64,8 @@ function zapEntry(kernel: Kernel, gather: Gather, mm: AddressSpace, entry: HugeE
   const head = headOfHuge(kernel, entry);
   clearHuge(kernel, entry);
   gather.cover(entry.page, entry.page + pages);
-  if (!isHugeZero(kernel, head)) {
+  if (isHugeZero(kernel, head)) transparent.pages.zeroMaps--;
+  else {
     uncountHuge(kernel, mm, head);
     gather.addRun(head, head + pages);
   }
@@ -107,7 +108,8 @@ function copyEntry(kernel: Kernel, child: Vma, parent: Vma, source: HugeEntry, t
   const { pages } = transparent.pages;
   const head = headOfHuge(kernel, source);
   let flags = flagsOfHuge(kernel, source);
-  if (!isHugeZero(kernel, head)) {
+  if (isHugeZero(kernel, head)) transparent.pages.zeroMaps++;
+  else {
     for (let frame = head; frame < head + pages; frame++) {
       frames.addReference(frame);
       frames.clearFlag(frame, PG_EXCLUSIVE);

@@ -132,7 +132,8 @@ export function splitEntry(kernel: Kernel, mm: AddressSpace, entry: HugeEntry): 
   else for (let index = 0; index < pages; index++) entries.set(open, index, head + index, flags);
   tables.close(open);
   tables.hang(mm, entry.table, HUGE_LEVEL, entry.index, leaf);
-  if (!isZero) dropLargeMap(kernel, head);
+  if (isZero) kernel.transparent.pages.zeroMaps--;
+  else dropLargeMap(kernel, head);
   counters.thpSplitPmd++;
 }
 

@@ -59,6 +59,7 @@ function mapHugeZero(kernel: Kernel, vma: Vma, place: HugeEntry): Verdict {
     counters.thpFaultFallback++;
     return SMALL_PAGES;
   }
+  transparent.pages.zeroMaps++;
   setHuge(kernel, place, head, entryFlags(kernel, vma) | personality.pages.zeroPageFlags);
   counters.zeroPageFaults++;
   return FAULT_MINOR;

@@ -16,7 +16,7 @@
  *
  * @models linux-6.1 mm/huge_memory.c prep_transhuge_page, free_transhuge_page, deferred_split_huge_page
  * @models linux-6.1 mm/huge_memory.c get_huge_zero_page
- * @differs references are the frames' own, not the head's alone; the huge zero page is never given back
+ * @differs references are the frames' own, not the head's alone; the huge zero page is held by entries, not by address spaces
  */
 import { bug } from "../../base/errors.ts";
 import type { Pfn } from "../../base/units.ts";
@@ -34,6 +34,8 @@ export class HugeFrames {
   readonly pages: number;
   /** The head of a page of zeros, for reads; NO_FRAME until somebody reads. */
   zeroHead: Pfn = NO_FRAME;
+  /** Large entries that map it. */
+  zeroMaps = 0;
   /** Pages that some large entry maps (nr_anon_transparent_hugepages). */
   mapped = 0;
   /** Huge pages there are, mapped so or not. */
@@ -77,6 +79,31 @@ export class HugeFrames {
     counters.thpZeroPageAlloc++;
     this.zeroHead = head;
     return head;
+  }
+
+  /**
+   * Gives the page of zeros back if nobody maps it; how many frames that was.
+   *
+   * @models linux-6.1 mm/huge_memory.c shrink_huge_zero_page_scan
+   */
+  freeZero({ allocator, frames }: Kernel): number {
+    const head = this.zeroHead;
+    if (head === NO_FRAME || this.zeroMaps > 0) return 0;
+    this.zeroHead = NO_FRAME;
+    frames.flags.fill(head, head + this.pages, 0);
+    allocator.free(head, this.order);
+    return this.pages;
+  }
+
+  /** Whether the frame is one of the page of zeros. */
+  isZero(frame: Pfn): boolean {
+    const { zeroHead } = this;
+    return zeroHead !== NO_FRAME && frame >= zeroHead && frame < zeroHead + this.pages;
+  }
+
+  /** Frames of the page of zeros, while nobody maps it. */
+  get idleZeros(): number {
+    return this.zeroHead !== NO_FRAME && this.zeroMaps === 0 ? this.pages : 0;
   }
 
   /** Frames that wait for their page to be split, or for the others to go. */

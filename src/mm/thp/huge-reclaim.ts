@@ -61,10 +61,10 @@ export function splitPage(kernel: Kernel, head: Pfn): boolean {
   return true;
 }
 
-/** Splits the pages of which some frames are idle; how many frames were free then. */
-export function splitPartly(kernel: Kernel): number {
+/** Splits the pages of which some frames are idle, and frees the zeros that nobody maps; how many frames were free then. */
+export function freeIdle(kernel: Kernel): number {
   const { pages } = kernel.transparent;
-  let freed = 0;
+  let freed = pages.freeZero(kernel);
   for (const head of pages.partly) {
     const idle = pages.idleOf(head);
     if (splitPage(kernel, head)) freed += idle;
