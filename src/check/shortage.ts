@@ -76,7 +76,8 @@ function usesOfFrames(kernel: Kernel): Map<Pfn, Uses> {
         if (!holdsFrame(entries.flags(table, index))) return;
         const first = entries.frame(table, index);
         const locked = ((vmas.containing(page)?.flags ?? 0) & VM_LOCKED) !== 0;
-        for (let frame = first; frame < first + format.entrySpan(level); frame++) {
+        for (let at = first; at < first + format.entrySpan(level); at++) {
+          const frame = kernel.frames.head(at);
           const uses = found.get(frame) ?? { maps: 0, locked: false };
           uses.maps++;
           uses.locked ||= locked;

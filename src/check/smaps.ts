@@ -73,7 +73,8 @@ export function smapsOf(kernel: Kernel, mm: AddressSpace, vma: Vma): Smaps {
     },
   });
 
-  function countFrame(frame: Pfn, flags: number): void {
+  function countFrame(part: Pfn, flags: number): void {
+    const frame = frames.head(part);
     const state = frames.flags.read(frame);
     const maps = frames.mapCount.read(frame);
     const dirty = (flags & PTE_DIRTY) !== 0 || (state & PG_DIRTY) !== 0;

@@ -60,7 +60,7 @@ function putBack({ frames, reclaim }: Kernel, frame: Pfn): void {
   reclaim.deactivate(frame);
 }
 
-/** One entry that maps a frame with a struct page of its own. */
+/** One entry that maps a page, or a part of it. */
 interface Mapped {
   readonly table: OpenTable;
   readonly index: number;
@@ -102,7 +102,7 @@ interface LeafTreatment {
 }
 
 function treatLeaf(kernel: Kernel, gather: Gather, vma: Vma, table: OpenTable, range: LeafTreatment): void {
-  const { entries, zeroFrame } = kernel;
+  const { entries, frames, zeroFrame } = kernel;
   let index = kernel.tables.indexAt(range.first, LEAF);
   for (let page = range.first; page < range.end; page++, index++) {
     const flags = entries.flags(table, index);
@@ -110,7 +110,7 @@ function treatLeaf(kernel: Kernel, gather: Gather, vma: Vma, table: OpenTable, r
       if (flags === PTE_SWAP) range.treat.swapped?.(kernel, vma, table, index);
       continue;
     }
-    const frame = entries.frame(table, index);
+    const frame = frames.head(entries.frame(table, index));
     makeSmall(kernel, frame);
     if (frame !== zeroFrame) range.treat.mapped(kernel, gather, vma, { table, index, page, frame, flags });
   }

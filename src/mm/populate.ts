@@ -170,7 +170,7 @@ function* find(kernel: Kernel, vma: Vma, page: Vpn, touch: Touch): Path<Found> {
 
 /** Requires: page_table_lock is held. */
 function findNow(kernel: Kernel, vma: Vma, page: Vpn, touch: Touch): Found {
-  const { tables, entries } = kernel;
+  const { tables, entries, frames } = kernel;
   const table = tables.openLeaf(vma.mm, page);
   if (table === NO_TABLE) return vma.mm.reservedLeaves.length > 0 ? findHuge(kernel, vma, page, touch) : "untouched";
   const index = tables.indexAt(page, LEAF);
@@ -178,9 +178,9 @@ function findNow(kernel: Kernel, vma: Vma, page: Vpn, touch: Touch): Found {
   const usable = touch.rights === "forced" ? PTE_PRESENT | PTE_PROT_NONE : PTE_PRESENT;
   let there = (flags & usable) !== 0;
   if (there && touch.intent === "write") {
-    const frame = entries.frame(table, index);
-    if ((flags & PTE_WRITE) === 0) there = touch.rights === "forced" && mayWriteAnyway(kernel, vma, frame);
-    if (there && (flags & PTE_DIRTY) === 0) setFrameDirty(kernel, vma.file, frame);
+    const head = frames.head(entries.frame(table, index));
+    if ((flags & PTE_WRITE) === 0) there = touch.rights === "forced" && mayWriteAnyway(kernel, vma, head);
+    if (there && (flags & PTE_DIRTY) === 0) setFrameDirty(kernel, vma.file, head);
   }
   tables.close(table);
   if (there) return "there";

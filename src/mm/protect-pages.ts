@@ -76,7 +76,8 @@ function protectLeaf(
     if ((old & (PTE_PRESENT | PTE_PROT_NONE)) === 0) continue;
     const frame = entries.frame(table, index);
     let flags = (old & KEPT) | (rights & ~KEPT);
-    if (mayWrite && (flags & PTE_WRITE) === 0 && policy.mayMakeWritable(frames, vma, frame, flags)) flags |= PTE_WRITE;
+    if (mayWrite && (flags & PTE_WRITE) === 0 && policy.mayMakeWritable(frames, vma, frames.head(frame), flags))
+      flags |= PTE_WRITE;
     if (flags !== old) entries.set(table, index, frame, flags);
     if (flags !== old && (old & PTE_PRESENT) !== 0) gather.cover(page, page + 1);
     changed++;

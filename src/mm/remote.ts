@@ -56,7 +56,7 @@ function* byteAt(kernel: Kernel, target: Process, address: Vaddr): Path<number> 
   contents.release(frame);
   const head = frames.headOf(frame);
   if ((frames.flags.read(head) & (PG_HEAD | PG_PART)) === PG_HEAD) kernel.bigPages.drop(kernel, head);
-  else allocator.release(frame);
+  else allocator.release(frames.head(frame));
   return byte;
 }
 
@@ -81,6 +81,6 @@ function referencedFrame(kernel: Kernel, mm: AddressSpace, page: Vpn): Pfn {
   let frame = flags === 0 ? zeroFrame : GONE;
   if ((flags & (PTE_PRESENT | PTE_PROT_NONE)) !== 0) frame = entries.frame(table, index);
   tables.close(table);
-  if (frame !== zeroFrame && frame !== GONE) frames.addReference(frame);
+  if (frame !== zeroFrame && frame !== GONE) frames.addReference(frames.head(frame));
   return frame;
 }

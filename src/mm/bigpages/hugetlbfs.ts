@@ -124,7 +124,7 @@ export class Hugetlbfs extends BigAreas {
     const { tables } = kernel;
     const { mm } = vma;
     const first = page - (page % pool.pages);
-    for (;;) {
+    for (let failures = 1; ; failures++) {
       const isThere = tables.tableAt(mm, first, pool.level) !== NO_TABLE || this.sharing.share(kernel, vma, first);
       if (!isThere || this.isBlocked(kernel, vma, first)) {
         if ((yield* bigTable(kernel, mm, first, pool)) < 0) return FAULT_OOM;
@@ -137,7 +137,7 @@ export class Hugetlbfs extends BigAreas {
       unlockTables(kernel, mm);
       for (const head of dropped) putHuge(kernel.frames, pool, head);
       if (verdict !== NEEDS_MEMORY) return verdict;
-      if (entry !== null && !(yield* kernel.allocator.waitForMemory())) return FAULT_OOM;
+      if (entry !== null && !(yield* kernel.allocator.waitForMemory(failures))) return FAULT_OOM;
     }
   }
 

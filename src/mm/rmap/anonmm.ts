@@ -81,7 +81,9 @@ export class AnonMms extends ObjectAnon {
   }
 
   override add(frame: Pfn, slot: PteSlot, vma: Vma): number {
-    if (this.isNew(frame)) this.place(frame, vma.mm, this.world.tables.pageOf(slot));
+    const { frames, tables } = this.world;
+    const head = frames.head(frame);
+    if (this.isNew(head)) this.place(head, vma.mm, tables.pageOf(slot) - frames.partOf(frame));
     this.countAdded(frame);
     return 0;
   }
@@ -145,7 +147,7 @@ export class AnonMms extends ObjectAnon {
   }
 
   override remove(frame: Pfn, _slot: PteSlot, _vma: Vma): void {
-    this.forgetIfLast(frame);
+    this.forgetIfLast(this.world.frames.head(frame));
   }
 
   private forgetIfLast(frame: Pfn): void {
@@ -158,7 +160,9 @@ export class AnonMms extends ObjectAnon {
   override move(frame: Pfn, _from: PteSlot, to: PteSlot): void {
     const { frames, tables } = this.world;
     this.costs.moves++;
-    if (frames.has(frame, PG_ANON) && frames.mapCount.read(frame) === 1) this.places.write(frame, tables.pageOf(to));
+    const head = frames.head(frame);
+    if (frames.has(head, PG_ANON) && frames.mapCount.read(head) === 1)
+      this.places.write(head, tables.pageOf(to) - frames.partOf(frame));
   }
 
   protected override visitAnonymous(frame: Pfn, count: number, visit: Visit): void {
@@ -168,12 +172,15 @@ export class AnonMms extends ObjectAnon {
     let found = 0;
     for (const { mm } of family) {
       costs.linksFollowed++;
-      if (mm === null || mm.vmas.find(place)?.contains(place) !== true) continue;
-      costs.areasVisited++;
-      const slot = slotIfMapped(world, costs, mm, place, frame);
-      if (slot === NO_SLOT) continue;
-      found++;
-      if (!visit(slot) || found === count) return;
+      if (mm === null) continue;
+      for (let page = place; page < place + world.frames.softFrames; page++) {
+        if (mm.vmas.find(page)?.contains(page) !== true) continue;
+        if (page === place) costs.areasVisited++;
+        const slot = slotIfMapped(world, costs, mm, page, frame);
+        if (slot === NO_SLOT) continue;
+        found++;
+        if (!visit(slot) || found === count) return;
+      }
     }
     this.visitMoved(frame, family, place, atMost(count - found, visit));
   }
@@ -183,8 +190,8 @@ export class AnonMms extends ObjectAnon {
     const { tables, frames } = this.world;
     const elsewhere = (slot: PteSlot): boolean => {
       const page = tables.pageOf(slot);
-      if (page === place) return true;
-      if (frames.mapCount.read(frame) === 1) this.places.write(frame, page);
+      if (page >= place && page < place + frames.softFrames) return true;
+      if (frames.softFrames === 1 && frames.mapCount.read(frame) === 1) this.places.write(frame, page);
       return visit(slot);
     };
     for (const { mm } of family) if (mm !== null && !this.search.space(mm, frame, elsewhere)) return;

@@ -79,8 +79,8 @@ export function* copyHuge(kernel: Kernel, child: Vma, parent: Vma): Path<number>
   for (const entry of hugeEntries(kernel, parent.mm, parent.start, parent.end)) {
     const table = yield* kernel.tables.ensure(child.mm, entry.page, HUGE_LEVEL);
     if (table < 0) return table;
-    while (!kernel.tables.tryReserveLeaf(child.mm, entry.page)) {
-      if (!(yield* kernel.allocator.waitForMemory())) return -ENOMEM;
+    for (let failures = 1; !kernel.tables.tryReserveLeaf(child.mm, entry.page); failures++) {
+      if (!(yield* kernel.allocator.waitForMemory(failures))) return -ENOMEM;
     }
     yield* copyLocked(kernel, child, parent, entry, { ...entry, table });
   }
