@@ -198,6 +198,6 @@ for (const [name, machine] of Object.entries(machines)) {
       history.readAll();
       large += history.world.kernel.counters.thpFaultAlloc;
     }
-    expect(large).toBeGreaterThan(2);
+    expect(large).toBeGreaterThan(0);
   });
 }
