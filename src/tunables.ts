@@ -103,6 +103,36 @@ export const tunablesSchema = z.strictObject({
     .boolean()
     .default(true)
     .describe("transparent_hugepage/use_zero_page: whether a read is given a huge page of zeros"),
+  khugepagedPages: z
+    .int()
+    .min(1)
+    .default(4096)
+    .describe("khugepaged/pages_to_scan: pages that it looks at in one turn"),
+  khugepagedFaults: z
+    .int()
+    .min(1)
+    .default(10_000)
+    .describe("faults between two turns of khugepaged, where Linux waits for 10 seconds (scan_sleep_millisecs)"),
+  khugepagedMostNone: z
+    .int()
+    .min(0)
+    .nullable()
+    .default(null)
+    .describe(
+      "khugepaged/max_ptes_none: empty entries that a table may have to be made a huge page; null: all but one",
+    ),
+  khugepagedMostSwapped: z
+    .int()
+    .min(0)
+    .nullable()
+    .default(null)
+    .describe("khugepaged/max_ptes_swap: entries in swap; null: an eighth of a table"),
+  khugepagedMostShared: z
+    .int()
+    .min(0)
+    .nullable()
+    .default(null)
+    .describe("khugepaged/max_ptes_shared: entries whose pages others map too; null: half of a table"),
   singlePageFlushCeiling: z
     .int()
     .min(0)

@@ -63,12 +63,13 @@ const cases: Readonly<Record<string, Case>> = {
 
 function specOf({ paging, kernel, design, memory }: Case): MachineSpec {
   const spec = oracleSpec(paging, kernel, design);
-  if (memory === undefined) return spec;
+  const often = { ...spec.tunables, khugepagedFaults: 300 };
+  if (memory === undefined) return { ...spec, tunables: often };
   const [memoryBytes, swap] = memory;
   return {
     ...spec,
     geometry: parseGeometry({ paging, tlb: "k8", bootMemory: "none", memoryBytes, swap: [swap] }),
-    tunables: { ...spec.tunables, overcommitMode: 1, minFreeKiB: 64 },
+    tunables: { ...often, overcommitMode: 1, minFreeKiB: 64 },
   };
 }
 

@@ -448,6 +448,12 @@ export class PageTables {
     return frame;
   }
 
+  /** A leaf table that has been unhung, and whose entries are none now, is in reserve from now on. */
+  reserveLeaf(mm: AddressSpace, leaf: Pfn): void {
+    this.parts.leaves.unhung(leaf);
+    mm.reservedLeaves.push(leaf);
+  }
+
   /** One table less. */
   dropReservedLeaf(mm: AddressSpace): void {
     const frame = mm.reservedLeaves.pop() ?? bug(`address space ${mm.id} has no leaf table in reserve`);

@@ -12,7 +12,7 @@ import type { Thread } from "../process.ts";
 import { PROT_NONE, READ, READ_WRITE, type TestMachine } from "../test-kernel.ts";
 import { ThpWorld } from "./test-world.ts";
 
-const STEPS = 150;
+const STEPS = 100;
 /** Places of huge pages: few, so that areas meet. */
 const PLACES = 5;
 const FIRST = 8;
@@ -29,6 +29,8 @@ const HARMLESS = [
   advice.MADV_WILLNEED,
   advice.MADV_POPULATE_READ,
   advice.MADV_POPULATE_WRITE,
+  advice.MADV_COLLAPSE,
+  advice.MADV_COLLAPSE,
 ];
 
 class History {
@@ -66,7 +68,7 @@ class History {
     const end = first + this.pages;
     const range = [addressOf(first), (end - first) * PAGE_SIZE] as const;
     const done = (what: string, result: number) => `${thread.process.pid} ${what} ${first}..${end} = ${result}`;
-    const choice = this.below(20);
+    const choice = this.below(21);
     if (choice < 4) {
       world.area(end - first, first, READ_WRITE, thread);
       for (let page = first; page < end; page++) bytes.set(page, 0);
@@ -99,6 +101,10 @@ class History {
     if (choice === 14) return done(this.below(2) === 0 ? "mlock" : "munlock", this.lock(thread, range));
     if (choice < 17) return this.move(thread, bytes, first, end);
     if (choice < 19) return this.fork(thread, bytes);
+    if (choice === 20) {
+      world.run(world.kernel.transparent.khugepaged.turn(world.kernel));
+      return "khugepaged";
+    }
     if (this.alive.size > 1) {
       world.exit(thread);
       this.alive.delete(thread);

@@ -41,6 +41,7 @@ export function hugeFault(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): 
   const entry = hugeEntryAt(kernel, vma.mm, page);
   if (entry !== null) return presentFault(kernel, vma, entry, intent);
   if (!kernel.transparent.admits(vma, page)) return SMALL_PAGES;
+  kernel.transparent.khugepaged.enter(vma.mm);
   const { tables } = kernel;
   const table = tables.tryEnsure(vma.mm, page, HUGE_LEVEL);
   if (table === NO_TABLE) return NEEDS_MEMORY;

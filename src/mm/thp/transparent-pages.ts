@@ -10,6 +10,7 @@
  *     huge-fault.ts     the first touch, and copy on write        huge-frames.ts    what a huge page is made of
  *     huge-areas.ts     unmap, fork, mprotect, mremap             huge-entries.ts   large entries, and splitting one
  *     huge-reclaim.ts   when memory is short                      large-map.ts      who maps a page whole
+ *     khugepaged.ts     small pages become huge ones later        collapse.ts       how
  *
  * Where an operation is about a part of a huge page, the large entry is split first, and small pages are all that it meets.
  *
@@ -17,13 +18,16 @@
  * @differs anonymous memory alone: pages of shmem and of files are never huge
  */
 import { bug } from "../../base/errors.ts";
-import type { Vpn } from "../../base/units.ts";
+import type { Pfn, Vpn } from "../../base/units.ts";
 import type { PagingFormat } from "../../hw/paging-format.ts";
+import type { Path } from "../../sync/path.ts";
+import type { Kernel } from "../kernel.ts";
 import { ObjectAnon } from "../rmap/object-anon.ts";
 import type { ReverseMap } from "../rmap/reverse-map.ts";
 import { VM_HUGEPAGE, VM_NOHUGEPAGE, VM_SPECIAL, type Vma } from "../vma.ts";
 import { HUGE_LEVEL } from "./huge-entries.ts";
 import { HugeFrames } from "./huge-frames.ts";
+import { Khugepaged } from "./khugepaged.ts";
 import type { LargeMap } from "./large-map.ts";
 
 /** Which areas may have huge pages. */
@@ -47,6 +51,7 @@ const NEVER_HUGE = VM_NOHUGEPAGE | VM_SPECIAL;
 
 export class TransparentPages {
   readonly pages: HugeFrames;
+  readonly khugepaged = new Khugepaged();
   private readonly policy: Policy;
   private readonly isPossible: boolean;
   private readonly largeEntries: LargeMap | null;
@@ -68,10 +73,20 @@ export class TransparentPages {
     return this.largeEntries ?? bug("there are no transparent huge pages");
   }
 
+  /** A huge page for who can wait for it; or NO_FRAME. */
+  // biome-ignore lint/correctness/useYield: a path that never waits
+  *takeSlowly(kernel: Kernel): Path<Pfn> {
+    return this.pages.take(kernel);
+  }
+
   /** Whether the area may have a huge page around `page`: all that it would map is the area's. */
   admits(vma: Vma, page: Vpn): boolean {
-    if (!this.policy.admits(vma.flags) || vma.file !== null || !this.isPossible) return false;
-    if ((vma.flags & NEVER_HUGE) !== 0) return false;
+    return this.policy.admits(vma.flags) && this.fits(vma, page);
+  }
+
+  /** The same for who asks by name. */
+  fits(vma: Vma, page: Vpn): boolean {
+    if (vma.file !== null || !this.exist || (vma.flags & NEVER_HUGE) !== 0) return false;
     const { pages } = this.pages;
     const first = page - (page % pages);
     return first >= vma.start && first + pages <= vma.end;
