@@ -260,6 +260,12 @@ function withoutLargeEntries(transparentPages: "madvise" | "always"): Rule[] {
         otherwise: { reverseMap: "object-anon" },
       }),
     ),
+    {
+      when: { pageTableAccess: "kmap-blocking", transparentPages },
+      reason: "a large entry is split where nobody may wait for a window on its leaf table",
+      instead: { transparentPages: "never" },
+      otherwise: { pageTableAccess: "kmap-atomic" },
+    },
     ...(["linux-2.4", "rmap15"] as const).map(
       (reclaim): Rule => ({
         when: { reclaim, transparentPages },

@@ -165,21 +165,21 @@ export class Machine {
 
   /**
    * What is due when a thread is back in its program: a turn of the thread that writes dirty pages, if there are too many;
-   * kswapd's turn, if memory is low; khugepaged's, after so many faults; and the end of its process, if that was chosen to be killed for its memory.
+   * kswapd's turn, if memory is low; khugepaged's, after so many faults, or that of who makes blocks for it; and the end of its process, if that was chosen to be killed for its memory.
    */
   attend(thread: Thread): void {
     const { dirty } = this.kernel.files;
     if (dirty.due || dirty.isWoken) runToCompletion(attendDirty(this.kernel));
     if (this.kernel.reclaim.wake) runToCompletion(runKswapd(this.kernel));
-    const { khugepaged } = this.kernel.transparent;
-    if (khugepaged.isDue(this.kernel)) runToCompletion(khugepaged.turn(this.kernel));
+    const { transparent } = this.kernel;
+    if (transparent.isDue(this.kernel)) runToCompletion(transparent.attend(this.kernel));
     if (thread.process.isDoomed) this.kill(thread.process, SIGKILL);
   }
 
   private isDue({ process }: Thread): boolean {
     const { files, reclaim, transparent } = this.kernel;
     if (files.dirty.due || files.dirty.isWoken || reclaim.wake || process.isDoomed) return true;
-    return transparent.khugepaged.isDue(this.kernel);
+    return transparent.isDue(this.kernel);
   }
 
   /** A system call by its name; its result, or -ERRNO. An unknown name is a KernelBug. */

@@ -64,6 +64,12 @@ export const tunablesSchema = z.strictObject({
     .max(MAX_ORDERS)
     .default(MAX_ORDERS)
     .describe("orders of the buddy system (MAX_ORDER): 11, or 10 before hugetlb pages"),
+  mobility: z
+    .enum(["grouped", "mixed"])
+    .default("mixed")
+    .describe(
+      "page_group_by_mobility: whether the kernel's own frames lie in blocks of their own, as in 2.6.24 and ever since, so that pages can be moved out of the others",
+    ),
   stackLimitBytes: limit()
     .default(8 * MIB)
     .describe("RLIMIT_STACK"),
@@ -103,6 +109,12 @@ export const tunablesSchema = z.strictObject({
     .boolean()
     .default(true)
     .describe("transparent_hugepage/use_zero_page: whether a read is given a huge page of zeros"),
+  thpDefrag: z
+    .enum(["always", "defer", "defer+madvise", "madvise", "never"])
+    .default("madvise")
+    .describe(
+      "transparent_hugepage/defrag: whether a fault moves and frees memory to have a huge page, leaves that to the kernel's threads, or takes a small page",
+    ),
   khugepagedPages: z
     .int()
     .min(1)

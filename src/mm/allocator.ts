@@ -12,6 +12,7 @@ import { ENOMEM } from "../base/errno.ts";
 import { bug } from "../base/errors.ts";
 import type { Pfn } from "../base/units.ts";
 import type { Path } from "../sync/path.ts";
+import { MOVABLE, type Mobility, UNMOVABLE } from "./buddy.ts";
 import type { Frames } from "./frames.ts";
 import { NO_FRAME, PG_LRU, PG_PART } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
@@ -20,7 +21,7 @@ import { makeRoom } from "./reclaim/make-room.ts";
 import type { ReclaimRequest } from "./reclaim/reclaim.ts";
 import type { Mark, WatermarkPolicy } from "./watermarks.ts";
 import type { Owner, Zone } from "./zone.ts";
-import { ZONE_DMA, ZONE_HIGHMEM, ZONE_KINDS, ZONE_NORMAL } from "./zone.ts";
+import { OWNER_PAGE_CACHE, OWNER_USER, ZONE_DMA, ZONE_HIGHMEM, ZONE_KINDS, ZONE_NORMAL } from "./zone.ts";
 
 /** The highest kind of zone that a request can use: ZONE_*. Lower ones serve it when that one is short. */
 export type Want = number;
@@ -43,6 +44,10 @@ interface Route {
 }
 
 const noFloors = new Int32Array(ZONE_KINDS);
+
+/** Pages of programs and of files can be moved; what the kernel has for itself cannot. */
+const mobilityOf = (owner: Owner): Mobility =>
+  owner === OWNER_USER || owner === OWNER_PAGE_CACHE ? MOVABLE : UNMOVABLE;
 
 export class Allocator {
   readonly frames: Frames;
@@ -403,7 +408,8 @@ export class Allocator {
       const zone = zones[at];
       if (zone.buddy.freePages - (1 << order) < floors[at]) continue;
       if (order > 0 && !this.policy.leavesBlocks(zone, order, mark)) continue;
-      const block = order === 0 && zone.perCpu !== null ? zone.perCpu.take() : zone.buddy.take(order);
+      const block =
+        order === 0 && zone.perCpu !== null ? zone.perCpu.take() : zone.buddy.take(order, mobilityOf(owner));
       if (block === NO_FRAME) continue;
       zone.account(owner, 1 << order);
       this.frames.owner.write(block, owner);

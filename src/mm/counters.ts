@@ -175,4 +175,21 @@ export class Counters {
   /** The huge page of zeros was made, or could not be (`thp_zero_page_alloc`, `thp_zero_page_alloc_failed`). */
   thpZeroPageAlloc = 0;
   thpZeroPageAllocFailed = 0;
+
+  // Compaction, under the names of /proc/vmstat.
+
+  /** Requests for a huge page that had memory moved for them (`compact_stall`), and how that ended. */
+  compactStall = 0;
+  compactSuccess = 0;
+  compactFail = 0;
+  /** Turns of the kernel's own thread (`compact_daemon_wake`). */
+  compactDaemonWake = 0;
+  /** Frames looked at for pages to move, and for places to move them to (`compact_migrate_scanned`, `compact_free_scanned`). */
+  compactMigrateScanned = 0;
+  compactFreeScanned = 0;
+  /** Pages taken off their lists to be moved, and frames to be free (`compact_isolated`). */
+  compactIsolated = 0;
+  /** Pages moved, and pages that somebody held on to (`pgmigrate_success`, `pgmigrate_fail`). */
+  pgmigrateSuccess = 0;
+  pgmigrateFail = 0;
 }

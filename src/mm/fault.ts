@@ -29,7 +29,7 @@ import type { Process, Thread } from "./process.ts";
 import { expandStack } from "./stack.ts";
 import { swapFault } from "./swap/swap-fault.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
-import { hugeFault, SMALL_PAGES } from "./thp/huge-fault.ts";
+import { hugeFault, hugeFaultSlowly, SMALL_PAGES } from "./thp/huge-fault.ts";
 import {
   ERROR_PRESENT,
   ERROR_WRITE,
@@ -37,6 +37,7 @@ import {
   FAULT_MINOR,
   FAULT_OOM,
   type Intent,
+  NEEDS_BLOCK,
   NEEDS_COPY,
   NEEDS_FILE,
   NEEDS_FILE_ENTRY,
@@ -156,6 +157,8 @@ function* finish(kernel: Kernel, payer: Process, vma: Vma, page: Vpn, intent: In
   for (let failures = 0; ; ) {
     if (verdict === NEEDS_FILE) verdict = yield* fileFault(kernel, vma, vma.file!, page, intent);
     else if (verdict === NEEDS_SWAP) verdict = yield* swapFault(kernel, vma, page, intent, taken);
+    else if (verdict === NEEDS_BLOCK)
+      verdict = (yield* hugeFaultSlowly(kernel, vma, page, intent)) ?? (yield* repair(kernel, vma, page, intent));
     else if (verdict === NEEDS_FILE_ENTRY) verdict = yield* kernel.nonlinear.fault(kernel, vma, page);
     else if (verdict !== NEEDS_MEMORY) break;
     else {

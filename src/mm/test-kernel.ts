@@ -16,7 +16,7 @@ import { defaultTunables, type Tunables } from "../tunables.ts";
 import { Allocator } from "./allocator.ts";
 import { anonVmaRules } from "./anon-vma-rules.ts";
 import { type BigPagesName, bigPageOptions } from "./bigpages/options.ts";
-import { Buddy } from "./buddy.ts";
+import { Buddy, MAX_ORDERS } from "./buddy.ts";
 import { Counters } from "./counters.ts";
 import { Events } from "./events.ts";
 import { exitProcess } from "./exit.ts";
@@ -104,12 +104,17 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
   const memory = new PhysicalMemory(count);
   const frames = new Frames(count);
   const highmemFrom = machine.highmemFrom ?? count;
-  const zone = new Zone(ZONE_NORMAL, 0, highmemFrom, new Buddy(frames, 0, highmemFrom));
+  const zone = new Zone(ZONE_NORMAL, 0, highmemFrom, new Buddy(frames, 0, highmemFrom, MAX_ORDERS, tunables.mobility));
   zone.addFree(2, highmemFrom);
   zone.addReserved(2, OWNER_BOOT);
   const zones = [zone];
   if (highmemFrom < count) {
-    const high = new Zone(ZONE_HIGHMEM, highmemFrom, count, new Buddy(frames, highmemFrom, count));
+    const high = new Zone(
+      ZONE_HIGHMEM,
+      highmemFrom,
+      count,
+      new Buddy(frames, highmemFrom, count, MAX_ORDERS, tunables.mobility),
+    );
     high.addFree(highmemFrom, count);
     zones.push(high);
   }

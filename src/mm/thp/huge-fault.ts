@@ -1,9 +1,9 @@
 /**
  * Faults where no leaf table is: the first touch of a place that can be mapped by a large entry is given a zeroed huge
  * page, or for a read the huge page of zeros; a write to one that is shared splits its entry, and what is copied is a small
- * page. Where a huge page cannot be had, a small one is given, and nobody waits.
+ * page. Where a huge page cannot be had, a small one is given; by the policy of defragmentation memory is moved first.
  *
- *     no entry      write    a huge page of its own            no block of its size: a small page
+ *     no entry      write    a huge page of its own            no block of its size: one is made, or a small page
  *                   read     the huge page of zeros
  *     large entry   write    one's own: made writable          the zero page, or shared: split, then as for small pages
  *                   read     repaired already
@@ -13,13 +13,15 @@
  */
 import type { Pfn, Vpn } from "../../base/units.ts";
 import { PTE_ACCESSED, PTE_DIRTY, PTE_WRITE } from "../../hw/pte.ts";
+import type { Path } from "../../sync/path.ts";
 import { anonVmaPrepare } from "../anon-vma.ts";
 import { writtenEntry } from "../anonymous-fault.ts";
 import { NO_FRAME, PG_ANON, PG_EXCLUSIVE, PG_PART, PG_SWAPBACKED, PG_UPTODATE } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";
 import { entryFlags } from "../mapped-frame.ts";
-import { NO_TABLE } from "../page-table.ts";
-import { FAULT_MINOR, type Intent, NEEDS_MEMORY, type Verdict } from "../verdict.ts";
+import { LEAF, NO_TABLE } from "../page-table.ts";
+import { lockTables, unlockTables } from "../table-lock.ts";
+import { FAULT_MINOR, type Intent, NEEDS_BLOCK, NEEDS_MEMORY, type Verdict } from "../verdict.ts";
 import { VM_DROPPABLE, VM_WRITE, type Vma } from "../vma.ts";
 import {
   countHuge,
@@ -67,13 +69,22 @@ function mapHugeZero(kernel: Kernel, vma: Vma, place: HugeEntry): Verdict {
 }
 
 function mapOwnHuge(kernel: Kernel, vma: Vma, place: HugeEntry, intent: Intent): Verdict {
-  const { tables, transparent, counters } = kernel;
+  const { transparent, counters } = kernel;
   if (anonVmaPrepare(kernel, vma) < 0) return NEEDS_MEMORY;
   const head = transparent.pages.take(kernel);
   if (head === NO_FRAME) {
+    const effort = transparent.whenShort(kernel, vma);
+    if (effort === "now") return NEEDS_BLOCK;
+    if (effort === "later") transparent.wantsBlocks = true;
     counters.thpFaultFallback++;
     return SMALL_PAGES;
   }
+  return mapTaken(kernel, vma, place, intent, head);
+}
+
+/** Maps the huge page at `head`; NEEDS_MEMORY, and it is given back, if there is none for a table in reserve. */
+function mapTaken(kernel: Kernel, vma: Vma, place: HugeEntry, intent: Intent, head: Pfn): Verdict {
+  const { tables, transparent, counters } = kernel;
   if (!tables.tryReserveLeaf(vma.mm, place.page)) {
     transparent.pages.giveBack(kernel, head);
     return NEEDS_MEMORY;
@@ -85,6 +96,32 @@ function mapOwnHuge(kernel: Kernel, vma: Vma, place: HugeEntry, intent: Intent):
   counters.anonymousFaults++;
   counters.thpFaultAlloc++;
   return FAULT_MINOR;
+}
+
+/**
+ * NEEDS_BLOCK's end: memory is moved and freed for a huge page. Null: there is none, and the place has a leaf table, so that
+ * small pages are repaired there. Requires: mmap_sem is held.
+ */
+export function* hugeFaultSlowly(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Path<Verdict | null> {
+  const { tables, transparent, counters } = kernel;
+  const { mm } = vma;
+  const head = yield* transparent.takeSlowly(kernel);
+  yield* lockTables(kernel, mm);
+  // Until the lock was had, somebody else could map something there.
+  const isEmpty = hugeEntryAt(kernel, mm, page) === null && tables.tableAt(mm, page, LEAF) === NO_TABLE;
+  const table = isEmpty && head !== NO_FRAME ? tables.tryEnsure(mm, page, HUGE_LEVEL) : NO_TABLE;
+  let verdict: Verdict | null = null;
+  if (table !== NO_TABLE) {
+    const first = page - (page % tables.span(HUGE_LEVEL - 1));
+    const place = { page: first, table, index: tables.indexAt(page, HUGE_LEVEL) };
+    verdict = mapTaken(kernel, vma, place, intent, head);
+  } else {
+    if (head !== NO_FRAME) transparent.pages.giveBack(kernel, head);
+    else if (isEmpty) counters.thpFaultFallback++;
+    if (isEmpty && tables.tryEnsureLeaf(mm, page) === NO_TABLE) verdict = NEEDS_MEMORY;
+  }
+  unlockTables(kernel, mm);
+  return verdict;
 }
 
 function zeroHuge({ contents, counters, transparent }: Kernel, head: Pfn): void {

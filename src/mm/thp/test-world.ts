@@ -53,7 +53,10 @@ export class ThpWorld extends TestKernel {
 
   /** Writes `byte` to each page of `[first, end)`, from the page's number on. */
   fill(first: Vpn, end: Vpn, thread: Thread = this.thread): void {
-    for (let page = first; page < end; page++) this.write(page, byteOf(page), thread);
+    for (let page = first; page < end; page++) {
+      const verdict = this.write(page, byteOf(page), thread);
+      if (verdict !== 0) bug(`page ${page} cannot be written: ${verdict}`);
+    }
   }
 
   /** By size: the pages of `[first, end)` that large entries map, and that leaf tables do. `512+3`. */

@@ -11,6 +11,7 @@
  *     huge-areas.ts     unmap, fork, mprotect, mremap             huge-entries.ts   large entries, and splitting one
  *     huge-reclaim.ts   when memory is short                      large-map.ts      who maps a page whole
  *     khugepaged.ts     small pages become huge ones later        collapse.ts       how
+ *     compaction.ts     moving pages to have a block              migrate.ts        moving one
  *
  * Where an operation is about a part of a huge page, the large entry is split first, and small pages are all that it meets.
  *
@@ -21,10 +22,12 @@ import { bug } from "../../base/errors.ts";
 import type { Pfn, Vpn } from "../../base/units.ts";
 import type { PagingFormat } from "../../hw/paging-format.ts";
 import type { Path } from "../../sync/path.ts";
+import { NO_FRAME } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";
 import { ObjectAnon } from "../rmap/object-anon.ts";
 import type { ReverseMap } from "../rmap/reverse-map.ts";
 import { VM_HUGEPAGE, VM_NOHUGEPAGE, VM_SPECIAL, type Vma } from "../vma.ts";
+import { makeBlock } from "./compaction.ts";
 import { HUGE_LEVEL } from "./huge-entries.ts";
 import { HugeFrames } from "./huge-frames.ts";
 import { Khugepaged } from "./khugepaged.ts";
@@ -44,6 +47,18 @@ export const transparentPolicies = {
   always: { exist: true, admits: () => true },
 } as const satisfies Record<string, Policy>;
 
+/** What is done for a huge page where no block of its size is free: nothing; it is left to the kernel's threads; or the fault does it. */
+type Effort = "none" | "later" | "now";
+
+/** The policies of transparent_hugepage/defrag: for areas that were advised MADV_HUGEPAGE, and for others. */
+const defrags = {
+  always: { advised: "now", others: "now" },
+  defer: { advised: "later", others: "later" },
+  "defer+madvise": { advised: "now", others: "later" },
+  madvise: { advised: "now", others: "none" },
+  never: { advised: "none", others: "none" },
+} as const satisfies Record<string, { readonly advised: Effort; readonly others: Effort }>;
+
 export type TransparentName = keyof typeof transparentPolicies;
 
 /** Areas that have no pages of the usual kind, or were asked to have no huge ones. */
@@ -52,6 +67,8 @@ const NEVER_HUGE = VM_NOHUGEPAGE | VM_SPECIAL;
 export class TransparentPages {
   readonly pages: HugeFrames;
   readonly khugepaged = new Khugepaged();
+  /** A fault has left it to the kernel's own thread to move memory (kcompactd). */
+  wantsBlocks = false;
   private readonly policy: Policy;
   private readonly isPossible: boolean;
   private readonly largeEntries: LargeMap | null;
@@ -68,15 +85,37 @@ export class TransparentPages {
     return this.policy.exist && this.isPossible;
   }
 
+  /** Whether one of the kernel's threads that work for huge pages is due. */
+  isDue(kernel: Kernel): boolean {
+    return this.wantsBlocks || this.khugepaged.isDue(kernel);
+  }
+
+  /** The turns that are due. */
+  *attend(kernel: Kernel): Path<void> {
+    if (this.wantsBlocks) {
+      this.wantsBlocks = false;
+      kernel.counters.compactDaemonWake++;
+      yield* makeBlock(kernel, this.pages.order);
+    }
+    if (this.khugepaged.isDue(kernel)) yield* this.khugepaged.turn(kernel);
+  }
+
   /** Who maps a huge page whole. */
   get largeMap(): LargeMap {
     return this.largeEntries ?? bug("there are no transparent huge pages");
   }
 
-  /** A huge page for who can wait for it; or NO_FRAME. */
-  // biome-ignore lint/correctness/useYield: a path that never waits
+  /** What a fault of the area does when there is no block. */
+  whenShort(kernel: Kernel, vma: Vma): Effort {
+    const { advised, others } = defrags[kernel.tunables.thpDefrag];
+    return (vma.flags & VM_HUGEPAGE) !== 0 ? advised : others;
+  }
+
+  /** A huge page, for which memory is moved and freed if need be; or NO_FRAME. Requires: no spinlock is held. */
   *takeSlowly(kernel: Kernel): Path<Pfn> {
-    return this.pages.take(kernel);
+    const head = this.pages.take(kernel);
+    if (head !== NO_FRAME) return head;
+    return (yield* makeBlock(kernel, this.pages.order)) ? this.pages.take(kernel) : NO_FRAME;
   }
 
   /** Whether the area may have a huge page around `page`: all that it would map is the area's. */
