@@ -234,8 +234,19 @@ export class Allocator {
     this.contents.forgetRun(first, first + 2 ** order);
   }
 
+  /** Frames `[first, end)` that boot had reserved for `owner` are free from now on. */
+  releaseReserved(first: Pfn, end: Pfn, owner: Owner): void {
+    for (let at = first; at < end; ) {
+      const zone = this.zoneOf(at);
+      const stop = Math.min(end, zone.end);
+      zone.addReleased(at, stop, owner);
+      zone.hopes();
+      at = stop;
+    }
+  }
+
   /** Orders that one block of the buddy system can have. */
-  private get largestOrders(): number {
+  get largestOrders(): number {
     return this.zones[0]!.buddy.orders;
   }
 

@@ -15,7 +15,9 @@ import { Current } from "../sync/task.ts";
 import { defaultTunables, type Tunables } from "../tunables.ts";
 import { Allocator } from "./allocator.ts";
 import { anonVmaRules } from "./anon-vma-rules.ts";
+import { pooledPages } from "./bigpages/huge-pool.ts";
 import { type BigPagesName, bigPageOptions } from "./bigpages/options.ts";
+import { fullVmemmap } from "./bigpages/vmemmap.ts";
 import { Buddy, MAX_ORDERS } from "./buddy.ts";
 import { Counters } from "./counters.ts";
 import { Events } from "./events.ts";
@@ -172,6 +174,7 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
     format,
     hugePagesCome: personality.hugePagesCome,
     mostSurplus: tunables.hugePagesOvercommit,
+    vmemmap: fullVmemmap,
     pageStructBytes: 64,
   });
   const world = { frames, entries, tables, files, anonVmas, spaces };
@@ -234,11 +237,13 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
       format,
       locked.reverseMap,
     ),
+    vmemmap: fullVmemmap,
     reclaim,
     commitment: new Commitment({
       mode: 0,
       ratio: 50,
-      totalPages: count,
+      totalPages: () => count,
+      hugePages: () => pooledPages(bigPages.pools),
       swapPages: 0,
       adminReservePages: 0,
       userReservePages: 0,

@@ -17,6 +17,7 @@ import { quicklists } from "./quicklists.ts";
 import { rmapCost } from "./rmap-cost.ts";
 import { rmapTest } from "./rmap-test.ts";
 import { sharedSegment } from "./shared-segment.ts";
+import { structPages } from "./struct-pages.ts";
 import { thp } from "./thp.ts";
 import { threeSteps } from "./three-steps.ts";
 import { truncateNonlinear } from "./truncate-nonlinear.ts";
@@ -38,6 +39,7 @@ export const experiments: readonly Experiment[] = [
   threeSteps,
   bigTlb,
   hugetlbPool,
+  structPages,
   thp,
   hoard,
   pagetableExploit,
