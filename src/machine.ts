@@ -51,6 +51,7 @@ import { runKswapd } from "./mm/reclaim/make-room.ts";
 import { reclaims } from "./mm/reclaim/reclaims.ts";
 import { readRemote } from "./mm/remote.ts";
 import { reverseMaps } from "./mm/rmap/reverse-maps.ts";
+import { Segments } from "./mm/shm/segments.ts";
 import { Slabs, slabPacking, slubPacking } from "./mm/slab.ts";
 import { createSpace, switchSpace } from "./mm/space.ts";
 import { Swap, usualClusterOrder } from "./mm/swap/swap.ts";
@@ -421,6 +422,7 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     reclaim,
     anonVmas,
     files,
+    segments: new Segments(),
     swap,
     commitment: new Commitment({
       mode: tunables.overcommitMode,

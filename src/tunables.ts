@@ -151,6 +151,12 @@ export const tunablesSchema = z.strictObject({
     .nullable()
     .default(null)
     .describe("khugepaged/max_ptes_shared: entries whose pages others map too; null: half of a table"),
+  hugetlbShmGroup: z
+    .enum(["nobody", "everybody"])
+    .default("nobody")
+    .describe(
+      "vm.hugetlb_shm_group: which unprivileged programs are of the group that may have segments of huge pages",
+    ),
   singlePageFlushCeiling: z
     .int()
     .min(0)

@@ -52,4 +52,5 @@ function destroy(kernel: Kernel, file: FileObject): void {
     for (const head of file.huge.cut(0, Number.POSITIVE_INFINITY)) putHuge(kernel.frames, file.huge.pool, head);
   if (file.promise === "size") kernel.commitment.uncharge(file.endIndex);
   kernel.files.forget(file);
+  kernel.segments.fileGone(file);
 }

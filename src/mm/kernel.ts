@@ -33,6 +33,7 @@ import type { Process } from "./process.ts";
 import type { OomVictim } from "./reclaim/oom-kill.ts";
 import type { Reclaim } from "./reclaim/reclaim.ts";
 import type { ReverseMap } from "./rmap/reverse-map.ts";
+import type { Segments } from "./shm/segments.ts";
 import type { Slabs } from "./slab.ts";
 import type { Swap } from "./swap/swap.ts";
 import type { TableDiscard } from "./tables/discard/table-discard.ts";
@@ -79,6 +80,8 @@ export interface Kernel {
 
   readonly anonVmas: AnonVmas;
   readonly files: Files;
+  /** System V shared memory. */
+  readonly segments: Segments;
   /** Where pages go for which there is no memory. */
   readonly swap: Swap;
   readonly commitment: Commitment;

@@ -40,6 +40,7 @@ import { type PersonalityName, personalities } from "./personality.ts";
 import { Process, Thread } from "./process.ts";
 import { type ReclaimName, reclaims } from "./reclaim/reclaims.ts";
 import { type ReverseMapName, type ReverseMapPlacement, reverseMaps } from "./rmap/reverse-maps.ts";
+import { Segments } from "./shm/segments.ts";
 import { Slabs, slubPacking } from "./slab.ts";
 import { createSpace, switchSpace } from "./space.ts";
 import { Swap, usualClusterOrder } from "./swap/swap.ts";
@@ -216,6 +217,7 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
     tlbFlush,
     anonVmas,
     files,
+    segments: new Segments(),
     swap: new Swap({
       sizes: machine.swap ?? [],
       clusterOrder: tunables.pageCluster ?? usualClusterOrder(count),

@@ -23,6 +23,10 @@ import { atMost, eachPlace, isLargeMapped, Search, type Visit } from "./search.t
 export class ObjectAnon extends CountedMap implements LargeMap {
   protected readonly search = new Search(this.world, this.costs);
 
+  override get searchesFiles(): boolean {
+    return true;
+  }
+
   override addRun(first: Pfn, end: Pfn, _slot: PteSlot, _vma: Vma): void {
     this.countAllAdded(first, end);
   }

@@ -128,7 +128,7 @@ export function splitEntry(kernel: Kernel, mm: AddressSpace, entry: HugeEntry): 
   if (isZero) {
     const ofZero = (flags & ~PTE_DIRTY) | personality.pages.zeroPageFlags;
     for (let index = 0; index < pages; index++) entries.set(open, index, zeroFrame, ofZero);
-  } else if ((flags & PTE_PROT_NONE) === 0 && (flags & PTE_PRESENT) !== 0) entries.setAll(open, head, flags);
+  } else if ((flags & PTE_PROT_NONE) === 0 && (flags & PTE_PRESENT) !== 0) entries.setAll(leaf, leaf + 1, head, flags);
   else for (let index = 0; index < pages; index++) entries.set(open, index, head + index, flags);
   tables.close(open);
   tables.hang(mm, entry.table, HUGE_LEVEL, entry.index, leaf);
