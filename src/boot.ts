@@ -135,7 +135,7 @@ export function startAllocator(
   contents: FrameContents,
 ): Allocator {
   const zones = layout.zones.map(({ kind, first, end }) => {
-    const zone = new Zone(kind, first, end, new Buddy(frames, first, end, tunables.buddyOrders));
+    const zone = new Zone(kind, first, end, new Buddy(frames, first, end, tunables.buddyOrders, tunables.mobility));
     for (const range of layout.free) {
       const part = overlap(range, zone);
       if (part !== undefined) zone.addFree(part.first, part.end);

@@ -33,6 +33,7 @@ const base: Design = {
   nonlinear: "emulated",
   mlock: "chained",
   hugePages: "hugetlbfs",
+  transparentPages: "never",
   vmemmap: "full",
   reclaim: "linux-2.6",
 };

@@ -159,6 +159,14 @@ export const designSpace = {
         "The same; processes that map the same gigabyte share the table that maps it, as in 2.6.20 and ever since.",
     },
   },
+  transparentPages: {
+    question: "When is anonymous memory mapped by huge pages that no program asked for by name?",
+    options: {
+      never: "Never: as every kernel before 2.6.38, and today's where an administrator says so.",
+      madvise: "In areas that were advised MADV_HUGEPAGE, as most distributions of today have it.",
+      always: "Wherever an area reaches around a whole huge page, as in 2.6.38 and by default ever since.",
+    },
+  },
   vmemmap: {
     question: "What becomes of the struct pages of a huge page, which are all alike but for the first?",
     options: {
@@ -297,6 +305,7 @@ export const designRules: readonly Rule[] = [
       otherwise: { reverseMap: "object-anon", reclaim: "linux-2.6" },
     }),
   ),
+  ...(["madvise", "always"] as const).flatMap(withoutLargeEntries),
   ...(["none", "magic-syscall", "hugetlb-syscalls"] as const).map(
     (hugePages): Rule => ({
       when: { hugePages, vmemmap: "hugetlb-optimised" },
@@ -309,6 +318,46 @@ export const designRules: readonly Rule[] = [
     .filter((name) => !name.includes("-chain-"))
     .flatMap(withoutChains),
 ];
+
+/** What knows nothing of large entries cannot have transparent huge pages. */
+function withoutLargeEntries(transparentPages: "madvise" | "always"): Rule[] {
+  const chaining = (Object.keys(designSpace.reverseMap.options) as Design["reverseMap"][]).filter(
+    (name) => name !== "object-anon" && name !== "anonmm",
+  );
+  return [
+    ...chaining.map(
+      (reverseMap): Rule => ({
+        when: { reverseMap, transparentPages },
+        reason: "to split a huge page all large entries that map it must be found, and this reverse map finds none",
+        instead: { transparentPages: "never" },
+        otherwise: { reverseMap: "object-anon" },
+      }),
+    ),
+    ...(["fork-shared", "file-shared"] as const).map(
+      (pageTableSharing): Rule => ({
+        when: { pageTableSharing, transparentPages },
+        reason:
+          "a huge page keeps a leaf table in reserve for the process that has it, and a shared table is nobody's own",
+        instead: { transparentPages: "never" },
+        otherwise: { pageTableSharing: "none" },
+      }),
+    ),
+    {
+      when: { pageTableAccess: "kmap-blocking", transparentPages },
+      reason: "a large entry is split where nobody may wait for a window on its leaf table",
+      instead: { transparentPages: "never" },
+      otherwise: { pageTableAccess: "kmap-atomic" },
+    },
+    ...(["linux-2.4", "rmap15"] as const).map(
+      (reclaim): Rule => ({
+        when: { reclaim, transparentPages },
+        reason: "its lists are of small pages, and it has no way to make them of a huge one",
+        instead: { transparentPages: "never" },
+        otherwise: { reclaim: "linux-2.6" },
+      }),
+    ),
+  ];
+}
 
 /** A reverse map without chains has none to leave out. */
 function withoutChains(reverseMap: Design["reverseMap"]): Rule[] {

@@ -60,6 +60,7 @@ import { tableDiscards } from "./mm/tables/discard/table-discard.ts";
 import { tableFreeings } from "./mm/tables/freeing.ts";
 import { tableSharings } from "./mm/tables/sharing/table-sharing.ts";
 import { allocateTask, freeTask, releaseTask, type TaskKind, type TaskMemory, waitForTask } from "./mm/task-memory.ts";
+import { TransparentPages, transparentPolicies } from "./mm/thp/transparent-pages.ts";
 import { tlbFlushes } from "./mm/tlb/tlb-flushes.ts";
 import { FAULT_OOM, isRepaired, type Verdict } from "./mm/verdict.ts";
 import { OWNER_BOOT } from "./mm/zone.ts";
@@ -171,18 +172,21 @@ export class Machine {
 
   /**
    * What is due when a thread is back in its program: a turn of the thread that writes dirty pages, if there are too many;
-   * kswapd's turn, if memory is low; and the end of its process, if that was chosen to be killed for its memory.
+   * kswapd's turn, if memory is low; khugepaged's, after so many faults, or that of who makes blocks for it; and the end of its process, if that was chosen to be killed for its memory.
    */
   attend(thread: Thread): void {
     const { dirty } = this.kernel.files;
     if (dirty.due || dirty.isWoken) runToCompletion(attendDirty(this.kernel));
     if (this.kernel.reclaim.wake) runToCompletion(runKswapd(this.kernel));
+    const { transparent } = this.kernel;
+    if (transparent.isDue(this.kernel)) runToCompletion(transparent.attend(this.kernel));
     if (thread.process.isDoomed) this.kill(thread.process, SIGKILL);
   }
 
   private isDue({ process }: Thread): boolean {
-    const { files, reclaim } = this.kernel;
-    return files.dirty.due || files.dirty.isWoken || reclaim.wake || process.isDoomed;
+    const { files, reclaim, transparent } = this.kernel;
+    if (files.dirty.due || files.dirty.isWoken || reclaim.wake || process.isDoomed) return true;
+    return transparent.isDue(this.kernel);
   }
 
   /** A system call by its name; its result, or -ERRNO. An unknown name is a KernelBug. */
@@ -415,6 +419,7 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     tlbFlush,
     nonlinear: nonlinears[design.nonlinear],
     bigPages,
+    transparent: new TransparentPages(transparentPolicies[design.transparentPages], format, locked.reverseMap),
     vmemmap,
     reclaim,
     anonVmas,

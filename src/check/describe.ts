@@ -142,7 +142,7 @@ function describeEntry(kernel: Kernel, page: Vpn, table: OpenTable, index: numbe
   const large = level === 1 ? 0 : kernel.format.entrySpan(level);
   if (holdsFrame(flags)) {
     const frame = entries.frame(table, index);
-    const zero = frame === kernel.zeroFrame;
+    const zero = frame === kernel.zeroFrame || frame === kernel.transparent.pages.zeroHead;
     const maps = frames.mapCount.read(frame);
     const count = zero ? "" : `  ${maps} map${maps === 1 ? "" : "s"}`;
     const used = ((flags & PTE_ACCESSED) !== 0 ? "a" : "-") + ((flags & PTE_DIRTY) !== 0 ? "d" : "-");
@@ -232,6 +232,7 @@ const stateWords: readonly (readonly [number, string])[] = [
   [frameBits.PG_LOCKED, "locked"],
   [frameBits.PG_WRITEBACK, "writeback"],
   [frameBits.PG_RESERVED, "reserved"],
+  [frameBits.PG_PART, "huge"],
 ];
 
 const hexPage = (page: Vpn): string => `0x${page.toString(16).padStart(5, "0")}`;

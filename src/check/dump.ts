@@ -136,7 +136,7 @@ function pagesText(world: DumpWorld, mm: AddressSpace, first: Vpn, pages: number
 function frameText({ machine, frameNames }: DumpWorld, frame: Pfn): string {
   const { kernel } = machine;
   if (frame === NOT_PRESENT) return ".";
-  if (frame === kernel.zeroFrame) return "Z";
+  if (frame === kernel.zeroFrame || kernel.transparent.pages.isZero(frame)) return "Z";
   let name = frameNames.get(frame);
   if (name === undefined) {
     name = frameNames.size;

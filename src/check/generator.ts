@@ -5,6 +5,7 @@
 import { Rng } from "../base/rng.ts";
 import { PAGE_SIZE } from "../base/units.ts";
 import { WINDOW_BYTES } from "./executor.ts";
+import { type HugeProfileName, hugeProfiles } from "./huge-profile.ts";
 import { type PressureProfileName, pressureProfiles } from "./pressure-profiles.ts";
 import { MAP_FIXED_NOREPLACE, type Profile, type ProfileName, profiles } from "./profiles.ts";
 import type { Operand, Operation, OperationName, Program, ProgramFile } from "./program.ts";
@@ -14,10 +15,14 @@ export interface ProgramShape {
   readonly processes: number;
   /** The share of operations of which an allocation fails. */
   readonly failures: number;
-  readonly profile: ProfileName | PressureProfileName;
+  readonly profile: ProfileName | PressureProfileName | HugeProfileName;
 }
 
-const allProfiles: Readonly<Record<ProgramShape["profile"], Profile>> = { ...profiles, ...pressureProfiles };
+const allProfiles: Readonly<Record<ProgramShape["profile"], Profile>> = {
+  ...profiles,
+  ...pressureProfiles,
+  ...hugeProfiles,
+};
 
 export const usualShape: ProgramShape = { operations: 40, processes: 4, failures: 0, profile: "base" };
 

@@ -46,11 +46,11 @@ export class ProgramRunner {
     return outcome;
   }
 
-  /** Frames that nobody uses, idle page tables among them; what a CPU keeps in hand for its next mapping is in use. */
+  /** Frames that nobody uses, idle page tables and zeros among them; what a CPU keeps in hand for its next mapping is in use. */
   private get unused(): number {
-    const { allocator, tables, reverseMap } = this.current.kernel;
+    const { allocator, tables, reverseMap, transparent } = this.current.kernel;
     reverseMap.reserve();
-    return allocator.unusedPages + tables.idle;
+    return allocator.unusedPages + tables.idle + transparent.pages.idleZeros;
   }
 
   private renew(): void {

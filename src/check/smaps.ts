@@ -25,6 +25,8 @@ export interface Smaps {
   anonymous: number;
   swap: number;
   locked: number;
+  /** Of anonymous memory: what transparent huge pages map by large entries. */
+  anonHugePages: number;
   /** Of huge pages, which are in none of the above. */
   sharedHugetlb: number;
   privateHugetlb: number;
@@ -47,6 +49,7 @@ export function smapsOf(kernel: Kernel, mm: AddressSpace, vma: Vma): Smaps {
     anonymous: 0,
     swap: 0,
     locked: 0,
+    anonHugePages: 0,
     sharedHugetlb: 0,
     privateHugetlb: 0,
   };
@@ -62,18 +65,25 @@ export function smapsOf(kernel: Kernel, mm: AddressSpace, vma: Vma): Smaps {
       }
       if ((flags & PTE_SWAP) !== 0) counts.swap += KIB_PER_PAGE;
       if (!holdsFrame(flags)) return;
-      const frame = frames.head(entries.frame(table, index));
-      if (frame === kernel.zeroFrame) return;
-      const state = frames.flags.read(frame);
-      const maps = mappersOf(kernel, frame);
-      const dirty = (flags & PTE_DIRTY) !== 0 || (state & PG_DIRTY) !== 0;
-      counts.rss += KIB_PER_PAGE;
-      if ((state & PG_ANON) !== 0) counts.anonymous += KIB_PER_PAGE;
-      if (maps >= 2) counts[dirty ? "sharedDirty" : "sharedClean"] += KIB_PER_PAGE;
-      else counts[dirty ? "privateDirty" : "privateClean"] += KIB_PER_PAGE;
-      share += Math.floor(SHARE_OF_PAGE / Math.max(1, maps));
+      const first = entries.frame(table, index);
+      if (first === kernel.zeroFrame || first === kernel.transparent.pages.zeroHead) return;
+      const pages = kernel.format.entrySpan(level);
+      if (level > 1) counts.anonHugePages += pages * KIB_PER_PAGE;
+      for (let frame = first; frame < first + pages; frame++) countFrame(frame, flags);
     },
   });
+
+  function countFrame(part: Pfn, flags: number): void {
+    const frame = frames.head(part);
+    const state = frames.flags.read(frame);
+    const maps = mappersOf(kernel, frame);
+    const dirty = (flags & PTE_DIRTY) !== 0 || (state & PG_DIRTY) !== 0;
+    counts.rss += KIB_PER_PAGE;
+    if ((state & PG_ANON) !== 0) counts.anonymous += KIB_PER_PAGE;
+    if (maps >= 2) counts[dirty ? "sharedDirty" : "sharedClean"] += KIB_PER_PAGE;
+    else counts[dirty ? "privateDirty" : "privateClean"] += KIB_PER_PAGE;
+    share += Math.floor(SHARE_OF_PAGE / Math.max(1, maps));
+  }
   counts.swap += swappedOfFile(vma) * KIB_PER_PAGE;
   counts.pss = Math.floor(share / SHARES_PER_KIB);
   if ((vma.flags & vm.VM_LOCKED) !== 0) counts.locked = counts.pss;

@@ -4,6 +4,7 @@
  * them and nobody has written since; pages of files if they are clean.
  *
  * @models linux-6.1 mm/madvise.c madvise_free_pte_range, madvise_cold_or_pageout_pte_range; mm/vmscan.c reclaim_pages
+ * @differs transparent huge pages are split, where Linux leaves one whole that is advised whole
  */
 import type { Pfn, Vpn } from "../base/units.ts";
 import { type OpenTable, PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_PROT_NONE, PTE_SWAP } from "../hw/pte.ts";
@@ -16,6 +17,8 @@ import { atOnce, shrinkPage } from "./reclaim/shrink-page.ts";
 import { clearSwapEntry, giveSlotBack } from "./swap/swap-cache.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
 import { gatherEmptied } from "./tables/emptied.ts";
+import { splitRange } from "./thp/huge-entries.ts";
+import { makeSmall } from "./thp/huge-reclaim.ts";
 import { Gather } from "./tlb/gather.ts";
 import type { Vma } from "./vma.ts";
 
@@ -75,6 +78,7 @@ interface Treatment {
 function* eachLeaf(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn, treat: Treatment): Path<void> {
   const { tables } = kernel;
   const gather = new Gather(kernel, vma.mm);
+  splitRange(kernel, vma.mm, first, end);
   let page = tables.nextLeaf(vma.mm, first, end);
   while (page < end) {
     const stop = tables.endOf(page, LEAF, end);
@@ -109,6 +113,7 @@ function treatLeaf(kernel: Kernel, gather: Gather, vma: Vma, table: OpenTable, r
       continue;
     }
     const frame = frames.head(entries.frame(table, index));
+    makeSmall(kernel, frame);
     if (frame !== zeroFrame) range.treat.mapped(kernel, gather, vma, { table, index, page, frame, flags });
   }
 }

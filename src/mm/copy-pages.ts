@@ -28,6 +28,7 @@ import { LEAF, NO_TABLE } from "./page-table.ts";
 import { slotOfEntry } from "./swap/swap-cache.ts";
 import { giveTableRoom, takeTableRoom } from "./table-lock.ts";
 import { lockShared, unlockShared } from "./tables/sharing/shared-lock.ts";
+import { copyHuge } from "./thp/huge-areas.ts";
 import { isCopyOnWrite, VM_BIG, VM_SHARED, type Vma } from "./vma.ts";
 
 /** Who copies from whom. */
@@ -44,6 +45,7 @@ export function* copyPages(kernel: Kernel, child: Vma, parent: Vma): Path<number
   if (!kernel.personality.pages.copiesOnFork(parent) || kernel.tableSharing.leavesToFaults(kernel, parent)) return 0;
   if ((parent.flags & VM_BIG) !== 0) return yield* kernel.bigPages.copy(kernel, child, parent);
   const { tables } = kernel;
+  if (parent.mm.reservedLeaves.length > 0 && (yield* copyHuge(kernel, child, parent)) < 0) return -ENOMEM;
   return yield* copyBelow(kernel, { child, parent }, parent.mm.root, tables.levels, parent.start, parent.end);
 }
 

@@ -159,4 +159,43 @@ export class Counters {
   /** Tables of the second level that were found with another process, and that one process left to others. */
   hugeTablesShared = 0;
   hugeTablesUnshared = 0;
+
+  // Transparent huge pages, under the names of /proc/vmstat.
+
+  /** Huge pages that a fault was given (`thp_fault_alloc`). */
+  thpFaultAlloc = 0;
+  /** Faults that could have had one, and were given a small page (`thp_fault_fallback`). */
+  thpFaultFallback = 0;
+  /** Huge pages made of small ones (`thp_collapse_alloc`). */
+  thpCollapseAlloc = 0;
+  /** Times there was no block for that (`thp_collapse_alloc_failed`). */
+  thpCollapseAllocFailed = 0;
+  /** Large entries that became a leaf table's (`thp_split_pmd`). */
+  thpSplitPmd = 0;
+  /** Huge pages that became small ones (`thp_split_page`). */
+  thpSplitPage = 0;
+  /** Those that could not, because somebody's page tables were busy (`thp_split_page_failed`). */
+  thpSplitPageFailed = 0;
+  /** Huge pages of which some frames were not needed any more (`thp_deferred_split_page`). */
+  thpDeferredSplitPage = 0;
+  /** The huge page of zeros was made, or could not be (`thp_zero_page_alloc`, `thp_zero_page_alloc_failed`). */
+  thpZeroPageAlloc = 0;
+  thpZeroPageAllocFailed = 0;
+
+  // Compaction, under the names of /proc/vmstat.
+
+  /** Requests for a huge page that had memory moved for them (`compact_stall`), and how that ended. */
+  compactStall = 0;
+  compactSuccess = 0;
+  compactFail = 0;
+  /** Turns of the kernel's own thread (`compact_daemon_wake`). */
+  compactDaemonWake = 0;
+  /** Frames looked at for pages to move, and for places to move them to (`compact_migrate_scanned`, `compact_free_scanned`). */
+  compactMigrateScanned = 0;
+  compactFreeScanned = 0;
+  /** Pages taken off their lists to be moved, and frames to be free (`compact_isolated`). */
+  compactIsolated = 0;
+  /** Pages moved, and pages that somebody held on to (`pgmigrate_success`, `pgmigrate_fail`). */
+  pgmigrateSuccess = 0;
+  pgmigrateFail = 0;
 }

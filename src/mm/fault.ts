@@ -5,6 +5,7 @@
  *     no area                               SEGV_MAPERR
  *     no right                              SEGV_ACCERR
  *     big pages                             bigpages/
+ *     no leaf table   anonymous area        thp/huge-fault.ts, or as below
  *     entry none      anonymous area        anonymous-fault.ts
  *                     file                  file-fault.ts
  *     entry absent    names a swap slot     swap/swap-fault.ts
@@ -32,6 +33,7 @@ import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
 import { lockShared, unlockShared } from "./tables/sharing/shared-lock.ts";
 import type { SharedTable } from "./tables/sharing/shared-tables.ts";
 import { unshareTable } from "./tables/sharing/unshare.ts";
+import { hugeFault, hugeFaultSlowly, SMALL_PAGES } from "./thp/huge-fault.ts";
 import {
   ERROR_PRESENT,
   ERROR_WRITE,
@@ -39,6 +41,7 @@ import {
   FAULT_MINOR,
   FAULT_OOM,
   type Intent,
+  NEEDS_BLOCK,
   NEEDS_COPY,
   NEEDS_FILE,
   NEEDS_FILE_ENTRY,
@@ -169,6 +172,8 @@ function* resolve(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent, first: Ve
   for (let failures = 0; ; ) {
     if (verdict === NEEDS_FILE) verdict = yield* fileFault(kernel, vma, vma.file!, page, intent);
     else if (verdict === NEEDS_SWAP) verdict = yield* swapFault(kernel, vma, page, intent, taken);
+    else if (verdict === NEEDS_BLOCK)
+      verdict = (yield* hugeFaultSlowly(kernel, vma, page, intent)) ?? (yield* repair(kernel, vma, page, intent));
     else if (verdict === NEEDS_FILE_ENTRY) verdict = yield* kernel.nonlinear.fault(kernel, vma, page);
     else if (verdict === NEEDS_HOST) verdict = yield* hostedFault(kernel, vma, page, intent);
     else if (verdict === NEEDS_TURN) verdict = yield* repair(kernel, vma, page, intent);
@@ -245,7 +250,7 @@ function tryRepair(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Verdict
     if (tableSharing.isHosted(kernel, vma, page)) return NEEDS_HOST;
     leaf = tableSharing.joinAtFault(kernel, vma, page);
   }
-  if (leaf === NO_TABLE) return missingPage(kernel, vma, page, intent, leaf);
+  if (leaf === NO_TABLE) return missingTable(kernel, vma, page, intent);
   const shared = tables.shared.find(leaf);
   if (shared === undefined) return repairEntry(kernel, vma, page, intent, leaf);
   if (shared.host !== null && shared.isSharedFor(vma.mm)) return NEEDS_HOST;
@@ -285,6 +290,15 @@ function repairEntry(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent, leaf: 
   const slot = entries.slotOf(table, index);
   if (intent === "write" && (flags & PTE_WRITE) === 0) return writeProtectedPage(kernel, vma, page, slot);
   return alreadyPresent(kernel, slot, flags, intent);
+}
+
+/** Where no leaf table is, a large entry may be, or come. One that had to be split has left a table. */
+function missingTable(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Verdict {
+  if (vma.file !== null) return NEEDS_FILE;
+  const verdict = hugeFault(kernel, vma, page, intent);
+  if (verdict !== SMALL_PAGES) return verdict;
+  const isSplit = kernel.tables.tableAt(vma.mm, page, LEAF) !== NO_TABLE;
+  return isSplit ? tryRepair(kernel, vma, page, intent) : anonymousFault(kernel, vma, page, intent, NO_TABLE);
 }
 
 function missingPage(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent, leaf: Pfn): Verdict {

@@ -39,6 +39,7 @@ import type { Swap } from "./swap/swap.ts";
 import type { TableDiscard } from "./tables/discard/table-discard.ts";
 import type { TableFreeing } from "./tables/freeing.ts";
 import type { TableSharing } from "./tables/sharing/table-sharing.ts";
+import type { TransparentPages } from "./thp/transparent-pages.ts";
 import type { TlbFlush } from "./tlb-flush.ts";
 
 export interface Kernel {
@@ -75,6 +76,7 @@ export interface Kernel {
   readonly tlbFlush: TlbFlush;
   readonly nonlinear: Nonlinear;
   readonly bigPages: BigPages;
+  readonly transparent: TransparentPages;
   readonly vmemmap: Vmemmap;
   readonly reclaim: Reclaim;
 

@@ -126,6 +126,10 @@ const hugePages = ({ bigPages }: Kernel, kind: MeminfoName): Lines => {
   };
 };
 
+/** Anonymous memory that is mapped by large entries: a line of kernels that can have any. */
+const transparentPages = ({ transparent }: Kernel): Lines =>
+  transparent.exist ? { AnonHugePages: () => transparent.pages.mapped * transparent.pages.pages } : {};
+
 const highmem: Lines = {
   HighTotal: managed(isHigh),
   HighFree: free(isHigh),
@@ -180,6 +184,7 @@ const reports: Readonly<Record<MeminfoName, (kernel: Kernel) => Lines>> = {
     PageTables: pageTables(LEAF + 1),
     CommitLimit: ({ commitment }) => commitment.limitPages,
     Committed_AS: ({ commitment }) => commitment.pages,
+    ...transparentPages(kernel),
     ...hugePages(kernel, "linux-6.1"),
   }),
 };

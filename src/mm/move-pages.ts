@@ -15,6 +15,7 @@ import type { Kernel } from "./kernel.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
 import { gatherEmptied } from "./tables/emptied.ts";
+import { moveHuge, splitUnmovable } from "./thp/huge-areas.ts";
 import { Gather } from "./tlb/gather.ts";
 import { VM_BIG, type Vma } from "./vma.ts";
 
@@ -41,6 +42,7 @@ export function* movePages(
   const { mm } = from;
   if (to.mm !== mm) bug("entries move within one address space");
   const gather = new Gather(kernel, mm);
+  if (mm.reservedLeaves.length > 0) yield* splitUnmovable(kernel, mm, { from: fromPage, to: toPage, pages });
   const before =
     kernel.personality.pages.moves === "realigned-tables" ? emptyBefore(kernel, from, fromPage, to, toPage, pages) : 0;
   let done = -before;
@@ -82,7 +84,11 @@ function* moveSome(kernel: Kernel, gather: Gather, mm: AddressSpace, left: Step)
     const source = tables.tableAt(mm, left.from, level);
     if (source === NO_TABLE) return pages;
     const table = tables.below(source, tables.indexAt(left.from, level));
-    if (table === NO_TABLE) return pages;
+    if (table === NO_TABLE && level === LEAF + 1 && mm.reservedLeaves.length > 0) {
+      const moved = yield* moveHuge(kernel, gather, mm, left);
+      if (moved !== "small") return moved;
+      if (tables.below(source, tables.indexAt(left.from, level)) === NO_TABLE) return pages;
+    } else if (table === NO_TABLE) return pages;
     if (!wholeTables) continue;
     const target = yield* tables.ensure(mm, left.to, level);
     if (target < 0) return target;

@@ -489,8 +489,12 @@ export class PageTables {
 
   /** A table leaves its address space's count: it is off its tree, and freed once TLBs are flushed (`releaseFrame`). */
   uncount(mm: AddressSpace, frame: Pfn, level: number): void {
-    mm.tablesByLevel[level]!--;
     if (level === LEAF) this.parts.leaves.unhung(frame);
+    this.discount(mm, frame, level);
+  }
+
+  private discount(mm: AddressSpace, frame: Pfn, level: number): void {
+    mm.tablesByLevel[level]!--;
     this.parts.counters.tablesFreed++;
     this.parts.events.record(EVENT_TABLE_FREED, mm.id, 0, 1, frame, 0, level);
   }
@@ -507,17 +511,55 @@ export class PageTables {
     this.releaseFrame(frame, level);
   }
 
+  // Leaf tables in reserve: nobody can be told that there is no memory to split a large entry.
+
+  /** One table more; false if memory is short. */
+  tryReserveLeaf(mm: AddressSpace, page: Vpn): boolean {
+    const frame = this.tryTake(mm, page, LEAF);
+    if (frame !== NO_TABLE) mm.reservedLeaves.push(frame);
+    return frame !== NO_TABLE;
+  }
+
+  /** A table of the reserve, which covers `page` from now on and is to be hung. */
+  useReservedLeaf(mm: AddressSpace, page: Vpn): Pfn {
+    const frame = mm.reservedLeaves.pop() ?? bug(`address space ${mm.id} has no leaf table in reserve`);
+    this.own(mm, frame, page);
+    return frame;
+  }
+
+  /** A leaf table that has been unhung, and whose entries are none now, is in reserve from now on. */
+  reserveLeaf(mm: AddressSpace, leaf: Pfn): void {
+    this.parts.leaves.unhung(leaf);
+    mm.reservedLeaves.push(leaf);
+  }
+
+  /** One table less. */
+  dropReservedLeaf(mm: AddressSpace): void {
+    const frame = mm.reservedLeaves.pop() ?? bug(`address space ${mm.id} has no leaf table in reserve`);
+    this.discount(mm, frame, LEAF);
+    this.releaseFrame(frame, LEAF);
+  }
+
   private tryAllocate(mm: AddressSpace, page: Vpn, level: number): Pfn {
+    const frame = this.tryTake(mm, page, level);
+    if (frame !== NO_TABLE && level === LEAF) this.own(mm, frame, page);
+    return frame;
+  }
+
+  private own(mm: AddressSpace, leaf: Pfn, page: Vpn): void {
+    const { frames, leaves } = this.parts;
+    frames.mapping.write(leaf, mm.id);
+    frames.index.write(leaf, page - (page % this.span(LEAF)));
+    leaves.hung(leaf);
+  }
+
+  /** A table that covers `page`, of nobody yet. */
+  private tryTake(mm: AddressSpace, page: Vpn, level: number): Pfn {
     const { frames, cache, counters, events } = this.parts;
     this.requireClosed("allocating a page table");
     const frame = cache.take(level);
     if (frame < 0) return NO_TABLE;
     frames.setFlag(frame, PG_TABLE);
-    if (level === LEAF) {
-      frames.mapping.write(frame, mm.id);
-      frames.index.write(frame, page - (page % this.span(LEAF)));
-      this.parts.leaves.hung(frame);
-    }
     mm.tablesByLevel[level]!++;
     counters.tablesAllocated++;
     events.record(EVENT_TABLE, mm.id, page, 1, frame, 0, level);

@@ -19,6 +19,7 @@ import { settleTables, tryPopulateHoles } from "./populate-holes.ts";
 import { tryPopulateTables } from "./populate-tables.ts";
 import type { Process, Thread } from "./process.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
+import { flagsOfHuge, headOfHuge, hugeEntryAt } from "./thp/huge-entries.ts";
 import { FAULT_OOM, type Intent, isRepaired } from "./verdict.ts";
 import {
   isAccessible,
@@ -172,7 +173,7 @@ function* find(kernel: Kernel, vma: Vma, page: Vpn, touch: Touch): Path<Found> {
 function findNow(kernel: Kernel, vma: Vma, page: Vpn, touch: Touch): Found {
   const { tables, entries, frames } = kernel;
   const table = tables.openLeaf(vma.mm, page);
-  if (table === NO_TABLE) return "untouched";
+  if (table === NO_TABLE) return vma.mm.reservedLeaves.length > 0 ? findHuge(kernel, vma, page, touch) : "untouched";
   const index = tables.indexAt(page, LEAF);
   const flags = entries.flags(table, index);
   const usable = touch.rights === "forced" ? PTE_PRESENT | PTE_PROT_NONE : PTE_PRESENT;
@@ -186,6 +187,21 @@ function findNow(kernel: Kernel, vma: Vma, page: Vpn, touch: Touch): Found {
   tables.close(table);
   if (there) return "there";
   return flags === 0 ? "untouched" : "not ready";
+}
+
+/**
+ * The same where a large entry may be.
+ *
+ * @models linux-6.1 mm/huge_memory.c follow_trans_huge_pmd, can_follow_write_pmd
+ */
+function findHuge(kernel: Kernel, vma: Vma, page: Vpn, touch: Touch): Found {
+  const entry = hugeEntryAt(kernel, vma.mm, page);
+  if (entry === null) return "untouched";
+  const flags = flagsOfHuge(kernel, entry);
+  const usable = touch.rights === "forced" ? PTE_PRESENT | PTE_PROT_NONE : PTE_PRESENT;
+  if ((flags & usable) === 0) return "not ready";
+  if (touch.intent === "read" || (flags & PTE_WRITE) !== 0) return "there";
+  return touch.rights === "forced" && mayWriteAnyway(kernel, vma, headOfHuge(kernel, entry)) ? "there" : "not ready";
 }
 
 /** A forced write to an area that forbids writes needs a page that nobody shares, but not a writable entry. */

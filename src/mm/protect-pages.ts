@@ -24,6 +24,7 @@ import type { Kernel } from "./kernel.ts";
 import { entryFlags } from "./mapped-frame.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
+import { protectHuge } from "./thp/huge-areas.ts";
 import { Gather } from "./tlb/gather.ts";
 import { VM_BIG, VM_WRITE, type Vma } from "./vma.ts";
 
@@ -37,7 +38,7 @@ export function* protectPages(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn): P
   const { mm } = vma;
   const gather = new Gather(kernel, mm);
   const rights = entryFlags(kernel, vma);
-  let changed = 0;
+  let changed = mm.reservedLeaves.length > 0 ? yield* protectHuge(kernel, gather, vma, first, end) : 0;
   let page = tables.nextLeaf(mm, first, end);
   while (page < end) {
     const stop = tables.endOf(page, LEAF, end);

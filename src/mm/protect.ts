@@ -16,6 +16,7 @@ import type { Thread } from "./process.ts";
 import { protectPages } from "./protect-pages.ts";
 import { splitVma } from "./split.ts";
 import { ownTables } from "./tables/sharing/unshare.ts";
+import { cutHuge } from "./thp/huge-entries.ts";
 import {
   VM_ACCESS,
   VM_ACCOUNT,
@@ -169,6 +170,8 @@ export function isolate(
   end: Vpn,
   flags: number,
 ): Vma | null {
+  cutHuge(kernel, vma, start);
+  cutHuge(kernel, vma, end);
   const merged = mergeVma(kernel, vma.mm, previous, rangeOf(vma, start, end, flags));
   if (merged !== null) return merged;
   if (start !== vma.start && splitVma(kernel, vma, start, "below") < 0) return null;

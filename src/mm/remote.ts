@@ -9,12 +9,13 @@ import { addressOf, type Pfn, pageOf, type Vaddr, type Vpn } from "../base/units
 import { type OpenTable, PTE_PRESENT, PTE_PROT_NONE } from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
 import type { AddressSpace } from "./address-space.ts";
-import { PG_HEAD } from "./frames.ts";
+import { PG_HEAD, PG_PART } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
 import { type Touch, touchPages } from "./populate.ts";
 import type { Process, Thread } from "./process.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
+import { isHugeZero } from "./thp/huge-entries.ts";
 
 const FOR_READING: Touch = { intent: "read", rights: "forced" };
 
@@ -54,7 +55,7 @@ function* byteAt(kernel: Kernel, target: Process, address: Vaddr): Path<number> 
   const byte = contents.readByte(frame, address - addressOf(page));
   contents.release(frame);
   const head = frames.headOf(frame);
-  if (frames.has(head, PG_HEAD)) kernel.bigPages.drop(kernel, head);
+  if ((frames.flags.read(head) & (PG_HEAD | PG_PART)) === PG_HEAD) kernel.bigPages.drop(kernel, head);
   else allocator.release(frames.head(frame));
   return byte;
 }
@@ -63,12 +64,15 @@ function* byteAt(kernel: Kernel, target: Process, address: Vaddr): Path<number> 
  * The frame that `page` maps, with a reference of the caller's; the zero frame if none, GONE if it is in swap or in its
  * file. Requires: page_table_lock is held.
  */
-function referencedFrame({ tables, entries, frames, zeroFrame }: Kernel, mm: AddressSpace, page: Vpn): Pfn {
+function referencedFrame(kernel: Kernel, mm: AddressSpace, page: Vpn): Pfn {
+  const { tables, entries, frames, zeroFrame } = kernel;
   const large = tables.largeAt(mm, page);
   if (large !== null) {
     const head = entries.frame(large.table as OpenTable, large.index);
-    frames.addReference(head);
-    return head + (page % 2 ** frames.orderOf(head));
+    if (isHugeZero(kernel, head)) return zeroFrame;
+    const frame = head + (page % 2 ** frames.orderOf(head));
+    frames.addReference(frames.has(head, PG_PART) ? frame : head);
+    return frame;
   }
   const table = tables.openLeaf(mm, page);
   if (table === NO_TABLE) return zeroFrame;

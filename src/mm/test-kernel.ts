@@ -18,7 +18,7 @@ import { anonVmaRules } from "./anon-vma-rules.ts";
 import { pooledPages } from "./bigpages/huge-pool.ts";
 import { type BigPagesName, bigPageOptions } from "./bigpages/options.ts";
 import { fullVmemmap } from "./bigpages/vmemmap.ts";
-import { Buddy } from "./buddy.ts";
+import { Buddy, MAX_ORDERS } from "./buddy.ts";
 import { Counters } from "./counters.ts";
 import { Events } from "./events.ts";
 import { exitProcess } from "./exit.ts";
@@ -48,6 +48,7 @@ import type { Argument } from "./syscalls.ts";
 import { tableDiscards } from "./tables/discard/table-discard.ts";
 import { type TableFreeingName, tableFreeings } from "./tables/freeing.ts";
 import { type TableSharingName, tableSharings } from "./tables/sharing/table-sharing.ts";
+import { type TransparentName, TransparentPages, transparentPolicies } from "./thp/transparent-pages.ts";
 import { tlbFlushes } from "./tlb/tlb-flushes.ts";
 import { watermarkPolicies } from "./watermarks.ts";
 import { OWNER_BOOT, ZONE_HIGHMEM, ZONE_NORMAL, Zone } from "./zone.ts";
@@ -64,6 +65,7 @@ export interface TestMachine {
   readonly reclaim?: ReclaimName;
   readonly nonlinear?: NonlinearName;
   readonly hugePages?: BigPagesName;
+  readonly transparentPages?: TransparentName;
   readonly frames?: number;
   readonly cpus?: number;
   readonly tunables?: Partial<Tunables>;
@@ -108,12 +110,17 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
   const memory = new PhysicalMemory(count);
   const frames = new Frames(count);
   const highmemFrom = machine.highmemFrom ?? count;
-  const zone = new Zone(ZONE_NORMAL, 0, highmemFrom, new Buddy(frames, 0, highmemFrom));
+  const zone = new Zone(ZONE_NORMAL, 0, highmemFrom, new Buddy(frames, 0, highmemFrom, MAX_ORDERS, tunables.mobility));
   zone.addFree(2, highmemFrom);
   zone.addReserved(2, OWNER_BOOT);
   const zones = [zone];
   if (highmemFrom < count) {
-    const high = new Zone(ZONE_HIGHMEM, highmemFrom, count, new Buddy(frames, highmemFrom, count));
+    const high = new Zone(
+      ZONE_HIGHMEM,
+      highmemFrom,
+      count,
+      new Buddy(frames, highmemFrom, count, MAX_ORDERS, tunables.mobility),
+    );
     high.addFree(highmemFrom, count);
     zones.push(high);
   }
@@ -232,6 +239,11 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
     mlock: locked.mlock,
     nonlinear: nonlinears[machine.nonlinear ?? "emulated"],
     bigPages,
+    transparent: new TransparentPages(
+      transparentPolicies[machine.transparentPages ?? "never"],
+      format,
+      locked.reverseMap,
+    ),
     vmemmap: fullVmemmap,
     reclaim,
     commitment: new Commitment({

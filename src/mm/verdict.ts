@@ -32,6 +32,9 @@ export const NEEDS_TURN = -7;
 /** Not an end: the leaf table is the file's own, and must be hung here, or the page be brought into it. */
 export const NEEDS_HOST = -8;
 
+/** Not an end: there may be a huge page for who waits for it. */
+export const NEEDS_BLOCK = -6;
+
 /** Whether the verdict says that the access may be tried again. */
 export const isRepaired = (verdict: Verdict): boolean => verdict <= FAULT_MAJOR;
 

@@ -11,7 +11,7 @@ import type { Path } from "../sync/path.ts";
 import { anonVmaPrepare } from "./anon-vma.ts";
 import { writtenEntry } from "./anonymous-fault.ts";
 import { setFrameDirty } from "./file-pages.ts";
-import { NO_FRAME, PG_ANON } from "./frames.ts";
+import { NO_FRAME, PG_ANON, PG_EXCLUSIVE, PG_PART } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { mapNewAnonymous, tryUserFrame, unmapFrame } from "./mapped-frame.ts";
 import { LEAF } from "./page-table.ts";
@@ -26,7 +26,7 @@ export function writeProtectedPage(kernel: Kernel, vma: Vma, page: Vpn, slot: Pt
   if (frame !== zeroFrame) {
     const head = frames.head(frame);
     if (frames.has(head, PG_ANON)) {
-      if (kernel.personality.pages.mayReuse(kernel, head)) return reuse(kernel, vma, page, frame, slot);
+      if (mayReuse(kernel, head)) return reuse(kernel, vma, page, frame, slot);
     } else if ((vma.flags & (VM_SHARED | VM_WRITE)) === (VM_SHARED | VM_WRITE)) {
       return noticeWrite(kernel, vma, head, slot);
     }
@@ -34,6 +34,12 @@ export function writeProtectedPage(kernel: Kernel, vma: Vma, page: Vpn, slot: Pt
   if (kernel.tlbFlush.interrupts !== null) return NEEDS_COPY;
   const begun = beginCopy(kernel, vma, page, slot, frame);
   return begun < 0 ? begun : endCopy(kernel, vma, begun, slot, frame);
+}
+
+/** A part of a huge page is told apart from the others by its mark alone: references are the page's. */
+function mayReuse(kernel: Kernel, frame: Pfn): boolean {
+  const state = kernel.frames.flags.read(frame) & (PG_PART | PG_EXCLUSIVE);
+  return state !== PG_PART && kernel.personality.pages.mayReuse(kernel, frame);
 }
 
 /** NEEDS_COPY's end: between clearing the entry and setting the new one, every other CPU has flushed the page. */

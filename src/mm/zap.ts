@@ -34,6 +34,7 @@ import { tellOthers } from "./tables/sharing/shared-entries.ts";
 import { lockShared, unlockShared } from "./tables/sharing/shared-lock.ts";
 import { isNeededOutside, leaveTable, ownEdges } from "./tables/sharing/unshare.ts";
 import { freeWholeLeaves } from "./tables/whole-leaves.ts";
+import { zapHuge } from "./thp/huge-areas.ts";
 import { Gather } from "./tlb/gather.ts";
 import { VM_BIG, VM_NONLINEAR, VM_SEQ_READ, type Vma } from "./vma.ts";
 
@@ -163,6 +164,7 @@ export function* zapPages(kernel: Kernel, gather: Gather, vma: Vma, first: Vpn, 
   if ((vma.flags & VM_BIG) !== 0) return yield* kernel.bigPages.zap(kernel, vma, first, end);
   const { tables } = kernel;
   const { mm } = vma;
+  if (mm.reservedLeaves.length > 0) yield* zapHuge(kernel, gather, vma, first, end);
   let page = tables.nextLeaf(mm, first, end);
   while (page < end) {
     const stop = tables.endOf(page, LEAF, end);

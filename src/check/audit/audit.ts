@@ -17,6 +17,7 @@ import { segmentLaws } from "./segment-laws.ts";
 import { swapLaws } from "./swap-laws.ts";
 import { tableLaws } from "./table-laws.ts";
 import { tableSharingLaws } from "./table-sharing-laws.ts";
+import { thpLaws } from "./thp-laws.ts";
 
 export type { Law, Violation } from "./law.ts";
 
@@ -33,6 +34,7 @@ export const laws: readonly Law[] = [
   ...chainLaws,
   ...fileEntryLaws,
   ...bigPageLaws,
+  ...thpLaws,
   ...segmentLaws,
   ...memMapLaws,
   ...cpuLaws,

@@ -62,6 +62,8 @@ export class Census {
   readonly byFrame = new Map<Pfn, Entry[]>();
   /** By head: the entries of areas of big pages, which are in no other list; one that several trees lead to is there once. */
   readonly bigByHead = new Map<Pfn, Entry[]>();
+  /** The large entries of transparent huge pages; each page that one maps is in `entries` and `byFrame` too. */
+  readonly hugeEntries: Entry[] = [];
   readonly swapEntries: SwapEntry[] = [];
   readonly fileEntries: FileEntry[] = [];
   readonly spaces: SpaceCount[] = [];
@@ -89,6 +91,10 @@ export class Census {
     const { kernel } = this;
     const count: SpaceCount = { mm, tables: [0, 0, 0, 0, 0, 0], swapEntries: 0 };
     this.spaces.push(count);
+    for (const frame of mm.reservedLeaves) {
+      count.tables[1]!++;
+      this.tableFrames.set(frame, (this.tableFrames.get(frame) ?? 0) + 1);
+    }
     const areas = [...mm.vmas];
     let at = 0;
     // A file's tables, and what is in them, are its own, whoever has them too.
@@ -129,12 +135,30 @@ export class Census {
     const frame = entries.frame(table, index);
     const entry = { ...place, slot: entries.slotOf(table, index), frame, flags };
     const isBig = place.vma !== null && (place.vma.flags & VM_BIG) !== 0;
-    if (!isBig) this.entries.push(entry);
+    if (isBig) {
+      const others = this.bigByHead.get(frame) ?? [];
+      if (!isKnown && others.every(({ slot }) => slot !== entry.slot)) this.bigByHead.set(frame, [...others, entry]);
+    } else if (place.level === 1) this.countPage(entry, isKnown);
+    else this.countHuge(entry);
+  }
+
+  /** An entry of a table that others have too is each one's, and maps its frame once. */
+  private countPage(entry: Entry, isKnown: boolean): void {
+    this.entries.push(entry);
     if (isKnown) return;
-    const byFrame = isBig ? this.bigByHead : this.byFrame;
-    const others = byFrame.get(frame);
-    if (others === undefined) byFrame.set(frame, [entry]);
-    else if (!isBig || others.every(({ slot }) => slot !== entry.slot)) others.push(entry);
+    const others = this.byFrame.get(entry.frame);
+    if (others === undefined) this.byFrame.set(entry.frame, [entry]);
+    else others.push(entry);
+  }
+
+  /** A large entry of a transparent huge page is one entry, and maps each of its frames. */
+  private countHuge(entry: Entry): void {
+    this.hugeEntries.push(entry);
+    if (entry.frame === this.kernel.transparent.pages.zeroHead) return;
+    const { pages } = this.kernel.transparent.pages;
+    for (let at = 0; at < pages; at++) {
+      this.countPage({ ...entry, page: entry.page + at, frame: entry.frame + at }, false);
+    }
   }
 
   /** The entries of frames that are somebody's: all but the zero page and reserved ones. */

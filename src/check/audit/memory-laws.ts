@@ -127,7 +127,7 @@ const nothingLeaks: Law = {
 const ownersMatchUses: Law = {
   name: "owners-match-uses",
   statement:
-    "The frames charged to page tables, to programs and to files are those found in trees, in entries and the swap cache, and in files' caches.",
+    "The frames charged to page tables, to programs and to files are those found in trees or kept in reserve, in entries, the swap cache and huge pages of which others are in use, and in files' caches.",
   check: (census, report) => {
     const { kernel } = census;
     const { allocator, frames } = kernel;
@@ -141,7 +141,7 @@ const ownersMatchUses: Law = {
     for (const [frame] of census.ownedFrames()) {
       if (frames.has(frame, PG_ANON) && !frames.has(frame, PG_SWAPCACHE)) anonymous++;
     }
-    anonymous += census.swapCached.length;
+    anonymous += census.swapCached.length + kernel.transparent.pages.idleFrames;
     compare("programs", OWNER_USER, anonymous);
     let cached = 0;
     for (const file of kernel.files.all()) {

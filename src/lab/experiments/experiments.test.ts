@@ -398,6 +398,31 @@ test("a pool of huge pages gets what it asks for at boot, and little of memory i
   expect(Number(of("after use", 64).freeBytes)).toBeGreaterThan(1000 * 2 ** 20);
 });
 
+test("huge pages take a fault for each, waste what is not touched, and must be made room for", () => {
+  const policies = "never:never,always:never,always:always";
+  const { rows } = run("thp", { memory: "96M", size: "16M", reads: "5000", policies });
+  const of = (load: string, state: string, policy: string, defrag: string) =>
+    rows.find((row) => row.load === load && row.state === state && row.policy === policy && row.defrag === defrag)!;
+  expect(of("dense", "fresh", "never", "never")).toMatchObject({ faults: 4096, coveragePercent: 0, bloatBytes: 0 });
+  const dense = of("dense", "fresh", "always", "never");
+  expect(dense).toMatchObject({ faults: 8, hugeFaults: 8, coveragePercent: 100, bloatBytes: 0 });
+  // The tables are in reserve: as many as without huge pages.
+  expect(dense.pageTablesBytes).toBe(of("dense", "fresh", "never", "never").pageTablesBytes);
+  expect(Number(dense.missesPerThousand)).toBeLessThan(100);
+  expect(Number(of("dense", "fresh", "never", "never").missesPerThousand)).toBeGreaterThan(500);
+  // One page in 16 is touched.
+  expect(of("sparse", "fresh", "always", "never").bloatBytes).toBe((16 - 1) * 2 ** 20);
+  expect(of("sparse", "fresh", "never", "never").bloatBytes).toBe(0);
+  const given = of("dense", "fragmented", "always", "never");
+  expect(Number(given.fallbacks)).toBeGreaterThan(0);
+  expect(of("dense", "fragmented", "always", "always")).toMatchObject({ coveragePercent: 100, fallbacks: 0 });
+  expect(Number(of("dense", "fragmented", "always", "always").pagesMoved)).toBeGreaterThan(500);
+  // With the kernel's frames among the others nothing can be moved out of the way.
+  const mixed = run("thp", { memory: "96M", size: "16M", reads: "100", policies: "always:always", mobility: "mixed" });
+  const fragmented = mixed.rows.find(({ load, state }) => load === "dense" && state === "fragmented")!;
+  expect(Number(fragmented.compactionsFailed)).toBeGreaterThan(0);
+});
+
 test("of the struct pages of huge pages one page in 8 is left, or one in 4096", () => {
   const { rows, published } = run("struct-pages", { pools: "2G,256G" });
   const of = (poolGib: number, pageSize: string, vmemmap: string) =>

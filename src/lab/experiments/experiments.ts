@@ -23,6 +23,7 @@ import { rmapTest } from "./rmap-test.ts";
 import { sharedSegment } from "./shared-segment.ts";
 import { splitsExperiment } from "./splits.ts";
 import { structPages } from "./struct-pages.ts";
+import { thp } from "./thp.ts";
 import { threeSteps } from "./three-steps.ts";
 import { truncateNonlinear } from "./truncate-nonlinear.ts";
 import { virtualScan } from "./virtual-scan.ts";
@@ -44,6 +45,7 @@ export const experiments: readonly Experiment[] = [
   bigTlb,
   hugetlbPool,
   structPages,
+  thp,
   hoard,
   pagetableExploit,
   pteCount,

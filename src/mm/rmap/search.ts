@@ -34,6 +34,24 @@ export function slotIfMapped(
   return slot;
 }
 
+/** Whether a large entry for the pages from `page` of `mm` on maps the huge page at `head`. */
+export function isLargeMapped(
+  world: MappedWorld,
+  costs: ReverseMapCosts,
+  mm: AddressSpace,
+  page: Vpn,
+  head: Pfn,
+): boolean {
+  const { tables, entries } = world;
+  const found = tables.largeAt(mm, page);
+  if (found === null) return false;
+  costs.entriesRead++;
+  const table = tables.openReverse(found.table);
+  const isMapped = entries.frame(table, found.index) === head;
+  tables.closeReverse(table);
+  return isMapped;
+}
+
 /** Visits the entries of the pages `[first, end)` of `mm` that map `frame`, until `visit` returns false; whether it did not. */
 export function scanRange(
   world: MappedWorld,
@@ -138,6 +156,18 @@ export class Search {
       }
     }
   }
+}
+
+/** What is shown the areas of an anonymous page, and where it is in each. */
+type VisitPlace = (vma: Vma, page: Vpn) => boolean;
+
+/** Visits the places of an anonymous page in the areas of its anon_vma. */
+export function eachPlace({ frames, anonVmas }: MappedWorld, costs: ReverseMapCosts, frame: Pfn, visit: VisitPlace) {
+  const index = frames.index.read(frame);
+  anonVmas.byId(frames.mapping.read(frame)).forEachVma(index, index + 1, (vma) => {
+    costs.areasVisited++;
+    return visit(vma, vma.start + (index - vma.fileIndex));
+  });
 }
 
 /**
