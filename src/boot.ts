@@ -14,7 +14,7 @@ import { UsageError } from "./base/errors.ts";
 import { formatSize } from "./base/size-text.ts";
 import { PAGE_SIZE, type Pfn } from "./base/units.ts";
 import type { Footprint } from "./footprint.ts";
-import { type Geometry, lowmemLimit } from "./geometry.ts";
+import { type Geometry, lowmemLimit, segmentsOf } from "./geometry.ts";
 import { pagingFormats } from "./hw/paging-format.ts";
 import { Allocator, type FrameContents } from "./mm/allocator.ts";
 import { Buddy } from "./mm/buddy.ts";
@@ -50,8 +50,14 @@ export interface Reservation extends FrameRange {
 }
 
 export interface BootLayout {
-  /** One past the highest frame. */
+  /** One past the highest frame of memory. */
   readonly frames: number;
+  /** One past the highest frame of all, those of segments included. */
+  readonly allFrames: number;
+  /** Memory outside all zones. */
+  readonly segments: readonly FrameRange[];
+  /** One past the last frame, segments included, that the kernel always has mapped. */
+  readonly mappedEnd: Pfn;
   /** One past the last frame that the kernel always has mapped. */
   readonly lowmemEnd: Pfn;
   /** The zones that span something, lowest first. */
@@ -63,15 +69,57 @@ export interface BootLayout {
 
 const framesOf = (bytes: number): number => Math.ceil(bytes / PAGE_SIZE);
 
+/** Whether segments have struct pages. */
+export type DescribedSegments = "described" | "not described";
+
 /** Lays out a machine's memory under a kernel. Throws UsageError when the kernel does not fit its lowmem. */
-export function layOutMemory(geometry: Geometry, kernel: Footprint): BootLayout {
+export function layOutMemory(
+  geometry: Geometry,
+  kernel: Footprint,
+  described: DescribedSegments = "not described",
+): BootLayout {
   const ram = memoryRanges(geometry);
   const frames = ram[ram.length - 1].end;
-  const lowmemEnd = Math.min(framesOf(lowmemLimit(geometry, kernel.lowmemBytes)), frames);
+  const segments = layOutSegments(geometry, frames);
+  const allFrames = segments.at(-1)?.end ?? frames;
+  const mappable = framesOf(lowmemLimit(geometry, kernel.lowmemBytes));
+  const lowmemEnd = Math.min(mappable, frames);
   const zones = zonesBelow(frames, lowmemEnd, geometry, kernel);
   const plan = new Reservations(ram, lowmemEnd);
-  if (geometry.bootMemory === "kernel") reserveForKernel(plan, geometry, kernel, ram);
-  return { frames, lowmemEnd, zones, free: plan.free, reserved: plan.reserved };
+  if (geometry.bootMemory === "kernel") {
+    reserveForKernel(plan, geometry, kernel, described === "described" ? [...ram, ...segments] : ram);
+  }
+  return {
+    frames,
+    allFrames,
+    segments,
+    lowmemEnd,
+    mappedEnd: Math.min(mappable, allFrames),
+    zones,
+    free: plan.free,
+    reserved: plan.reserved,
+  };
+}
+
+/** Where segments begin: where a table of the kernel's direct map could. */
+const SEGMENT_ALIGNMENT = framesOf(4 * MIB);
+
+/** The segments, above all memory. Throws UsageError where the paging format cannot address them. */
+function layOutSegments(geometry: Geometry, memoryEnd: Pfn): FrameRange[] {
+  let end = memoryEnd;
+  const segments = segmentsOf(geometry).map((pages) => {
+    const first = Math.ceil(end / SEGMENT_ALIGNMENT) * SEGMENT_ALIGNMENT;
+    end = first + pages;
+    return { first, end };
+  });
+  const { maxFrames, name } = pagingFormats[geometry.paging];
+  if (segments.length > 0 && end > maxFrames) {
+    throw new UsageError(
+      `geometry.segments: above the ${formatSize(memoryEnd * PAGE_SIZE)} of memory they end at ${formatSize(end * PAGE_SIZE)}, and ` +
+        `${name} paging can address ${formatSize(maxFrames * PAGE_SIZE)}; use less memory, or smaller segments`,
+    );
+  }
+  return segments;
 }
 
 /** The allocator of a machine that has just started. */
@@ -136,15 +184,21 @@ function zonesBelow(frames: number, lowmemEnd: Pfn, geometry: Geometry, kernel: 
   return zones;
 }
 
-function reserveForKernel(plan: Reservations, geometry: Geometry, kernel: Footprint, ram: readonly FrameRange[]): void {
+/** `described`: what struct pages are for. */
+function reserveForKernel(
+  plan: Reservations,
+  geometry: Geometry,
+  kernel: Footprint,
+  described: readonly FrameRange[],
+): void {
   if (kernel.firstMiB === "reserved") plan.reserveAll(0, PC_VIDEO_END, OWNER_BOOT);
   plan.reserveFrom(framesOf(kernel.imageAt), framesOf(kernel.imageBytes), OWNER_KERNEL_IMAGE);
   const lowPages = plan.lowPages;
-  if (ram[ram.length - 1].end > PC_HOLE_END) {
+  if (plan.end > PC_HOLE_END) {
     plan.reserveTop(framesOf(kernel.bounceBytes), OWNER_BOUNCE_BUFFERS, PC_HOLE_END);
   }
   const pageStructBytes = geometry.pageStructBytes ?? kernel.pageStructBytes;
-  plan.reserveTop(framesOf(describedFrames(ram, kernel) * pageStructBytes), OWNER_MEM_MAP);
+  plan.reserveTop(framesOf(describedFrames(described, kernel) * pageStructBytes), OWNER_MEM_MAP);
   plan.reserveTop(framesOf(kernel.bootBytes + hashTableBytes(lowPages, kernel.wordBytes)), OWNER_BOOT);
 }
 
@@ -189,12 +243,15 @@ class Reservations {
   free: FrameRange[];
   readonly reserved: Reservation[] = [];
   private readonly lowmemEnd: Pfn;
+  /** One past the highest frame of memory. */
+  readonly end: Pfn;
   /** Struct pages of highmem take lowmem, so a machine with less of it may start where this one does not. */
   private readonly hasHighmem: boolean;
 
   constructor(ram: readonly FrameRange[], lowmemEnd: Pfn) {
     this.free = [...ram];
     this.lowmemEnd = lowmemEnd;
+    this.end = ram[ram.length - 1]!.end;
     this.hasHighmem = ram[ram.length - 1]!.end > lowmemEnd;
   }
 

@@ -30,6 +30,7 @@ const base: Design = {
   nonlinear: "emulated",
   mlock: "chained",
   hugePages: "hugetlbfs",
+  pfnMappings: "special-bit",
   reclaim: "linux-2.6",
 };
 

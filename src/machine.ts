@@ -39,8 +39,10 @@ import { mlocks } from "./mm/mlock/mlocks.ts";
 import { nonlinears } from "./mm/nonlinear/nonlinears.ts";
 import { Commitment } from "./mm/overcommit.ts";
 import { overcommitGuesses } from "./mm/overcommit-guess.ts";
-import { PageTables } from "./mm/page-table.ts";
+import { LEAF, PageTables } from "./mm/page-table.ts";
 import { personalities } from "./mm/personality.ts";
+import { pfnMappingOptions } from "./mm/pfnmap/options.ts";
+import { Segments } from "./mm/pfnmap/segments.ts";
 import { Process, type ProcessState, Thread } from "./mm/process.ts";
 import { runKswapd } from "./mm/reclaim/make-room.ts";
 import { reclaims } from "./mm/reclaim/reclaims.ts";
@@ -277,14 +279,15 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
   const format = formatOf(geometry);
   const footprint = footprintOf(name, geometry.paging);
   const personality = personalities[name];
-  const boot = layOutMemory(geometry, footprint);
+  const pfnOption = pfnMappingOptions[design.pfnMappings];
+  const boot = layOutMemory(geometry, footprint, pfnOption.describesSegments ? "described" : "not described");
 
-  const memory = new PhysicalMemory(boot.frames);
+  const memory = new PhysicalMemory(boot.allFrames);
   const tableFreeing = tableFreeings[design.pageTableFreeing];
   const shape = tlbShapeOf(geometry);
   const cpus = Array.from({ length: geometry.cpus }, (_, id) => new Cpu(id, memory, format, shape));
 
-  const frames = new Frames(boot.frames);
+  const frames = new Frames(pfnOption.describesSegments ? boot.allFrames : boot.frames);
   const entries = tableFreeing.entries(memory, format, frames);
   const allocator = startAllocator(boot, frames, tunables, memory);
   const { wordBytes } = footprint;
@@ -317,14 +320,15 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
       counters,
       tlbFlush,
       cpus: cpus.length,
-      highmemFrom: boot.lowmemEnd,
-      frames: boot.frames,
+      highmemFrom: boot.mappedEnd,
+      frames: boot.allFrames,
       invalidates: tunables.kmapInvalidates,
       kmapSlots: tunables.kmapSlots,
     },
     design,
   );
   const tableDiscard = tableDiscards[design.pageTableDiscard](frames);
+  const pfnMappings = pfnOption.create({ memory, allocator, entriesPerTable: format.entriesPerTable(LEAF) });
   const tables = new PageTables({
     format,
     entries,
@@ -337,7 +341,7 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     cpus: cpus.length,
     highmemFrom: boot.lowmemEnd,
     access: highmem.access,
-    cache: highmem.cache,
+    cache: pfnMappings.tablesFrom(highmem.cache),
     leaves: tableDiscard,
   });
   const bigPages = bigPageOptions[design.hugePages]({
@@ -380,6 +384,7 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     contents: highmem.contents,
     stacks,
     zeroFrame: zeroFrameOf(allocator, memory),
+    segments: new Segments(boot.segments, allocator.zones),
     tables,
     tableFreeing: tableFreeing.freeing,
     tableDiscard,
@@ -388,6 +393,7 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     tlbFlush,
     nonlinear: nonlinears[design.nonlinear],
     bigPages,
+    pfnMappings,
     reclaim,
     anonVmas,
     files,

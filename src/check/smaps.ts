@@ -12,7 +12,7 @@ import type { Kernel } from "../mm/kernel.ts";
 import type { Vma } from "../mm/vma.ts";
 import * as vm from "../mm/vma.ts";
 import { smapsFlags } from "../mm/vma-flags.ts";
-import { holdsFrame, walkTables } from "./page-walk.ts";
+import { hasNoStructPage, holdsFrame, walkTables } from "./page-walk.ts";
 
 /** Each in KiB, as smaps prints them. */
 export interface Smaps {
@@ -63,7 +63,7 @@ export function smapsOf(kernel: Kernel, mm: AddressSpace, vma: Vma): Smaps {
       if ((flags & PTE_SWAP) !== 0) counts.swap += KIB_PER_PAGE;
       if (!holdsFrame(flags)) return;
       const frame = entries.frame(table, index);
-      if (frame === kernel.zeroFrame) return;
+      if (frame === kernel.zeroFrame || hasNoStructPage(kernel, frame)) return;
       const state = frames.flags.read(frame);
       const maps = frames.mapCount.read(frame);
       const dirty = (flags & PTE_DIRTY) !== 0 || (state & PG_DIRTY) !== 0;

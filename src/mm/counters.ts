@@ -39,6 +39,8 @@ export class Counters {
   writeNotifyFaults = 0;
   /** Pages mapped beside the one that a file read fault asked for. */
   faultAroundPages = 0;
+  /** Pages without a struct page that a fault has mapped as they are. */
+  rawFaults = 0;
   /** Times a stack grew by a fault below it. */
   stackExpansions = 0;
 

@@ -11,6 +11,7 @@
  *                     names a file's page   the nonlinear strategy
  *     entry present   write, read-only      write-fault.ts
  *                     anything else         already repaired: nothing to do but set A and D
+ *     memory without struct pages           pfnmap/raw-fault.ts
  *
  * @models linux-6.1 mm/memory.c handle_mm_fault, handle_pte_fault; arch/x86/mm/fault.c do_user_addr_fault
  * @differs a stack may grow down by any distance: 2.6.11 wants the access near the stack pointer
@@ -24,6 +25,8 @@ import { fileFault } from "./file-fault.ts";
 import type { Kernel } from "./kernel.ts";
 import { waitToMap } from "./mapped-frame.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
+import { namesPage } from "./pfnmap/pfn-mappings.ts";
+import { presentInPlace, tryRepairRaw } from "./pfnmap/raw-fault.ts";
 import type { Process, Thread } from "./process.ts";
 import { killForMemory } from "./reclaim/oom-kill.ts";
 import { expandStack } from "./stack.ts";
@@ -36,6 +39,7 @@ import {
   FAULT_MINOR,
   FAULT_OOM,
   type Intent,
+  NEEDS_AREA,
   NEEDS_COPY,
   NEEDS_FILE,
   NEEDS_FILE_ENTRY,
@@ -45,7 +49,7 @@ import {
   SEGV_MAPERR,
   type Verdict,
 } from "./verdict.ts";
-import { VM_BIG, VM_GROWSDOWN, VM_WRITE, type Vma } from "./vma.ts";
+import { VM_BIG, VM_GROWSDOWN, VM_RAW, VM_WRITE, type Vma } from "./vma.ts";
 import { copyInSteps, writeProtectedPage } from "./write-fault.ts";
 
 export * from "./verdict.ts";
@@ -71,6 +75,7 @@ export function* handleFault(kernel: Kernel, thread: Thread, address: Vaddr, err
     unlockTables(kernel, mm);
     if (verdict >= 0) charged(kernel, thread.process, vma, page, intent, verdict);
     else verdict = yield* finish(kernel, thread.process, vma, page, intent, verdict);
+    if (verdict === NEEDS_AREA) verdict = yield* changeArea(kernel, thread, vma, page, intent);
   }
   mm.mmapSem.releaseRead(thread);
   return verdict;
@@ -96,8 +101,15 @@ export function handleFaultAlone(kernel: Kernel, thread: Thread, address: Vaddr,
   unlockTables(kernel, mm);
   if (verdict >= 0) charged(kernel, thread.process, vma, page, intent, verdict);
   else verdict = runToCompletion(finish(kernel, thread.process, vma, page, intent, verdict));
+  if (verdict === NEEDS_AREA) verdict = runToCompletion(changeArea(kernel, thread, vma, page, intent));
   mm.mmapSem.releaseRead(thread);
   return verdict;
+}
+
+/** The page gets an area of its own, if it still needs one. */
+function* changeArea(kernel: Kernel, thread: Thread, vma: Vma, page: Vpn, intent: Intent): Path<Verdict> {
+  const verdict = yield* kernel.pfnMappings.changeArea(kernel, thread, page, intent);
+  return charged(kernel, thread.process, vma, page, intent, verdict);
 }
 
 /** Whether the area above `page` is a stack that now reaches it. */
@@ -129,8 +141,11 @@ export function* makePresent(kernel: Kernel, payer: Process, vma: Vma, page: Vpn
     const verdict = yield* kernel.bigPages.fault(kernel, vma, page, intent);
     return charged(kernel, payer, vma, page, intent, verdict);
   }
-  const verdict = yield* repair(kernel, vma, page, intent);
-  return yield* finish(kernel, payer, vma, page, intent, verdict);
+  let verdict = yield* finish(kernel, payer, vma, page, intent, yield* repair(kernel, vma, page, intent));
+  while (verdict === NEEDS_AREA) {
+    verdict = yield* finish(kernel, payer, vma, page, "read", yield* presentInPlace(kernel, vma, page));
+  }
+  return verdict;
 }
 
 /** Repairs what needs no wait for memory or a file, with page_table_lock held. */
@@ -170,6 +185,7 @@ function* finish(kernel: Kernel, payer: Process, vma: Vma, page: Vpn, intent: In
       verdict = mayRepair ? yield* repair(kernel, vma, page, intent) : FAULT_OOM;
     }
   }
+  if (verdict === NEEDS_AREA) return verdict;
   if (verdict === FAULT_MINOR && taken.major) verdict = FAULT_MAJOR;
   return charged(kernel, payer, vma, page, intent, verdict);
 }
@@ -180,14 +196,16 @@ function* finish(kernel: Kernel, payer: Process, vma: Vma, page: Vpn, intent: In
  *
  * @models linux-2.6.11 mm/memory.c do_wp_page (page_cache_get before the allocation)
  */
-function* waitHolding(kernel: Kernel, { mm }: Vma, page: Vpn): Path<boolean> {
+function* waitHolding(kernel: Kernel, vma: Vma, page: Vpn): Path<boolean> {
   const { tables, entries, frames, allocator, zeroFrame } = kernel;
+  const { mm } = vma;
   yield* lockTables(kernel, mm);
   let held = zeroFrame;
   const table = tables.openLeaf(mm, page);
   if (table !== NO_TABLE) {
     const index = tables.indexAt(page, LEAF);
-    if ((entries.flags(table, index) & (PTE_PRESENT | PTE_PROT_NONE)) !== 0) held = entries.frame(table, index);
+    const isThere = (entries.flags(table, index) & (PTE_PRESENT | PTE_PROT_NONE)) !== 0;
+    if (isThere && namesPage(kernel, vma, page, table, index)) held = entries.frame(table, index);
     tables.close(table);
   }
   if (held !== zeroFrame) frames.addReference(held);
@@ -218,6 +236,7 @@ function charged(kernel: Kernel, payer: Process, vma: Vma, page: Vpn, intent: In
 
 /** Repairs what can be repaired without waiting; otherwise says what it NEEDS, with nothing done. */
 function tryRepair(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Verdict {
+  if ((vma.flags & VM_RAW) !== 0) return tryRepairRaw(kernel, vma, page, intent);
   const { tables, entries } = kernel;
   const leaf = tables.tableAt(vma.mm, page, LEAF);
   if (leaf === NO_TABLE) return missingPage(kernel, vma, page, intent, leaf);

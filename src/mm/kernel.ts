@@ -27,6 +27,8 @@ import type { Nonlinear } from "./nonlinear/nonlinear.ts";
 import type { Commitment } from "./overcommit.ts";
 import type { PageTables } from "./page-table.ts";
 import type { Personality } from "./personality.ts";
+import type { PfnMappings } from "./pfnmap/pfn-mappings.ts";
+import type { Segments } from "./pfnmap/segments.ts";
 import type { Process } from "./process.ts";
 import type { OomVictim } from "./reclaim/oom-kill.ts";
 import type { Reclaim } from "./reclaim/reclaim.ts";
@@ -59,6 +61,9 @@ export interface Kernel {
   /** ZERO_PAGE: what anonymous reads map. */
   readonly zeroFrame: Pfn;
 
+  /** Memory outside all zones. */
+  readonly segments: Segments;
+
   // The mechanisms, one choice each.
   readonly tables: PageTables;
   readonly tableFreeing: TableFreeing;
@@ -68,6 +73,7 @@ export interface Kernel {
   readonly tlbFlush: TlbFlush;
   readonly nonlinear: Nonlinear;
   readonly bigPages: BigPages;
+  readonly pfnMappings: PfnMappings;
   readonly reclaim: Reclaim;
 
   readonly anonVmas: AnonVmas;

@@ -45,7 +45,7 @@ export interface TableModel {
 export function tryPopulateTable(kernel: Kernel, payer: Process, vma: Vma, page: Vpn, intent: Intent): boolean {
   const { tables } = kernel;
   const { file, mm } = vma;
-  if (file === null || (vma.flags & VM_NONLINEAR) !== 0 || !isUndisturbed(kernel)) return false;
+  if (file === null || file.raw !== null || (vma.flags & VM_NONLINEAR) !== 0 || !isUndisturbed(kernel)) return false;
   if (intent === "write" && (vma.flags & (VM_SHARED | VM_WRITE)) !== (VM_SHARED | VM_WRITE)) return false;
   const written = intent === "write" ? PTE_DIRTY | PTE_WRITE : 0;
   const flags = entryFlags(kernel, vma) | written;

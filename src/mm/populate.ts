@@ -14,6 +14,7 @@ import { setFrameDirty } from "./file-pages.ts";
 import { PG_ANON } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
+import { namesPage } from "./pfnmap/pfn-mappings.ts";
 import { tryPopulateTable } from "./populate-tables.ts";
 import type { Process, Thread } from "./process.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
@@ -27,6 +28,7 @@ import {
   VM_MAYREAD,
   VM_MAYWRITE,
   VM_PFNMAP,
+  VM_RAW,
   VM_READ,
   VM_SHARED,
   VM_WRITE,
@@ -100,9 +102,12 @@ export function* touchPages(
   vma: Vma,
   first: Vpn,
   end: Vpn,
-  touch: Touch,
+  asked: Touch,
 ): Path<number> {
-  if (!mayTouch(vma, touch)) return -EFAULT;
+  if (!mayTouch(vma, asked)) return -EFAULT;
+  // Whoever holds mmap_sem for others makes no areas: what is raw stays so until it is written.
+  const staysRaw = (vma.flags & VM_RAW) !== 0 && isCopyOnWrite(vma.flags) && kernel.pfnMappings.copies === "to an area";
+  const touch: Touch = staysRaw ? { ...asked, intent: "read" } : asked;
   if ((vma.flags & VM_BIG) !== 0) return yield* touchBig(kernel, payer, vma, first, end, touch);
   const span = kernel.tables.span(LEAF);
   for (let page = first; page < end; page++) {
@@ -178,8 +183,11 @@ function findNow(kernel: Kernel, vma: Vma, page: Vpn, touch: Touch): Found {
   let there = (flags & usable) !== 0;
   if (there && touch.intent === "write") {
     const frame = entries.frame(table, index);
-    if ((flags & PTE_WRITE) === 0) there = touch.rights === "forced" && mayWriteAnyway(kernel, vma, frame);
-    if (there && (flags & PTE_DIRTY) === 0) setFrameDirty(kernel, vma.file, frame);
+    if ((flags & PTE_WRITE) === 0) {
+      const isPage = namesPage(kernel, vma, page, table, index);
+      there = touch.rights === "forced" && isPage && mayWriteAnyway(kernel, vma, frame);
+    }
+    if (there && (flags & PTE_DIRTY) === 0 && vma.file?.raw == null) setFrameDirty(kernel, vma.file, frame);
   }
   tables.close(table);
   if (there) return "there";

@@ -8,7 +8,16 @@ import { FETCH, LOAD, STORE } from "../hw/access.ts";
 import { Cpu } from "../hw/cpu.ts";
 import { type PagingFormatName, pagingFormats } from "../hw/paging-format.ts";
 import { PhysicalMemory } from "../hw/physical-memory.ts";
-import { type OpenTable, PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_PROT_NONE, PTE_SWAP, PTE_WRITE } from "../hw/pte.ts";
+import {
+  type FrameRun,
+  type OpenTable,
+  PTE_ACCESSED,
+  PTE_DIRTY,
+  PTE_PRESENT,
+  PTE_PROT_NONE,
+  PTE_SWAP,
+  PTE_WRITE,
+} from "../hw/pte.ts";
 import { tlbPresets } from "../hw/tlb-presets.ts";
 import { type Path, runToCompletion } from "../sync/path.ts";
 import { Current } from "../sync/task.ts";
@@ -34,6 +43,8 @@ import { type NonlinearName, nonlinears } from "./nonlinear/nonlinears.ts";
 import { Commitment } from "./overcommit.ts";
 import { LEAF, NO_TABLE, PageTables } from "./page-table.ts";
 import { type PersonalityName, personalities } from "./personality.ts";
+import { type PfnMappingName, pfnMappingOptions } from "./pfnmap/options.ts";
+import { Segments } from "./pfnmap/segments.ts";
 import { Process, Thread } from "./process.ts";
 import { type ReclaimName, reclaims } from "./reclaim/reclaims.ts";
 import { type ReverseMapName, type ReverseMapPlacement, reverseMaps } from "./rmap/reverse-maps.ts";
@@ -66,6 +77,9 @@ export interface TestMachine {
   readonly highmem?: Partial<HighmemChoice>;
   /** Pages of each swap area, its header included; none unless it is said. */
   readonly swap?: readonly number[];
+  readonly pfnMappings?: PfnMappingName;
+  /** Pages of each segment; none unless it is said. They lie right above memory. */
+  readonly segments?: readonly number[];
 }
 
 export const PROT_NONE = 0;
@@ -99,9 +113,17 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
   const format = pagingFormats[machine.format ?? "x86-64"];
   const personality = personalities[machine.kernel ?? "linux-6.1"];
   const tunables = { ...defaultTunables, ...machine.tunables };
-  const memory = new PhysicalMemory(count);
-  const frames = new Frames(count);
+  const segments: FrameRun[] = [];
+  let allFrames = count;
+  for (const pages of machine.segments ?? []) {
+    segments.push({ first: allFrames, end: allFrames + pages });
+    allFrames += pages;
+  }
+  const pfnOption = pfnMappingOptions[machine.pfnMappings ?? "special-bit"];
+  const memory = new PhysicalMemory(allFrames);
+  const frames = new Frames(pfnOption.describesSegments ? allFrames : count);
   const highmemFrom = machine.highmemFrom ?? count;
+  const windowsFrom = machine.highmemFrom ?? allFrames;
   const zone = new Zone(ZONE_NORMAL, 0, highmemFrom, new Buddy(frames, 0, highmemFrom));
   zone.addFree(2, highmemFrom);
   zone.addReserved(2, OWNER_BOOT);
@@ -130,14 +152,15 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
       counters,
       tlbFlush,
       cpus: cpus.length,
-      highmemFrom,
-      frames: count,
+      highmemFrom: windowsFrom,
+      frames: allFrames,
       invalidates: tunables.kmapInvalidates,
       kmapSlots: tunables.kmapSlots,
     },
     { ...lowDesign, ...machine.highmem },
   );
   const tableDiscard = tableDiscards.none();
+  const pfnMappings = pfnOption.create({ memory, allocator, entriesPerTable: format.entriesPerTable(LEAF) });
   const tables = new PageTables({
     format,
     entries,
@@ -150,7 +173,7 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
     cpus: cpus.length,
     highmemFrom,
     access: highmem.access,
-    cache: highmem.cache,
+    cache: pfnMappings.tablesFrom(highmem.cache),
     leaves: tableDiscard,
   });
   const slabs = new Slabs(allocator, objectSizes, slubPacking(1, 8));
@@ -222,6 +245,8 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
     mlock: locked.mlock,
     nonlinear: nonlinears[machine.nonlinear ?? "emulated"],
     bigPages,
+    pfnMappings,
+    segments: new Segments(segments, zones),
     reclaim,
     commitment: new Commitment({
       mode: 0,

@@ -26,6 +26,9 @@ export const NEEDS_SWAP = -4;
 /** Not an end: the entry names a page of the file that is not at its place. */
 export const NEEDS_FILE_ENTRY = -5;
 
+/** Not an end: the page needs an area of its own, which takes mmap_sem for writing. */
+export const NEEDS_AREA = -6;
+
 /** Whether the verdict says that the access may be tried again. */
 export const isRepaired = (verdict: Verdict): boolean => verdict <= FAULT_MAJOR;
 

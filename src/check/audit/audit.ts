@@ -12,6 +12,7 @@ import type { Law, Violation } from "./law.ts";
 import { linkLaws } from "./link-laws.ts";
 import { listLaws } from "./list-laws.ts";
 import { memoryLaws } from "./memory-laws.ts";
+import { pfnLaws } from "./pfn-laws.ts";
 import { swapLaws } from "./swap-laws.ts";
 import { tableLaws } from "./table-laws.ts";
 
@@ -29,6 +30,7 @@ export const laws: readonly Law[] = [
   ...chainLaws,
   ...fileEntryLaws,
   ...bigPageLaws,
+  ...pfnLaws,
   ...cpuLaws,
 ];
 

@@ -14,7 +14,8 @@ export function compareContents(model: FlatModel, dump: readonly string[]): stri
     pagesOf(dump[at + 2]!).forEach((byte, page) => {
       const expected = model.contentOf(Number(process), start / PAGE_SIZE + page);
       const mayDiffer = byte === "00" && model.mayBeFreed(Number(process), start / PAGE_SIZE + page);
-      if (byte !== expected && !mayDiffer)
+      const isHidden = byte === "--" && model.isDevice(Number(process), start / PAGE_SIZE + page);
+      if (byte !== expected && !mayDiffer && !isHidden)
         wrong.push(`P${process} ${base}+${offset} page ${page}: ${byte}, expected ${expected}`);
     });
   });

@@ -14,7 +14,9 @@ import { advise } from "./advise.ts";
 import {
   type Arena,
   FlatFile,
+  type FlatPage,
   FlatProcess,
+  type FlatSegment,
   forkProcess,
   isBeyondEnd,
   PROT_EXEC,
@@ -33,6 +35,8 @@ export interface FlatRules {
   readonly personality: PersonalityName;
   /** What remap_file_pages does. */
   readonly nonlinear: Design["nonlinear"];
+  /** How copies of memory without struct pages are known. */
+  readonly pfnMappings: Design["pfnMappings"];
 }
 
 /** Whether the kernel is one of today's: they differ from each other in little that a program sees. */
@@ -60,7 +64,9 @@ export class FlatModel {
   constructor(program: Program, rules: FlatRules, breakStart: Vaddr) {
     this.rules = rules;
     this.breakStart = breakStart;
-    for (const { file, bytes } of program.files) this.files[file] = markedFile(bytes);
+    for (const { file, bytes, on } of program.files) {
+      this.files[file] = markedFile(bytes, on === undefined || on === "disk" ? null : on);
+    }
     const window = { first: pageOf(WINDOW), end: pageOf(WINDOW + WINDOW_BYTES) };
     const hole = { first: pageOf(breakStart), end: pageOf(breakStart + BREAK_HOLE_BYTES) };
     const within = (page: Vpn, range: { first: Vpn; end: Vpn }) => page >= range.first && page < range.end;
@@ -114,6 +120,11 @@ export class FlatModel {
   mayBeFreed(process: number, page: Vpn): boolean {
     const flat = this.processes[process]?.pages.get(page);
     return flat?.mayBeFreed === true && !flat.writtenSince.has(CONTENT_OFFSET);
+  }
+
+  /** Whether nobody but its owner may look at the page: a device's, of which a dump shows what has been touched. */
+  isDevice(process: number, page: Vpn): boolean {
+    return this.processes[process]?.pages.get(page)?.file?.isDevice === true;
   }
 
   /** Whether some process has locked pages, or will. */
@@ -196,6 +207,7 @@ export class FlatModel {
     }
     const { rights } = flat;
     if (rights === 0) return ["SEGV 2"];
+    if (isUnfillable(this.rules, flat)) return ["SEGV 2", "BUS 2"];
     if (kind === "w") {
       if ((rights & PROT_WRITE) === 0) return ["SEGV 2"];
       return isBeyondEnd(flat) ? ["BUS 2"] : [];
@@ -244,11 +256,18 @@ export class FlatModel {
   }
 }
 
+/**
+ * Whether a private page is one that a driver would be asked for, and the design could not tell it from a copy: a declared
+ * deviation of these options (do_no_pfn is for shared mappings alone).
+ */
+const isUnfillable = ({ pfnMappings }: FlatRules, { file, shared }: FlatPage): boolean =>
+  file?.segment === "nopfn" && !shared && (pfnMappings === "refuse-cow" || pfnMappings === "linear-rule");
+
 const CONTENT_OFFSET = 0x10;
 const MARK_FIRST = 0x40;
 
-function markedFile(bytes: number): FlatFile {
-  const file = new FlatFile(bytes);
+function markedFile(bytes: number, segment: FlatSegment | null): FlatFile {
+  const file = new FlatFile(bytes, segment);
   for (let at = CONTENT_OFFSET, mark = 0; at < bytes; at += PAGE_SIZE, mark++) file.write(at, MARK_FIRST + (mark & 15));
   return file;
 }

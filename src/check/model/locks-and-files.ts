@@ -20,6 +20,9 @@ function wholePages(address: number, lengthBytes: number): { first: Vpn; end: Vp
   return { first, end: first + pagesIn(lengthBytes + (address % PAGE_SIZE)) };
 }
 
+/** Memory without struct pages stays where it is anyway. */
+const mayBeLocked = (process: FlatProcess, page: Vpn): boolean => process.pages.get(page)?.file?.segment == null;
+
 const MLOCK_ONFAULT = 1;
 
 export const lock: FlatCall = (model, process, args, result) => {
@@ -30,7 +33,7 @@ export const lock: FlatCall = (model, process, args, result) => {
   const { first, end } = wholePages(address, lengthBytes);
   if (first === end) return result.kind === "errno" ? result.errno : undefined;
   const hole = process.firstHole(first, end);
-  for (let page = first; page < hole; page++) process.change(page, { locked: true });
+  for (let page = first; page < hole; page++) if (mayBeLocked(process, page)) process.change(page, { locked: true });
   if (hole < end) {
     // 2.6.11 had made present what lies before the hole; this kernel's mlock, as 6.1's, makes nothing present then.
     return isOld ? expectErrno(result, "ENOMEM", "EFAULT", "EPERM") : expectErrno(result, "ENOMEM");
@@ -71,7 +74,7 @@ export const lockAll: FlatCall = (model, process, args, result) => {
   process.lockFuture = (flags & MCL_FUTURE) === 0 ? "no" : onFault ? "on-fault" : "at-once";
   if ((flags & MCL_CURRENT) === 0) return undefined;
   for (const page of [...process.pages.keys()]) {
-    process.change(page, { locked: true });
+    if (mayBeLocked(process, page)) process.change(page, { locked: true });
     if (!onFault) populateWhatCan(process, page, page + 1);
   }
   return undefined;
@@ -99,6 +102,7 @@ export const truncate: FlatCall = (model, _process, args, result) => {
   const [number, sizeBytes] = args as [number, number];
   const file = model.files[number];
   if (file === undefined) return expectErrno(result, "EBADF");
+  if (file.segment !== null) return sizeBytes === file.sizeBytes ? undefined : expectErrno(result, "EINVAL");
   if (result.kind === "errno") return `${result.errno}, expected 0`;
   if (sizeBytes < file.sizeBytes) {
     file.clear(sizeBytes, Number.POSITIVE_INFINITY);
@@ -112,6 +116,7 @@ export const readFile: FlatCall = (model, _process, args, result) => {
   const [number, offset] = args as [number, number];
   const file = model.files[number];
   if (file === undefined) return expectErrno(result, "EBADF");
+  if (file.isDevice) return expectErrno(result, "EINVAL");
   const expected = offset >= file.sizeBytes ? "eof" : file.read(offset).toString(16).padStart(2, "0");
   return expectText(textOf(result), expected);
 };
@@ -120,6 +125,8 @@ export const writeFile: FlatCall = (model, _process, args, result) => {
   const [number, offset, value] = args as [number, number, number];
   const file = model.files[number];
   if (file === undefined) return expectErrno(result, "EBADF");
+  if (file.isDevice) return expectErrno(result, "EINVAL");
+  if (file.segment !== null && offset >= file.sizeBytes) return expectErrno(result, "EFBIG");
   if (textOf(result) !== "1") return `${textOf(result)}, expected 1`;
   file.write(offset, value & 0xff);
   file.sizeBytes = Math.max(file.sizeBytes, offset + 1);
@@ -134,6 +141,7 @@ export const allocateFile: FlatCall = (model, _process, args, result) => {
   const file = model.files[number];
   if (!isModern(model.rules)) return expectErrno(result, "ENOSYS");
   if (file === undefined) return expectErrno(result, "EBADF");
+  if (file.segment !== null) return expectErrno(result, "EOPNOTSUPP", "EINVAL");
   if (result.kind === "errno") {
     const usual =
       (mode === 0 || mode === FALLOC_KEEP_SIZE || mode === (FALLOC_KEEP_SIZE | FALLOC_PUNCH_HOLE)) && lengthBytes > 0;

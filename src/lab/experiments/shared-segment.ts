@@ -109,7 +109,7 @@ export const sharedSegment: Experiment = {
     const bytes = addressOf(wholePages("size", size!));
     const base = specOf(machine!, kernel!);
     const rows = chosen(names!, base, bytes).map(({ name, design, segment = "shmem" }) => {
-      const rules = rulesWith(base.geometry.paging);
+      const rules = rulesWith(base.geometry);
       const hugePages = segment === "shmem" ? 0 : bytes / hugeBytesOf(base);
       const tunables = { ...base.tunables, hugePages };
       const spec = { ...base, tunables, design: parseDesign(design, base.design, rules) };
@@ -125,7 +125,7 @@ const hugeBytesOf = ({ geometry }: MachineSpec): number => addressOf(formatOf(ge
 /** The designs that a person names; or all that can be built from `base`, with huge pages if the segment is of whole ones. */
 function chosen(text: string, base: MachineSpec, bytes: number): readonly NamedDesign[] {
   const { design: own, geometry } = base;
-  const rules = rulesWith(geometry.paging);
+  const rules = rulesWith(geometry);
   if (text === "all") {
     return designs.filter(({ design, segment }) => {
       if (segment !== undefined && bytes % hugeBytesOf(base) !== 0) return false;

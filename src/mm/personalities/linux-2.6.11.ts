@@ -8,7 +8,7 @@ import { badness2611 } from "../reclaim/oom-kill.ts";
 import { msync } from "../sync.ts";
 import { type SystemCalls, systemCalls } from "../syscalls.ts";
 import { munmap } from "../unmap.ts";
-import { VM_DONTCOPY, VM_DONTEXPAND, VM_IO, VM_RESERVED } from "../vma.ts";
+import { VM_DONTCOPY, VM_DONTEXPAND, VM_IO, VM_RAW, VM_RESERVED } from "../vma.ts";
 import { brk, madvise, mincore, mlockall, mprotect } from "./linux-2.6.11-calls.ts";
 import { mmap } from "./linux-2.6.11-map.ts";
 import { pages2611 } from "./linux-2.6.11-pages.ts";
@@ -21,7 +21,8 @@ export const linux2611: Personality = {
   overcommitGuess: "free-and-cached",
   stackGuardPages: 0,
   dataLimit: "brk",
-  unmergeable: VM_IO | VM_DONTCOPY | VM_DONTEXPAND | VM_RESERVED,
+  // VM_RESERVED stands for what later kernels call VM_PFNMAP and VM_MIXEDMAP.
+  unmergeable: VM_IO | VM_DONTCOPY | VM_DONTEXPAND | VM_RESERVED | VM_RAW,
   lockOnFaultLetters: "??",
   droppableFlags: 0,
   stackFlags: 0,

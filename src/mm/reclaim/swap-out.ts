@@ -20,6 +20,7 @@ import { PG_ACTIVE, PG_LOCKED, PG_RESERVED } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";
 import { tryLockPage, unlockPage } from "../page-lock.ts";
 import { LEAF, NO_TABLE } from "../page-table.ts";
+import { namesPage } from "../pfnmap/pfn-mappings.ts";
 import { addToSwap } from "../swap/swap-cache.ts";
 import { lockTables, tryLockTables, unlockTables } from "../table-lock.ts";
 import { freeEmptied, listEmptied } from "../tables/emptied.ts";
@@ -96,6 +97,7 @@ export class SwapOut {
       const index = start + (page - first);
       const flags = entries.flags(table, index);
       if ((flags & (PTE_PRESENT | PTE_PROT_NONE)) === 0) continue;
+      if (!namesPage(kernel, vma, page, table, index)) continue;
       const frame = entries.frame(table, index);
       if ((kernel.frames.flags.read(frame) & PG_RESERVED) !== 0) continue;
       const isYoung = (flags & PTE_ACCESSED) !== 0;
@@ -121,7 +123,8 @@ export class SwapOut {
     if (table === NO_TABLE) return false;
     const index = tables.indexAt(page, LEAF);
     const slot = entries.slotOf(table, index);
-    const isThere = (entries.flags(table, index) & (PTE_PRESENT | PTE_PROT_NONE)) !== 0;
+    const isPresent = (entries.flags(table, index) & (PTE_PRESENT | PTE_PROT_NONE)) !== 0;
+    const isThere = isPresent && namesPage(kernel, vma, page, table, index);
     const frame = isThere ? entries.frame(table, index) : kernel.zeroFrame;
     tables.close(table);
     if (frame === kernel.zeroFrame || !tryLockPage(kernel, frame)) return false;

@@ -1,0 +1,45 @@
+/**
+ * Every way to know copies of memory without struct pages shows programs the same bytes: random programs that map, write,
+ * fork, move and unmap files executed in place, in every design of the axis, against the flat model and all laws.
+ */
+import { describe, expect, test } from "vitest";
+import { randomProgram } from "../src/check/generator.ts";
+import { judge } from "../src/check/judge.ts";
+import { oracleSpec } from "../src/check/oracle-machine.ts";
+import { formatProgram } from "../src/check/program.ts";
+import { ProgramRunner } from "../src/check/program-runner.ts";
+import { shrink } from "../src/check/shrink.ts";
+import { type Design, optionsOf } from "../src/design.ts";
+import type { PagingFormatName } from "../src/hw/paging-format.ts";
+import type { MachineSpec } from "../src/presets.ts";
+
+const machines: readonly (readonly [PagingFormatName, string, Partial<Design>])[] = [
+  ["x86-64", "linux-6.1", {}],
+  ["x86-64", "linux-6.18", { pageTableFreeing: "when-empty" }],
+  ["pae", "linux-2.6.11-highpte", { reverseMap: "pte-chain-e" }],
+  ["i386", "linux-2.4.22", {}],
+];
+
+const PROGRAMS = Number(process.env.BIGMEM_RANDOM ?? 40);
+const FAILURES = 0.15;
+const shape = { operations: 50, processes: 4, profile: "xip" } as const;
+
+const run = (spec: MachineSpec, seed: number, failures: number): string | undefined => {
+  const runner = new ProgramRunner(spec);
+  const program = randomProgram(seed, { ...shape, failures });
+  if (judge(runner, program, { auditEvery: 8 }) === undefined) return undefined;
+  const every = { auditEvery: 1 };
+  const small = shrink(program, (candidate) => judge(new ProgramRunner(spec), candidate, every) !== undefined);
+  const failure = judge(new ProgramRunner(spec), small, every);
+  return `${formatProgram(small)}${failure?.what}\n${failure?.state}`;
+};
+
+describe.each(optionsOf("pfnMappings"))("%s", (option) => {
+  test.each(machines)("on %s under %s programs see what the flat model says", (paging, kernel, design) => {
+    const pfnMappings = option as Design["pfnMappings"];
+    const spec = oracleSpec(paging, kernel, { ...design, pfnMappings });
+    for (let seed = 0; seed < PROGRAMS; seed++) {
+      expect(run(spec, seed, seed % 2 === 0 ? 0 : FAILURES)).toBeUndefined();
+    }
+  });
+});
