@@ -303,16 +303,16 @@ export const rulesWithoutSoftwareBits: readonly Rule[] = (["special-bit", "cow-b
 /** What of a machine decides which rules hold. */
 export interface RuledMachine {
   readonly paging: PagingFormatName;
-  /** Whether entries have bits that hardware leaves to the kernel; left out: they have. */
-  readonly softwareBits?: boolean;
+  /** Bits of an entry that hardware leaves to the kernel; left out: there are some. */
+  readonly softwareBits?: "some" | "none";
 }
 
 /** The rules that hold with a paging format, or on a machine. */
 export function rulesWith(machine: PagingFormatName | RuledMachine): readonly Rule[] {
-  const { paging, softwareBits = true } = typeof machine === "string" ? { paging: machine } : machine;
+  const { paging, softwareBits = "some" } = typeof machine === "string" ? { paging: machine } : machine;
   return [
     ...(pagingFormats[paging].vaddrBits === 32 ? rulesWithHighmem : rulesWithoutHighmem),
-    ...(softwareBits ? [] : rulesWithoutSoftwareBits),
+    ...(softwareBits === "some" ? [] : rulesWithoutSoftwareBits),
     ...designRules,
   ];
 }

@@ -143,9 +143,9 @@ export const geometrySchema = z.strictObject({
       "memory outside all zones, without struct pages, that guests share or a device has: a size, or a list (256M,64M); 0: none",
     ),
   softwareBits: z
-    .boolean()
-    .default(true)
-    .describe("whether a page-table entry has bits that hardware leaves to the kernel; s390 was said to have none"),
+    .enum(["some", "none"])
+    .default("some")
+    .describe("bits of a page-table entry that hardware leaves to the kernel; s390 was said to have none"),
   dmaBytes: sizeSchema.default(16 * 2 ** 20).describe("where ZONE_DMA ends"),
 });
 
@@ -165,7 +165,7 @@ export function formatOf({ paging, largePages, softwareBits }: Geometry): Paging
   const format = pagingFormats[paging];
   const withPages =
     largePages === null ? format : format.withLargePages(largePages.map((name) => largePageBytes[name] / PAGE_SIZE));
-  return softwareBits ? withPages : withPages.withoutSoftwareBits();
+  return softwareBits === "some" ? withPages : withPages.withoutSoftwareBits();
 }
 
 /** `memory` is short for `memoryBytes`, and sizes with commas between them are a list. */

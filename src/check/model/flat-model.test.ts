@@ -2,7 +2,12 @@ import { describe, expect, test } from "vitest";
 import { parsePrograms } from "../program.ts";
 import { FlatModel, type FlatRules } from "./flat-model.ts";
 
-const today: FlatRules = { noExecute: true, personality: "linux-6.1", nonlinear: "emulated", pfnMappings: "special-bit" };
+const today: FlatRules = {
+  noExecute: true,
+  personality: "linux-6.1",
+  nonlinear: "emulated",
+  pfnMappings: "special-bit",
+};
 
 /** Follows a program whose lines are `operation | what was printed`; the first thing that is wrong. */
 function follow(lines: string[], rules = today): string | undefined {

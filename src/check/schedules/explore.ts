@@ -4,6 +4,7 @@ import { didYouMean } from "../../base/nearest.ts";
 import { Rng } from "../../base/rng.ts";
 import { type Failure, type Searched, searchAll, searchAtRandom, shortestFailure } from "../../sync/search.ts";
 import { LockGraph } from "../../sync/validator.ts";
+import { areas } from "./areas.ts";
 import { emptying } from "./emptying.ts";
 import { faults } from "./faults.ts";
 import { files } from "./files.ts";
@@ -26,6 +27,7 @@ export const scenarios: readonly Scenario[] = [
   ...orders,
   ...windows,
   ...emptying,
+  ...areas,
 ];
 
 export type Search =

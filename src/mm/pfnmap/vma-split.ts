@@ -59,7 +59,7 @@ export class VmaSplit extends RawMappings {
   }
 
   /** What the fault wants of the area that is there now; whatever else is there, the access is tried again. */
-  private *change(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Path<Verdict> {
+  protected *change(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Path<Verdict> {
     const { flags } = vma;
     if (vma.file?.raw == null || !isCopyOnWrite(flags)) return FAULT_MINOR;
     const isRaw = (flags & VM_RAW) !== 0;
