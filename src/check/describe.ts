@@ -97,6 +97,8 @@ const areaWords: readonly (readonly [number, string])[] = [
   [vm.VM_WIPEONFORK, "wiped-on-fork"],
   [vm.VM_NORESERVE, "no-reserve"],
   [vm.VM_NONLINEAR, "nonlinear"],
+  [vm.VM_PFNMAP, "pfnmap"],
+  [vm.VM_MIXEDMAP, "mixed"],
 ];
 
 function backing(vma: Vma): string {

@@ -41,6 +41,8 @@ export class Counters {
   faultAroundPages = 0;
   /** Pages without a struct page that a fault has mapped as they are. */
   rawFaults = 0;
+  /** Writes to pages without a struct page whose copy was given an area of its own. */
+  areaFaults = 0;
   /** Times a stack grew by a fault below it. */
   stackExpansions = 0;
 

@@ -20,6 +20,8 @@ import { sharedSegment } from "./shared-segment.ts";
 import { threeSteps } from "./three-steps.ts";
 import { truncateNonlinear } from "./truncate-nonlinear.ts";
 import { virtualScan } from "./virtual-scan.ts";
+import { vmaSplit } from "./vma-split.ts";
+import { xip } from "./xip.ts";
 
 export const experiments: readonly Experiment[] = [
   highpteLowmem,
@@ -40,6 +42,8 @@ export const experiments: readonly Experiment[] = [
   hoard,
   pagetableExploit,
   pteCount,
+  xip,
+  vmaSplit,
 ];
 
 export function experimentNamed(name: string): Experiment {

@@ -79,6 +79,7 @@ export class VmaSplit extends RawMappings {
     unlockTables(kernel, vma.mm);
     yield* gather.flush();
     const part = yield* this.cutOut(kernel, vma, page, vma.flags & ~VM_RAW);
+    if (typeof part !== "number") kernel.counters.areaFaults++;
     return typeof part === "number" ? part : yield* untilThere(kernel, part, () => copyMissing(kernel, part, page));
   }
 
