@@ -7,7 +7,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { laws } from "../src/check/audit/audit.ts";
-import { axisNames, designRules, designSpace } from "../src/design.ts";
+import { allRules, axisNames, designSpace } from "../src/design.ts";
 import { measures } from "../src/lab/measures.ts";
 import { schemas } from "../src/lab/schemas.ts";
 import { experimentParts } from "./experiments-page.ts";
@@ -61,11 +61,11 @@ function designSpacePage(): string {
     const rows = Object.entries(options).map(([option, sentence]) => `| \`${option}\` | ${sentence} |`);
     return [`## ${name}`, "", question, "", "| option | |", "|---|---|", ...rows].join("\n");
   });
-  const cells = designRules.map(
-    ({ when, reason }) =>
+  const cells = allRules.map(
+    ({ when, paging, reason }) =>
       `- ${Object.entries(when)
         .map(([axis, option]) => `\`${axis}=${option}\``)
-        .join(" with ")}: ${reason}`,
+        .join(" with ")}${paging === "" ? "" : `, on ${paging} paging`}: ${reason}`,
   );
   const illegal = cells.length === 0 ? "Every combination of options can be built." : cells.join("\n");
   return page(

@@ -18,6 +18,7 @@ const layers: readonly { name: string; prefixes: readonly string[]; packages: re
       "src/footprint.ts",
       "src/boot.ts",
       "src/startup.ts",
+      "src/struct-pages.ts",
       "src/machine.ts",
     ],
     packages: ["zod"],

@@ -205,16 +205,20 @@ function reserveForKernel(
 /** Frames that have a struct page: all up to the last one, or all of the sections that hold memory. */
 function describedFrames(ram: readonly FrameRange[], kernel: Footprint): number {
   if (kernel.sectionBytes === 0) return ram[ram.length - 1].end;
+  return sectionsOf(ram, kernel).length * framesOf(kernel.sectionBytes);
+}
+
+/** The sections that hold memory, by number, where there are sections. */
+export const describedSections = (geometry: Geometry, kernel: Footprint): number[] =>
+  sectionsOf(memoryRanges(geometry), kernel);
+
+function sectionsOf(ram: readonly FrameRange[], kernel: Footprint): number[] {
   const section = framesOf(kernel.sectionBytes);
   const sections = new Set<number>();
-  let frames = 0;
   for (const { first, end } of ram) {
-    for (let at = Math.floor(first / section); at * section < end; at++) {
-      if (!sections.has(at)) frames += section;
-      sections.add(at);
-    }
+    for (let at = Math.floor(first / section); at * section < end; at++) sections.add(at);
   }
-  return frames;
+  return [...sections];
 }
 
 /** Above so many frames (64 GiB) the tables grow by half for each doubling of memory. */

@@ -31,6 +31,7 @@ const base: Design = {
   mlock: "chained",
   hugePages: "hugetlbfs",
   pfnMappings: "special-bit",
+  vmemmap: "full",
   reclaim: "linux-2.6",
 };
 

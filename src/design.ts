@@ -146,6 +146,14 @@ export const designSpace = {
       "struct-pages": "There is nothing to tell: such memory has struct pages too, as ZONE_DEVICE gives it today.",
     },
   },
+  vmemmap: {
+    question: "What becomes of the struct pages of a huge page, which are all alike but for the first?",
+    options: {
+      full: "They stay, 32 KiB for each 2 MiB: as every kernel that is not told otherwise.",
+      "hugetlb-optimised":
+        "All but the first page of them are given back: 28 KiB for each 2 MiB, nearly 16 MiB for each GiB, as 5.14 on request and ever since (HVO).",
+    },
+  },
   reclaim: {
     question: "Which pages leave memory when it is short, and how is it known that a page is in use?",
     options: {
@@ -248,6 +256,14 @@ export const designRules: readonly Rule[] = [
       otherwise: { reverseMap: "object-anon", reclaim: "linux-2.6" },
     }),
   ),
+  ...(["none", "magic-syscall", "hugetlb-syscalls"] as const).map(
+    (hugePages): Rule => ({
+      when: { hugePages, vmemmap: "hugetlb-optimised" },
+      reason: "it is hugetlbfs whose pools give their struct pages back",
+      instead: { vmemmap: "full" },
+      otherwise: { hugePages: "hugetlbfs" },
+    }),
+  ),
   ...(Object.keys(designSpace.reverseMap.options) as Design["reverseMap"][])
     .filter((name) => !name.includes("-chain-"))
     .flatMap(withoutChains),
@@ -291,6 +307,11 @@ export const rulesWithHighmem: readonly Rule[] = [
     reason: "a table of the second level maps a quarter of the address space here, and is nobody's to share",
     instead: { hugePages: "hugetlbfs" },
   },
+  {
+    when: { vmemmap: "hugetlb-optimised" },
+    reason: "struct pages lie in lowmem here, and lowmem is mapped once and for all",
+    instead: { vmemmap: "full" },
+  },
 ];
 
 /** Illegal where hardware leaves the kernel no bit of an entry, as s390 was said to. */
@@ -316,6 +337,14 @@ export function rulesWith(machine: PagingFormatName | RuledMachine): readonly Ru
     ...designRules,
   ];
 }
+
+/** Every rule, with the paging that it holds for; empty: it holds for all. */
+export const allRules: readonly (Rule & { readonly paging: string })[] = [
+  ...designRules.map((rule) => ({ ...rule, paging: "" })),
+  ...rulesWithoutHighmem.map((rule) => ({ ...rule, paging: "x86-64" })),
+  ...rulesWithHighmem.map((rule) => ({ ...rule, paging: "i386 or PAE" })),
+  ...rulesWithoutSoftwareBits.map((rule) => ({ ...rule, paging: "any without software bits" })),
+];
 
 /** An option that a rule moved. */
 export interface Move {

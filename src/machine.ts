@@ -18,7 +18,9 @@ import type { AddressSpace } from "./mm/address-space.ts";
 import { type Allocator, WANT_KERNEL } from "./mm/allocator.ts";
 import { anonVmaRules } from "./mm/anon-vma-rules.ts";
 import type { BigPages } from "./mm/bigpages/big-pages.ts";
+import { pooledPages } from "./mm/bigpages/huge-pool.ts";
 import { bigPageOptions } from "./mm/bigpages/options.ts";
+import { vmemmaps } from "./mm/bigpages/vmemmap.ts";
 import { Counters } from "./mm/counters.ts";
 import { attendDirty } from "./mm/dirty-limits.ts";
 import { Events } from "./mm/events.ts";
@@ -60,6 +62,7 @@ import { FAULT_OOM, isRepaired, type Verdict } from "./mm/verdict.ts";
 import { OWNER_BOOT } from "./mm/zone.ts";
 import type { MachineSpec } from "./presets.ts";
 import { startKernel } from "./startup.ts";
+import { structPagePlaces } from "./struct-pages.ts";
 import { type Path, runToCompletion } from "./sync/path.ts";
 import { Current } from "./sync/task.ts";
 import type { Tunables } from "./tunables.ts";
@@ -290,11 +293,24 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
   const frames = new Frames(pfnOption.describesSegments ? boot.allFrames : boot.frames);
   const entries = tableFreeing.entries(memory, format, frames);
   const allocator = startAllocator(boot, frames, tunables, memory);
+  const pageStructBytes = geometry.pageStructBytes ?? footprint.pageStructBytes;
+  const placeOf = structPagePlaces(boot, geometry, footprint);
+  const vmemmap = vmemmaps[design.vmemmap]({ allocator, pageStructBytes, placeOf });
+  const bigPages = bigPageOptions[design.hugePages]({
+    allocator,
+    format,
+    hugePagesCome: personality.hugePagesCome,
+    mostSurplus: tunables.hugePagesOvercommit,
+    pageStructBytes,
+    vmemmap,
+  });
+  fillGigantic(bigPages, tunables);
   const { wordBytes } = footprint;
   const packing = footprint.slabs === "slub" ? slubPacking(geometry.cpus, wordBytes) : slabPacking(wordBytes);
   const slabs = new Slabs(allocator, footprint.objects, packing);
   const stacks = new KernelStacks(allocator, footprint.stack);
   if (geometry.bootMemory === "kernel") startKernel({ allocator, slabs, stacks }, footprint.startup);
+  fillUsual(bigPages, tunables);
   const counters = new Counters();
   const events = new Events();
   const current = new Current();
@@ -344,14 +360,6 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     cache: pfnMappings.tablesFrom(highmem.cache),
     leaves: tableDiscard,
   });
-  const bigPages = bigPageOptions[design.hugePages]({
-    allocator,
-    format,
-    hugePagesCome: personality.hugePagesCome,
-    mostSurplus: tunables.hugePagesOvercommit,
-    pageStructBytes: geometry.pageStructBytes ?? footprint.pageStructBytes,
-  });
-  fillPools(bigPages, tunables);
   const world = { frames, entries, tables, files, anonVmas, spaces };
 
   const reclaim = reclaims[design.reclaim]({ frames, allocator });
@@ -394,6 +402,7 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     nonlinear: nonlinears[design.nonlinear],
     bigPages,
     pfnMappings,
+    vmemmap,
     reclaim,
     anonVmas,
     files,
@@ -401,7 +410,8 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     commitment: new Commitment({
       mode: tunables.overcommitMode,
       ratio: tunables.overcommitRatio,
-      totalPages: allocator.managedPages,
+      totalPages: () => allocator.managedPages,
+      hugePages: () => pooledPages(bigPages.pools),
       swapPages: swap.totalPages,
       adminReservePages: tunables.adminReserveBytes / PAGE_SIZE,
       userReservePages: tunables.userReserveBytes / PAGE_SIZE,
@@ -425,17 +435,20 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
   return wired;
 }
 
-/** Gives the pools of huge pages what was asked for at boot, as far as memory goes. */
-function fillPools({ pools }: BigPages, { hugePages, hugePages1G }: Tunables): void {
-  const [usual, ...others] = pools;
-  const gigantic = others.find(({ pages }) => pages * PAGE_SIZE === 2 ** 30);
-  if (hugePages > 0 && usual === undefined) {
-    throw new UsageError("tunables.hugePages: this kernel has no pool of huge pages; use hugePages=hugetlbfs, or 0");
-  }
+/** The pool of pages of 1 GiB gets its own before anybody has a page: as much as was asked for, as far as memory goes. */
+function fillGigantic({ pools }: BigPages, { hugePages1G }: Tunables): void {
+  const gigantic = pools.slice(1).find(({ pages }) => pages * PAGE_SIZE === 2 ** 30);
   if (hugePages1G > 0 && gigantic === undefined) {
     throw new UsageError("tunables.hugePages1G: this machine has no pool of pages of 1 GiB; use 0");
   }
   gigantic?.resize(hugePages1G);
+}
+
+/** The pool of usual huge pages is filled when the kernel has started. */
+function fillUsual({ pools: [usual] }: BigPages, { hugePages }: Tunables): void {
+  if (hugePages > 0 && usual === undefined) {
+    throw new UsageError("tunables.hugePages: this kernel has no pool of huge pages; use hugePages=hugetlbfs, or 0");
+  }
   usual?.resize(hugePages);
 }
 

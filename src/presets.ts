@@ -31,7 +31,7 @@ export interface KernelPreset {
   readonly split?: Split;
 }
 
-/** Page tables as they are wherever nobody says otherwise. */
+/** Page tables and struct pages as they are wherever nobody says otherwise. */
 const lowTables = {
   pageTablePlacement: "lowmem",
   pageTableAccess: "direct",
@@ -40,6 +40,7 @@ const lowTables = {
   pageTableDiscard: "none",
   kmap: "global",
   reverseMapPlacement: "lowmem",
+  vmemmap: "full",
 } as const;
 
 /** CONFIG_HIGHPTE. */

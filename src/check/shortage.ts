@@ -74,7 +74,7 @@ function usesOfFrames(kernel: Kernel): Map<Pfn, Uses> {
     walkTables(kernel, root, 0, layout.taskEnd, {
       leaf: (page, table, index) => {
         if (!holdsFrame(entries.flags(table, index))) return;
-        const frame = entries.frame(table, index);
+        const frame = kernel.frames.head(entries.frame(table, index));
         const uses = found.get(frame) ?? { maps: 0, locked: false };
         uses.maps++;
         uses.locked ||= ((vmas.containing(page)?.flags ?? 0) & VM_LOCKED) !== 0;

@@ -62,8 +62,10 @@ export function smapsOf(kernel: Kernel, mm: AddressSpace, vma: Vma): Smaps {
       }
       if ((flags & PTE_SWAP) !== 0) counts.swap += KIB_PER_PAGE;
       if (!holdsFrame(flags)) return;
-      const frame = entries.frame(table, index);
-      if (frame === kernel.zeroFrame || hasNoStructPage(kernel, frame)) return;
+      const named = entries.frame(table, index);
+      if (hasNoStructPage(kernel, named)) return;
+      const frame = frames.head(named);
+      if (frame === kernel.zeroFrame) return;
       const state = frames.flags.read(frame);
       const maps = frames.mapCount.read(frame);
       const dirty = (flags & PTE_DIRTY) !== 0 || (state & PG_DIRTY) !== 0;

@@ -1,6 +1,7 @@
 /** The flags that say on what to run, the same for every verb: --machine, --kernel, --set, --seed. */
 import type { Command } from "commander";
 import { UsageError } from "../base/errors.ts";
+import { axisNames } from "../design.ts";
 import { parseGeometry } from "../geometry.ts";
 import { applySettings, type MachineSpec, parseKernel, parseSpec, specOf } from "../presets.ts";
 import { readText, reason } from "./files.ts";
@@ -44,6 +45,16 @@ export function chosenSpec(options: MachineOptions, usual?: MachineSpec): Machin
     return specOf(machine, kernel, settings);
   const base = looksLikeFile(machine) ? specFromFile(machine) : specOf(machine);
   return applySettings(kernel === undefined ? base : { ...base, ...chosenKernel(kernel) }, settings);
+}
+
+/** What a report calls the machine that the flags name: with the options that moved because of what was asked for. */
+export function nameOfChosen(options: MachineOptions, spec: MachineSpec): string {
+  const { machine = DEFAULT_MACHINE, kernel, set = [] } = options;
+  const asked = new Set(set.map((setting) => setting.replace(/^design\./, "").split("=", 1)[0]));
+  const { design: before } = chosenSpec({ ...options, set: [] });
+  const moved = axisNames.filter((axis) => !asked.has(axis) && spec.design[axis] !== before[axis]);
+  const names = kernel === undefined ? [machine] : [machine, kernel];
+  return [...names, ...moved.map((axis) => `${axis}=${spec.design[axis]} (coupled)`)].join(", ");
 }
 
 /** Names of presets have no dot before a suffix and no slash. */

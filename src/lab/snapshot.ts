@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { PAGE_SIZE } from "../base/units.ts";
 import type { Cpu } from "../hw/cpu.ts";
+import { pooledPages } from "../mm/bigpages/huge-pool.ts";
 import type { Kernel } from "../mm/kernel.ts";
 import { CountedEntries } from "../mm/tables/counted-entries.ts";
 import {
@@ -36,6 +37,8 @@ export const memorySchema = z.strictObject({
   hugePagesUsedBytes: bytes,
   /** The struct pages of huge pages that hugetlb_optimize_vmemmap would give back. */
   hugePagesOptimisableBytes: bytes,
+  /** What of it has been given back. */
+  vmemmapFreedBytes: bytes,
   reverseMapBytes: bytes,
   /** Pages of the caches of vmas. */
   vmaBytes: bytes,
@@ -89,9 +92,10 @@ export function memorySnapshot(kernel: Kernel): MemorySnapshot {
     addressSpaces: spaces.length,
     vmas: kernel.slabs.vmas.objects,
     memMapBytes: owned(OWNER_MEM_MAP),
-    hugePagesBytes: sum(pools.map(({ total, pages }) => total * pages)) * PAGE_SIZE,
+    hugePagesBytes: pooledPages(pools) * PAGE_SIZE,
     hugePagesUsedBytes: sum(pools.map(({ total, free, pages }) => (total - free) * pages)) * PAGE_SIZE,
     hugePagesOptimisableBytes: sum(pools.map(({ optimisableBytes }) => optimisableBytes)),
+    vmemmapFreedBytes: kernel.vmemmap.freedPages * PAGE_SIZE,
     reverseMapBytes: kernel.reverseMap.bytes,
     vmaBytes: owned(OWNER_VMAS),
     slabBytes: owned(OWNER_SLAB),

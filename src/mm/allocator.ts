@@ -109,22 +109,23 @@ export class Allocator {
    * that failed.
    */
   *allocate(order: number, want: Want, owner: Owner): Path<Pfn> {
-    do {
+    for (let failures = 1; ; failures++) {
       const frame = this.failing ? NO_FRAME : this.tryAllocate(order, want, owner);
       if (frame !== NO_FRAME) return frame;
-    } while (yield* this.waitForMemory());
+      if (!(yield* this.waitForMemory(failures))) break;
+    }
     this.failing = false;
     return -ENOMEM;
   }
 
-  /** Whether there is memory for such a request now. */
-  hasRoom(order: number, want: Want): boolean {
+  /** Whether there is memory for such a request now, and with it for so many frames in all. */
+  hasRoom({ order, want }: ReclaimRequest, frames: number): boolean {
     const { zones, minFloors } = this.routes[want];
-    return zones.some(
-      (zone, at) =>
-        zone.free + zone.listed - (1 << order) >= minFloors[at] &&
-        (order === 0 || this.policy.leavesBlocks(zone, order, "min")),
-    );
+    const spare = zones.map((zone, at) => Math.max(0, zone.free + zone.listed - minFloors[at]));
+    const pages = spare.reduce((sum, each) => sum + each, 0);
+    const fits = (zone: Zone, at: number) =>
+      spare[at]! >= 1 << order && (order === 0 || this.policy.leavesBlocks(zone, order, "min"));
+    return pages >= frames && zones.some(fits);
   }
 
   /** Whether so many single frames can be had for such requests, of any zone, and none is made to fail. */
@@ -137,10 +138,15 @@ export class Allocator {
   /**
    * Frees memory for the attempt that failed last, whatever it was for: the caller's own, or that of a slab that it asked.
    * False: there is none to be had, or it was made to fail.
+   *
+   * `failures`: how often in a row the caller has failed, this time included. Who begins again gives back what he had, and
+   * may need more at once than the frame that failed: after each failure in vain twice as much must be free, so that he
+   * gets on in the end, or somebody is killed because all that can be freed was not enough.
    */
-  *waitForMemory(): Path<boolean> {
+  *waitForMemory(failures: number): Path<boolean> {
     const { kernel } = this;
-    const isWorthATry = kernel !== undefined && !this.failing && (yield* makeRoom(kernel, this.failed));
+    const isWorthATry =
+      kernel !== undefined && !this.failing && (yield* makeRoom(kernel, this.failed, 2 ** (failures - 1)));
     if (!isWorthATry) this.refusals++;
     return isWorthATry;
   }
@@ -205,8 +211,19 @@ export class Allocator {
     this.contents.forgetRun(first, first + 2 ** order);
   }
 
+  /** Frames `[first, end)` that boot had reserved for `owner` are free from now on. */
+  releaseReserved(first: Pfn, end: Pfn, owner: Owner): void {
+    for (let at = first; at < end; ) {
+      const zone = this.zoneOf(at);
+      const stop = Math.min(end, zone.end);
+      zone.addReleased(at, stop, owner);
+      zone.hopes();
+      at = stop;
+    }
+  }
+
   /** Orders that one block of the buddy system can have. */
-  private get largestOrders(): number {
+  get largestOrders(): number {
     return this.zones[0]!.buddy.orders;
   }
 

@@ -98,7 +98,7 @@ describe("simple anon_vmas (2.6.11)", () => {
     const { machine, parent } = family("linux-2.6.11");
     protect(machine, AT + 1, 1, 1);
     const found: number[] = [];
-    areaOf(parent).anonVma!.forEachVma(AT + 1, (vma) => {
+    areaOf(parent).anonVma!.forEachVma(AT + 1, AT + 2, (vma) => {
       found.push(vma.start);
       return true;
     });

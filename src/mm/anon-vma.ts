@@ -31,10 +31,10 @@ export class AnonVma {
     this.root = parent === null ? this : parent.root;
   }
 
-  /** Visits each area that may map the page with anonymous index `index`, until `visit` returns false. */
-  forEachVma(index: FileIndex, visit: (vma: Vma) => boolean): void {
+  /** Visits each area that may map one of the pages with the anonymous indices `[first, end)`, until `visit` returns false. */
+  forEachVma(first: FileIndex, end: FileIndex, visit: (vma: Vma) => boolean): void {
     for (const { vma } of this.links) {
-      if (index < vma.fileIndex || index >= vma.fileIndex + vma.pages) continue;
+      if (end <= vma.fileIndex || first >= vma.fileIndex + vma.pages) continue;
       if (!visit(vma)) return;
     }
   }

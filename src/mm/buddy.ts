@@ -134,6 +134,16 @@ export class Buddy {
     this.merge(at, order);
   }
 
+  /** Takes the frames `[first, end)`, which were never its own, as free single ones. */
+  adopt(first: Pfn, end: Pfn): void {
+    const at = first - this.first;
+    const stop = end - this.first;
+    const nobodys = this.blocks.endOf(0, at, stop);
+    if (nobodys < stop) this.refuse(nobodys + this.first, 0);
+    this.blocks.fill(at, stop, -1);
+    this.giveRun(first, end);
+  }
+
   /**
    * Takes back the single frames `[first, end)`. The lists are then as if they had been given one after the other: what
    * lies within an aligned block meets only the rest of that block until it is whole.

@@ -58,7 +58,7 @@ function putBack({ frames, reclaim }: Kernel, frame: Pfn): void {
   reclaim.deactivate(frame);
 }
 
-/** One entry that maps a frame with a struct page of its own. */
+/** One entry that maps a page, or a part of it. */
 interface Mapped {
   readonly table: OpenTable;
   readonly index: number;
@@ -99,7 +99,7 @@ interface LeafTreatment {
 }
 
 function treatLeaf(kernel: Kernel, gather: Gather, vma: Vma, table: OpenTable, range: LeafTreatment): void {
-  const { entries, zeroFrame } = kernel;
+  const { entries, frames, zeroFrame } = kernel;
   let index = kernel.tables.indexAt(range.first, LEAF);
   for (let page = range.first; page < range.end; page++, index++) {
     const flags = entries.flags(table, index);
@@ -108,7 +108,7 @@ function treatLeaf(kernel: Kernel, gather: Gather, vma: Vma, table: OpenTable, r
       continue;
     }
     if (!namesPage(kernel, vma, page, table, index)) continue;
-    const frame = entries.frame(table, index);
+    const frame = frames.head(entries.frame(table, index));
     if (frame !== zeroFrame) range.treat.mapped(kernel, gather, vma, { table, index, page, frame, flags });
   }
 }

@@ -73,12 +73,14 @@ function* copyBelow(kernel: Kernel, copy: Copy, frame: Pfn, level: number, first
  * there is some, and the copy goes on where it was.
  */
 function* copyTable(kernel: Kernel, copy: Copy, first: Vpn, end: Vpn): Path<number> {
-  let page = yield* copyLocked(kernel, copy, first, end);
-  while (page < end) {
-    if (!(yield* waitToMap(kernel))) return -ENOMEM;
-    page = yield* copyLocked(kernel, copy, page, end);
+  let page = first;
+  for (let failures = 1; ; failures++) {
+    const next = yield* copyLocked(kernel, copy, page, end);
+    if (next === end) return 0;
+    if (next > page) failures = 1;
+    page = next;
+    if (!(yield* waitToMap(kernel, failures))) return -ENOMEM;
   }
-  return 0;
 }
 
 /**
@@ -141,11 +143,12 @@ function copyLeaf(kernel: Kernel, { child, parent }: Copy, from: Pfn, to: Pfn, f
     const frame = isPresent ? presentFrame(low, high) : entries.frame(source, index);
     if (frame !== zeroFrame) {
       if (reverseMap.add(frame, targetSlot + index, child) < 0) break;
-      frames.refs.add(frame, 1);
-      const state = frames.flags.read(frame);
+      const head = frames.head(frame);
+      frames.refs.add(head, 1);
+      const state = frames.flags.read(head);
       if ((state & PG_ANON) !== 0) {
         resident.anon++;
-        if ((state & PG_EXCLUSIVE) !== 0) frames.flags.write(frame, state & ~PG_EXCLUSIVE);
+        if ((state & PG_EXCLUSIVE) !== 0) frames.flags.write(head, state & ~PG_EXCLUSIVE);
       } else if ((state & PG_SWAPBACKED) !== 0) resident.shmem++;
       else resident.file++;
     }

@@ -28,7 +28,6 @@ import { LEAF, NO_TABLE } from "./page-table.ts";
 import { namesPage } from "./pfnmap/pfn-mappings.ts";
 import { presentInPlace, tryRepairRaw } from "./pfnmap/raw-fault.ts";
 import type { Process, Thread } from "./process.ts";
-import { killForMemory } from "./reclaim/oom-kill.ts";
 import { expandStack } from "./stack.ts";
 import { swapFault } from "./swap/swap-fault.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
@@ -163,26 +162,19 @@ function* finishLocked(kernel: Kernel, vma: Vma, page: Vpn, first: Verdict): Pat
   return verdict;
 }
 
-/** How often a fault may find memory that is gone again when it comes back for it, before somebody is killed for it. */
-const VAIN_ROUNDS = 32;
-
-/**
- * Waits for what the repair needs, and tries again, until the fault comes to its end. Where the last frames are those of the
- * very page that it brings in, it could free and read that for ever: then memory is as good as gone.
- */
+/** Waits for what the repair needs, and tries again, until the fault comes to its end. */
 function* finish(kernel: Kernel, payer: Process, vma: Vma, page: Vpn, intent: Intent, first: Verdict): Path<Verdict> {
   const taken = { major: false };
   let verdict = first;
-  for (let rounds = 0; ; ) {
+  for (let failures = 0; ; ) {
     if (verdict === NEEDS_FILE) verdict = yield* fileFault(kernel, vma, vma.file!, page, intent);
     else if (verdict === NEEDS_SWAP) verdict = yield* swapFault(kernel, vma, page, intent, taken);
     else if (verdict === NEEDS_FILE_ENTRY) verdict = yield* kernel.nonlinear.fault(kernel, vma, page);
     else if (verdict !== NEEDS_MEMORY) break;
     else {
-      rounds++;
-      const isVain = rounds % VAIN_ROUNDS === 0;
-      const mayRepair = isVain ? yield* killForMemory(kernel) : yield* waitHolding(kernel, vma, page);
-      verdict = mayRepair ? yield* repair(kernel, vma, page, intent) : FAULT_OOM;
+      failures++;
+      const isThere = yield* waitHolding(kernel, vma, page, failures);
+      verdict = isThere ? yield* repair(kernel, vma, page, intent) : FAULT_OOM;
     }
   }
   if (verdict === NEEDS_AREA) return verdict;
@@ -196,7 +188,7 @@ function* finish(kernel: Kernel, payer: Process, vma: Vma, page: Vpn, intent: In
  *
  * @models linux-2.6.11 mm/memory.c do_wp_page (page_cache_get before the allocation)
  */
-function* waitHolding(kernel: Kernel, vma: Vma, page: Vpn): Path<boolean> {
+function* waitHolding(kernel: Kernel, vma: Vma, page: Vpn, failures: number): Path<boolean> {
   const { tables, entries, frames, allocator, zeroFrame } = kernel;
   const { mm } = vma;
   yield* lockTables(kernel, mm);
@@ -205,12 +197,12 @@ function* waitHolding(kernel: Kernel, vma: Vma, page: Vpn): Path<boolean> {
   if (table !== NO_TABLE) {
     const index = tables.indexAt(page, LEAF);
     const isThere = (entries.flags(table, index) & (PTE_PRESENT | PTE_PROT_NONE)) !== 0;
-    if (isThere && namesPage(kernel, vma, page, table, index)) held = entries.frame(table, index);
+    if (isThere && namesPage(kernel, vma, page, table, index)) held = frames.head(entries.frame(table, index));
     tables.close(table);
   }
   if (held !== zeroFrame) frames.addReference(held);
   unlockTables(kernel, mm);
-  const isThere = yield* waitToMap(kernel);
+  const isThere = yield* waitToMap(kernel, failures);
   if (held !== zeroFrame) allocator.release(held);
   return isThere;
 }

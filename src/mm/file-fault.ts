@@ -78,13 +78,14 @@ function* findAndMap(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn, flag
   if (typeof found === "number") return failure(found);
   const verdict = yield* mapPage(kernel, vma, page, found, flags, request);
   const isMapped = verdict >= 0 && isRepaired(verdict);
-  if (isMapped && (flags & PTE_DIRTY) !== 0) setFrameDirty(kernel, file, found.frame);
-  kernel.allocator.release(found.frame);
+  const head = kernel.frames.head(found.frame);
+  if (isMapped && (flags & PTE_DIRTY) !== 0) setFrameDirty(kernel, file, head);
+  kernel.allocator.release(head);
   return verdict;
 }
 
 function* privateWriteFault(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn): Path<Verdict> {
-  const { counters, allocator, contents } = kernel;
+  const { counters, allocator, contents, frames } = kernel;
   if (anonVmaPrepare(kernel, vma) < 0) return NEEDS_MEMORY;
   const copy = tryUserFrame(kernel);
   if (copy === NO_FRAME) return NEEDS_MEMORY;
@@ -97,9 +98,9 @@ function* privateWriteFault(kernel: Kernel, vma: Vma, file: FileObject, page: Vp
     yield* lockTables(kernel, vma.mm);
     verdict = mayMap(kernel, file, found) ? mapCopy(kernel, vma, page, copy) : NEEDS_FILE;
     unlockTables(kernel, vma.mm);
-    allocator.release(found.frame);
+    allocator.release(frames.head(found.frame));
   }
-  if (verdict !== FAULT_MINOR || kernel.frames.mapCount.read(copy) === 0) {
+  if (verdict !== FAULT_MINOR || frames.mapCount.read(copy) === 0) {
     allocator.release(copy);
     return verdict;
   }
@@ -114,7 +115,7 @@ function* findPage(kernel: Kernel, file: FileObject, index: FileIndex, request: 
   const frame = yield* filePage(kernel, file, index, request);
   kernel.current.task.watch?.touch(MEMORY, "read");
   if (frame < 0) return frame;
-  kernel.frames.addReference(frame);
+  kernel.frames.addReference(kernel.frames.head(frame));
   return { index, frame, truncations };
 }
 

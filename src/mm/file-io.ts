@@ -212,22 +212,30 @@ function* writePage(
   part: Uint8Array | null,
 ): Path<number> {
   const index = Math.floor(at / PAGE_SIZE);
-  const frame = yield* pageForWrite(kernel, file, index, count);
+  const find = file.kind === "regular" ? bufferedPageForWrite : pageForWrite;
+  const frame = yield* find(kernel, file, index, count);
   if (frame < 0) return frame;
-  makeUptodate(kernel, frame);
-  if (file.kind === "regular" && attachBuffers(kernel, frame) < 0) {
-    if (yield* kernel.allocator.waitForMemory()) return yield* writePage(kernel, file, at, count, part);
+  const head = kernel.frames.head(frame);
+  makeUptodate(kernel, head);
+  if (part !== null && !(yield* fill(kernel, file, at, frame, part))) {
+    return yield* writePage(kernel, file, at, count, part);
+  }
+  setDirty(kernel, file, index, head);
+  kernel.reclaim.touched(head);
+  if (at + count > file.sizeBytes) file.sizeBytes = at + count;
+  return 0;
+}
+
+/** The same as `pageForWrite`, and the page has buffer heads. */
+function* bufferedPageForWrite(kernel: Kernel, file: FileObject, index: FileIndex, count: number): Path<number> {
+  for (let failures = 1; ; failures++) {
+    const frame = yield* pageForWrite(kernel, file, index, count);
+    if (frame < 0 || attachBuffers(kernel, kernel.frames.head(frame)) === 0) return frame;
+    if (yield* kernel.allocator.waitForMemory(failures)) continue;
     // What was to make the file longer goes again.
     dropPages(kernel, file, file.endIndex, Number.POSITIVE_INFINITY);
     return -ENOMEM;
   }
-  if (part !== null && !(yield* fill(kernel, file, at, frame, part))) {
-    return yield* writePage(kernel, file, at, count, part);
-  }
-  setDirty(kernel, file, index, frame);
-  kernel.reclaim.touched(frame);
-  if (at + count > file.sizeBytes) file.sizeBytes = at + count;
-  return 0;
 }
 
 /** The frame of page `index`, of which `count` bytes are to be written, when nobody fills it any more; or -ENOMEM. */
@@ -235,8 +243,9 @@ function* pageForWrite(kernel: Kernel, file: FileObject, index: FileIndex, count
   for (;;) {
     const frame = file.pages.find(index);
     if (frame !== NOT_CACHED) {
-      if (!kernel.frames.has(frame, PG_LOCKED)) return frame;
-      yield pageLock(kernel, frame);
+      const head = kernel.frames.head(frame);
+      if (!kernel.frames.has(head, PG_LOCKED)) return frame;
+      yield pageLock(kernel, head);
       continue;
     }
     // What a regular file has on disk around these bytes must be read first; whole pages and new ones need no read.
@@ -252,13 +261,14 @@ function* pageForWrite(kernel: Kernel, file: FileObject, index: FileIndex, count
 function* fill(kernel: Kernel, file: FileObject, at: number, frame: Pfn, part: Uint8Array): Path<boolean> {
   const { contents, frames, allocator } = kernel;
   const index = Math.floor(at / PAGE_SIZE);
-  frames.addReference(frame);
+  const head = frames.head(frame);
+  frames.addReference(head);
   const wait = contents.hold(frame);
   if (wait !== undefined) yield* wait;
   const isThere = file.pages.find(index) === frame;
   if (isThere) contents.write(frame, at - index * PAGE_SIZE, part);
   contents.release(frame);
-  allocator.release(frame);
+  allocator.release(head);
   return isThere;
 }
 
@@ -268,7 +278,7 @@ function* reservePages(kernel: Kernel, file: FileObject, from: number, to: numbe
   const end = Math.ceil(to / PAGE_SIZE);
   for (let index = first; index < end; index++) {
     const known = file.pages.find(index);
-    if (known !== NOT_CACHED) makeUptodate(kernel, known);
+    if (known !== NOT_CACHED) makeUptodate(kernel, kernel.frames.head(known));
     while (file.pages.find(index) === NOT_CACHED) {
       const result = yield* addPage(kernel, file, index, 0);
       if (result < 0) {
@@ -277,7 +287,7 @@ function* reservePages(kernel: Kernel, file: FileObject, from: number, to: numbe
       }
     }
     // Clean pages of shmem may be dropped: they were never written, so they are holes again. These must stay.
-    setDirty(kernel, file, index, file.pages.find(index));
+    setDirty(kernel, file, index, kernel.frames.head(file.pages.find(index)));
   }
   return 0;
 }

@@ -19,6 +19,7 @@
  */
 import { bug } from "../base/errors.ts";
 import type { FileIndex } from "../base/units.ts";
+import type { Path } from "../sync/path.ts";
 import { VM_NONLINEAR, type Vma } from "./vma.ts";
 
 interface Range {
@@ -51,8 +52,7 @@ export class FileMappings {
 
   /**
    * Moves whenever entries of the file's pages may have come to an area that had none: by an area that is new or has a new
-   * range, by fork's copy, by mremap. Whoever goes through all areas, and waits in between, goes through them again if it
-   * has moved.
+   * range, by fork's copy, by mremap. Whoever goes through all areas, and waits in between, does so `untilStill`.
    */
   get generation(): number {
     return this.spreads;
@@ -201,6 +201,14 @@ function visitOverlapping(at: Range | null, first: FileIndex, end: FileIndex, vi
     for (const vma of at.areas) if (!visit(vma)) return false;
   }
   return visitOverlapping(at.right, first, end, visit);
+}
+
+/** Goes through areas again and again, until no entries can have come to one that was passed while `once` waited. */
+export function* untilStill(mappings: FileMappings, once: () => Path<void>): Path<void> {
+  for (let seen = -1; seen !== mappings.generation; ) {
+    seen = mappings.generation;
+    yield* once();
+  }
 }
 
 /** A hash of a range: spreads neighbours over all 32 bits. */

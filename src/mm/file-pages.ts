@@ -44,7 +44,7 @@ export function* filePage(kernel: Kernel, file: FileObject, index: FileIndex, re
     if (ready !== NOT_CACHED) return ready;
     const frame = file.pages.find(index);
     if (frame !== NOT_CACHED) {
-      yield pageLock(kernel, frame);
+      yield pageLock(kernel, kernel.frames.head(frame));
       continue;
     }
     let result: number;
@@ -62,8 +62,10 @@ export function* filePage(kernel: Kernel, file: FileObject, index: FileIndex, re
 /** The frame of page `index` if nobody need wait for it; NOT_CACHED otherwise. Beyond the end of the file there is none. */
 export function readyPage(kernel: Kernel, file: FileObject, index: FileIndex): Pfn {
   const frame = file.pages.find(index);
-  if (frame === NOT_CACHED || index >= file.endIndex || kernel.frames.has(frame, PG_LOCKED)) return NOT_CACHED;
-  makeUptodate(kernel, frame);
+  if (frame === NOT_CACHED || index >= file.endIndex) return NOT_CACHED;
+  const head = kernel.frames.head(frame);
+  if (kernel.frames.has(head, PG_LOCKED)) return NOT_CACHED;
+  makeUptodate(kernel, head);
   return frame;
 }
 
@@ -111,8 +113,8 @@ export function* addPage(kernel: Kernel, file: FileObject, index: FileIndex, sta
   if (frame === NO_FRAME) frame = yield* allocator.allocate(0, WANT_USER, OWNER_PAGE_CACHE);
   const isThere = () => file.pages.find(index) !== NOT_CACHED || file.swapped.find(index) !== NO_SWAP_SLOT;
   let result = frame < 0 ? -ENOMEM : 0;
-  while (result === 0 && !isThere() && file.pages.insert(index, frame) < 0) {
-    if (!(yield* allocator.waitForMemory())) result = -ENOMEM;
+  for (let failures = 1; result === 0 && !isThere() && file.pages.insert(index, frame) < 0; failures++) {
+    if (!(yield* allocator.waitForMemory(failures))) result = -ENOMEM;
   }
   if (result < 0 || file.pages.find(index) !== frame) {
     if (frame >= 0) allocator.free(frame, 0);

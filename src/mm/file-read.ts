@@ -41,7 +41,7 @@ export function* readFile(
     const count = Math.min(PAGE_SIZE - inPage, length - done);
     const frame = yield* pageForRead(kernel, open, index, Math.ceil((offset + length) / PAGE_SIZE));
     if (frame < NOT_CACHED) return done > 0 ? done : frame;
-    if (frame !== NOT_CACHED && index !== open.lastRead) kernel.reclaim.touched(frame);
+    if (frame !== NOT_CACHED && index !== open.lastRead) kernel.reclaim.touched(kernel.frames.head(frame));
     open.lastRead = index;
     if (typeof bytes !== "number") {
       const into = bytes.subarray(done, done + count);
@@ -56,12 +56,13 @@ export function* readFile(
 /** Reads from a page, through a window if it is in highmem; it stays what it is meanwhile. */
 function* readOut(kernel: Kernel, frame: Pfn, inPage: number, into: Uint8Array): Path<void> {
   const { contents, frames, allocator } = kernel;
-  frames.addReference(frame);
+  const head = frames.head(frame);
+  frames.addReference(head);
   const wait = contents.hold(frame);
   if (wait !== undefined) yield* wait;
   contents.read(frame, inPage, into);
   contents.release(frame);
-  allocator.release(frame);
+  allocator.release(head);
 }
 
 /** The frame to read page `index` from, NOT_CACHED for a hole that reads as zeros, or -ENOMEM. */
@@ -71,8 +72,9 @@ function* pageForRead(kernel: Kernel, open: OpenFile, index: FileIndex, end: Fil
   for (;;) {
     const frame = file.pages.find(index);
     if (frame !== NOT_CACHED) {
-      if (!frames.has(frame, PG_LOCKED)) return frames.has(frame, PG_UPTODATE) ? frame : NOT_CACHED;
-      yield pageLock(kernel, frame);
+      const head = frames.head(frame);
+      if (!frames.has(head, PG_LOCKED)) return frames.has(head, PG_UPTODATE) ? frame : NOT_CACHED;
+      yield pageLock(kernel, head);
       continue;
     }
     if (file.kind === "shmem") {

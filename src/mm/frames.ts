@@ -59,9 +59,16 @@ export class Frames {
   private readonly orders: SparseInt8;
   /** The orders that compound pages have had. */
   private readonly compoundOrders = new Set<number>();
+  /** Frames of a soft page, a power of two: the kernel's own page, which has one struct page. */
+  readonly softFrames: number;
+  /** The bits of a frame's number that name its soft page. */
+  private readonly headMask: number;
 
-  constructor(count: number) {
+  /** Soft pages have 2^softShift frames. */
+  constructor(count: number, softShift = 0) {
     this.count = count;
+    this.softFrames = 1 << softShift;
+    this.headMask = -this.softFrames;
     this.refs = new SparseInt32(count);
     this.mapCount = new SparseInt32(count);
     this.flags = new SparseInt32(count);
@@ -104,6 +111,21 @@ export class Frames {
       if (this.has(head, PG_HEAD) && this.orders.read(head) === order) return head;
     }
     return frame;
+  }
+
+  /** The soft page that `frame` is part of: its first frame, whose struct page is that of all. Requires: it is a frame. */
+  head(frame: Pfn): Pfn {
+    return frame & this.headMask;
+  }
+
+  /** Which part of its soft page the frame is. */
+  partOf(frame: Pfn): number {
+    return frame & ~this.headMask;
+  }
+
+  /** Where what the frame holds belongs in its file, or among anonymous pages: `index` is that of the soft page's first part. */
+  indexOf(frame: Pfn): number {
+    return this.index.read(frame & this.headMask) + (frame & ~this.headMask);
   }
 
   addReference(frame: Pfn): void {

@@ -13,6 +13,7 @@ import type { AddressSpace } from "./address-space.ts";
 import type { Allocator } from "./allocator.ts";
 import type { AnonVmas } from "./anon-vma.ts";
 import type { BigPages } from "./bigpages/big-pages.ts";
+import type { Vmemmap } from "./bigpages/vmemmap.ts";
 import type { Counters } from "./counters.ts";
 import type { Events } from "./events.ts";
 import type { Files } from "./file.ts";
@@ -74,6 +75,7 @@ export interface Kernel {
   readonly nonlinear: Nonlinear;
   readonly bigPages: BigPages;
   readonly pfnMappings: PfnMappings;
+  readonly vmemmap: Vmemmap;
   readonly reclaim: Reclaim;
 
   readonly anonVmas: AnonVmas;

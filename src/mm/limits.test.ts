@@ -182,7 +182,8 @@ describe("what is promised", () => {
   const source = (mode: number): CommitmentSource => ({
     mode,
     ratio: 50,
-    totalPages: 1000,
+    totalPages: () => 1000,
+    hugePages: () => 0,
     swapPages: 100,
     adminReservePages: 10,
     userReservePages: 50,
@@ -198,6 +199,8 @@ describe("what is promised", () => {
     expect(never.limitPages).toBe(600);
     const { mm } = new TestKernel().thread;
     expect([never.charge(599, mm), never.charge(1, mm)]).toEqual([0, -ENOMEM]);
+    // Huge pages are nothing that could be promised.
+    expect(new Commitment({ ...source(2), hugePages: () => 400 }).limitPages).toBe(400);
     never.uncharge(599);
     mm.totalPages = 320;
     expect([never.charge(590, mm), never.charge(589, mm)]).toEqual([-ENOMEM, 0]);

@@ -8,7 +8,7 @@
  * @differs counts are exact; a real kernel's lag behind by what its CPUs have not yet added to them
  */
 import { PAGE_SIZE } from "../base/units.ts";
-import type { HugePool } from "./bigpages/huge-pool.ts";
+import { type HugePool, pooledPages } from "./bigpages/huge-pool.ts";
 import type { FileKind } from "./file.ts";
 import type { Kernel } from "./kernel.ts";
 import { LEAF } from "./page-table.ts";
@@ -120,7 +120,7 @@ const hugePages = ({ bigPages }: Kernel, kind: MeminfoName): Lines => {
     HugePages_Rsvd: pooled(({ reserved }) => reserved),
     HugePages_Surp: pooled(({ surplus }) => surplus),
     ...size,
-    Hugetlb: () => sum(bigPages.pools.map(({ total, pages }) => total * pages)),
+    Hugetlb: () => pooledPages(bigPages.pools),
   };
 };
 

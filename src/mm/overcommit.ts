@@ -1,7 +1,7 @@
 /**
  * How much memory has been promised (vm_committed_as) and whether more may be.
  *
- * @models linux-6.1 mm/util.c __vm_enough_memory
+ * @models linux-6.1 mm/util.c __vm_enough_memory, vm_commit_limit
  */
 import { ENOMEM } from "../base/errno.ts";
 import type { AddressSpace } from "./address-space.ts";
@@ -16,7 +16,10 @@ export interface CommitmentSource {
   readonly mode: number;
   /** vm.overcommit_ratio, per cent. */
   readonly ratio: number;
-  readonly totalPages: number;
+  /** Memory that the allocator has in hand, used or not. */
+  totalPages(): number;
+  /** Pages in pools of huge pages now: memory that no promise of this kind can be kept with. */
+  hugePages(): number;
   readonly swapPages: number;
   /** vm.admin_reserve_kbytes and vm.user_reserve_kbytes. */
   readonly adminReservePages: number;
@@ -37,8 +40,9 @@ export class Commitment {
 
   /** CommitLimit. */
   get limitPages(): number {
-    const { totalPages, ratio, swapPages } = this.source;
-    return Math.floor((totalPages * ratio) / 100) + swapPages;
+    const { source } = this;
+    const pages = source.totalPages() - source.hugePages();
+    return Math.floor((pages * source.ratio) / 100) + source.swapPages;
   }
 
   get mode(): number {

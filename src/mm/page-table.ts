@@ -333,11 +333,11 @@ export class PageTables {
 
   /** The frame of the table of `level` that covers `page`, waiting for memory if need be; or -ENOMEM. */
   *ensure(mm: AddressSpace, page: Vpn, level: number): Path<Pfn> {
-    for (;;) {
+    for (let failures = 1; ; failures++) {
       const frame = this.tryEnsure(mm, page, level);
       if (frame !== NO_TABLE) return frame;
       this.requireClosed("waiting for memory");
-      if (!(yield* this.parts.allocator.waitForMemory())) return -ENOMEM;
+      if (!(yield* this.parts.allocator.waitForMemory(failures))) return -ENOMEM;
     }
   }
 

@@ -11,7 +11,7 @@ import { type OpenTable, PTE_DIRTY, PTE_PRESENT, PTE_PROT_NONE, PTE_WRITE } from
 import type { Path } from "../sync/path.ts";
 import { makePresent } from "./fault.ts";
 import { setFrameDirty } from "./file-pages.ts";
-import { PG_ANON } from "./frames.ts";
+import { NO_FRAME, PG_ANON } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
 import { namesPage } from "./pfnmap/pfn-mappings.ts";
@@ -174,7 +174,7 @@ function* find(kernel: Kernel, vma: Vma, page: Vpn, touch: Touch): Path<Found> {
 
 /** Requires: page_table_lock is held. */
 function findNow(kernel: Kernel, vma: Vma, page: Vpn, touch: Touch): Found {
-  const { tables, entries } = kernel;
+  const { tables, entries, frames } = kernel;
   const table = tables.openLeaf(vma.mm, page);
   if (table === NO_TABLE) return "untouched";
   const index = tables.indexAt(page, LEAF);
@@ -182,12 +182,10 @@ function findNow(kernel: Kernel, vma: Vma, page: Vpn, touch: Touch): Found {
   const usable = touch.rights === "forced" ? PTE_PRESENT | PTE_PROT_NONE : PTE_PRESENT;
   let there = (flags & usable) !== 0;
   if (there && touch.intent === "write") {
-    const frame = entries.frame(table, index);
-    if ((flags & PTE_WRITE) === 0) {
-      const isPage = namesPage(kernel, vma, page, table, index);
-      there = touch.rights === "forced" && isPage && mayWriteAnyway(kernel, vma, frame);
-    }
-    if (there && (flags & PTE_DIRTY) === 0 && vma.file?.raw == null) setFrameDirty(kernel, vma.file, frame);
+    const isPage = namesPage(kernel, vma, page, table, index);
+    const head = isPage ? frames.head(entries.frame(table, index)) : NO_FRAME;
+    if ((flags & PTE_WRITE) === 0) there = touch.rights === "forced" && isPage && mayWriteAnyway(kernel, vma, head);
+    if (there && (flags & PTE_DIRTY) === 0 && vma.file?.raw == null) setFrameDirty(kernel, vma.file, head);
   }
   tables.close(table);
   if (there) return "there";

@@ -77,7 +77,7 @@ function protectLeaf(
     const frame = entries.frame(table, index);
     let flags = (old & KEPT) | (rights & ~KEPT);
     const isAsked = mayWrite && (flags & PTE_WRITE) === 0 && namesPage(kernel, vma, page, table, index);
-    if (isAsked && policy.mayMakeWritable(frames, vma, frame, flags)) flags |= PTE_WRITE;
+    if (isAsked && policy.mayMakeWritable(frames, vma, frames.head(frame), flags)) flags |= PTE_WRITE;
     if (flags !== old) entries.set(table, index, frame, flags);
     if (flags !== old && (old & PTE_PRESENT) !== 0) gather.cover(page, page + 1);
     changed++;

@@ -57,7 +57,7 @@ function* byteAt(kernel: Kernel, vma: Vma, address: Vaddr): Path<number> {
   contents.release(frame);
   const head = frames.headOf(frame);
   if (frames.has(head, PG_HEAD)) kernel.bigPages.drop(kernel, head);
-  else allocator.release(frame);
+  else allocator.release(frames.head(frame));
   return byte;
 }
 
@@ -83,6 +83,6 @@ export function referencedFrame(kernel: Kernel, vma: Vma, page: Vpn): Pfn {
     frame = namesPage(kernel, vma, page, table, index) ? entries.frame(table, index) : -EFAULT;
   }
   tables.close(table);
-  if (frame !== zeroFrame && frame >= 0) frames.addReference(frame);
+  if (frame !== zeroFrame && frame >= 0) frames.addReference(frames.head(frame));
   return frame;
 }

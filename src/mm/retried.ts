@@ -13,11 +13,11 @@ import type { Kernel } from "./kernel.ts";
  */
 export function* retried<T>(kernel: Kernel, path: () => Path<T>, fails: (result: T) => boolean): Path<T> {
   const { allocator } = kernel;
-  for (;;) {
+  for (let rounds = 1; ; rounds++) {
     const { failures, refusals } = allocator;
     const result = yield* path();
     const mayRetry = fails(result) && allocator.failures > failures && allocator.refusals === refusals;
-    if (!mayRetry || !(yield* allocator.waitForMemory())) return result;
+    if (!mayRetry || !(yield* allocator.waitForMemory(rounds))) return result;
   }
 }
 

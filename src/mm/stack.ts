@@ -12,6 +12,7 @@ import type { Path } from "../sync/path.ts";
 import { account, checkLockedLimit, mayExpand } from "./accounting.ts";
 import { anonVmaPrepare } from "./anon-vma.ts";
 import type { Kernel } from "./kernel.ts";
+import { orWait } from "./mapped-frame.ts";
 import { isAccessible, VM_ACCOUNT, VM_GROWSDOWN, VM_LOCKED, type Vma } from "./vma.ts";
 import { resizeVma } from "./vma-memory.ts";
 
@@ -22,7 +23,8 @@ export function* expandStack(kernel: Kernel, vma: Vma, page: Vpn): Path<number> 
   if (below !== null && (below.flags & VM_GROWSDOWN) === 0 && isAccessible(below)) {
     if (page - below.end < kernel.personality.stackGuardPages) return -ENOMEM;
   }
-  while (anonVmaPrepare(kernel, vma) < 0) if (!(yield* kernel.allocator.waitForMemory())) return -ENOMEM;
+  const prepared = yield* orWait(kernel.allocator, () => (anonVmaPrepare(kernel, vma) < 0 ? null : vma));
+  if (prepared === null) return -ENOMEM;
   const pages = vma.start - page;
   if (pages > vma.fileIndex || !mayGrow(kernel, vma, pages)) return -ENOMEM;
   if ((vma.flags & VM_LOCKED) !== 0) mm.lockedPages += pages;

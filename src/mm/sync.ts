@@ -99,12 +99,12 @@ function* collectDirt(kernel: Kernel, vma: Vma, first: Vpn, pages: number): Path
 }
 
 function cleanLeaf(kernel: Kernel, vma: Vma, table: OpenTable, first: Vpn, end: Vpn): void {
-  const { tables, entries, tlbFlush } = kernel;
+  const { tables, entries, frames, tlbFlush } = kernel;
   let at = tables.indexAt(first, LEAF);
   for (let page = first; page < end; page++, at++) {
     const flags = entries.flags(table, at);
     if ((flags & PTE_PRESENT) === 0 || (flags & PTE_DIRTY) === 0) continue;
-    setFrameDirty(kernel, vma.file, entries.frame(table, at));
+    setFrameDirty(kernel, vma.file, frames.head(entries.frame(table, at)));
     entries.setFlags(table, at, flags & ~PTE_DIRTY);
     tlbFlush.page(vma.mm, page);
   }

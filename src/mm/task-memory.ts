@@ -8,6 +8,7 @@
 import type { Path } from "../sync/path.ts";
 import type { Kernel } from "./kernel.ts";
 import type { KernelStack } from "./kernel-stacks.ts";
+import { orWait } from "./mapped-frame.ts";
 import type { Thread } from "./process.ts";
 import type { Slab } from "./slab.ts";
 
@@ -37,11 +38,7 @@ export function allocateTask({ slabs, stacks }: Kernel, kind: TaskKind): TaskMem
 
 /** The same, and waits until there is some; null if there is none to be had. */
 export function* waitForTask(kernel: Kernel, kind: TaskKind): Path<TaskMemory | null> {
-  for (;;) {
-    const memory = allocateTask(kernel, kind);
-    if (memory !== null) return memory;
-    if (!(yield* kernel.allocator.waitForMemory())) return null;
-  }
+  return yield* orWait(kernel.allocator, () => allocateTask(kernel, kind));
 }
 
 /** Gives back what `allocateTask` gave. */

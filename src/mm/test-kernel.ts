@@ -24,7 +24,9 @@ import { Current } from "../sync/task.ts";
 import { defaultTunables, type Tunables } from "../tunables.ts";
 import { Allocator } from "./allocator.ts";
 import { anonVmaRules } from "./anon-vma-rules.ts";
+import { pooledPages } from "./bigpages/huge-pool.ts";
 import { type BigPagesName, bigPageOptions } from "./bigpages/options.ts";
+import { fullVmemmap } from "./bigpages/vmemmap.ts";
 import { Buddy } from "./buddy.ts";
 import { Counters } from "./counters.ts";
 import { Events } from "./events.ts";
@@ -188,6 +190,7 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
     format,
     hugePagesCome: personality.hugePagesCome,
     mostSurplus: tunables.hugePagesOvercommit,
+    vmemmap: fullVmemmap,
     pageStructBytes: 64,
   });
   const world = { frames, entries, tables, files, anonVmas, spaces };
@@ -247,11 +250,13 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
     bigPages,
     pfnMappings,
     segments: new Segments(segments, zones),
+    vmemmap: fullVmemmap,
     reclaim,
     commitment: new Commitment({
       mode: 0,
       ratio: 50,
-      totalPages: count,
+      totalPages: () => count,
+      hugePages: () => pooledPages(bigPages.pools),
       swapPages: 0,
       adminReservePages: 0,
       userReservePages: 0,

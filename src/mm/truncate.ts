@@ -81,10 +81,10 @@ function* zeroPart(kernel: Kernel, file: FileObject, index: FileIndex, from: num
   const result = yield* bringIn(kernel, file, index);
   if (result < 0) return result;
   const frame = file.pages.find(index);
-  if (frame === NOT_CACHED || !kernel.frames.has(frame, PG_UPTODATE)) return 0;
+  if (frame === NOT_CACHED || !kernel.frames.has(kernel.frames.head(frame), PG_UPTODATE)) return 0;
   const start = index * PAGE_SIZE;
   kernel.contents.zeroPart(frame, Math.max(0, from - start), Math.min(PAGE_SIZE, to - start));
-  setDirty(kernel, file, index, frame);
+  setDirty(kernel, file, index, kernel.frames.head(frame));
   return 0;
 }
 
@@ -94,8 +94,9 @@ function* bringIn(kernel: Kernel, file: FileObject, index: FileIndex): Path<numb
     const frame = file.pages.find(index);
     let result = 0;
     if (frame !== NOT_CACHED) {
-      if (!kernel.frames.has(frame, PG_LOCKED)) return 0;
-      yield pageLock(kernel, frame);
+      const head = kernel.frames.head(frame);
+      if (!kernel.frames.has(head, PG_LOCKED)) return 0;
+      yield pageLock(kernel, head);
     } else if (file.swapped.find(index) !== NO_SWAP_SLOT) {
       result = yield* shmemIn(kernel, file, index, { major: false });
     } else if (file.kind === "regular" && index < file.endIndex && file.disk.has(index)) {

@@ -33,7 +33,10 @@ export function copyVmaRange(kernel: Kernel, mm: AddressSpace, vma: Vma, start: 
   const { file, opened } = vma;
   const copy = createVma(kernel, mm, start, end, vma.flags, { file, opened, fileIndex: vma.indexAt(start) });
   // What huge pages were promised stays with who made the area.
-  if (copy !== null && mm === vma.mm) copy.privatePromise = vma.privatePromise;
+  if (copy !== null && mm === vma.mm) {
+    copy.privatePromise = vma.privatePromise;
+    copy.isRobbed = vma.isRobbed;
+  }
   return copy;
 }
 

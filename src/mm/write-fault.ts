@@ -26,10 +26,11 @@ export function writeProtectedPage(kernel: Kernel, vma: Vma, page: Vpn, slot: Pt
   const { frames, zeroFrame } = kernel;
   const frame = frameAt(kernel, slot);
   if (frame !== zeroFrame) {
-    if (frames.has(frame, PG_ANON)) {
-      if (kernel.personality.pages.mayReuse(kernel, frame)) return reuse(kernel, vma, page, frame, slot);
+    const head = frames.head(frame);
+    if (frames.has(head, PG_ANON)) {
+      if (kernel.personality.pages.mayReuse(kernel, head)) return reuse(kernel, vma, page, frame, slot);
     } else if ((vma.flags & (VM_SHARED | VM_WRITE)) === (VM_SHARED | VM_WRITE)) {
-      return noticeWrite(kernel, vma, frame, slot);
+      return noticeWrite(kernel, vma, head, slot);
     }
   }
   if (kernel.tlbFlush.interrupts !== null) return NEEDS_COPY;
@@ -56,9 +57,10 @@ export function* copyInSteps(kernel: Kernel, vma: Vma, page: Vpn): Path<Verdict>
 /** The page belongs to this area alone from now on, and may be written. */
 function reuse(kernel: Kernel, vma: Vma, page: Vpn, frame: Pfn, slot: PteSlot): Verdict {
   const { frames, counters } = kernel;
-  frames.mapping.write(frame, vma.anonVma!.id);
-  frames.index.write(frame, vma.indexAt(page));
-  frames.setFlag(frame, kernel.personality.pages.newAnonymousFlags);
+  const head = frames.head(frame);
+  frames.mapping.write(head, vma.anonVma!.id);
+  frames.index.write(head, vma.indexAt(page) - frames.partOf(frame));
+  frames.setFlag(head, kernel.personality.pages.newAnonymousFlags);
   widen(kernel, vma, slot);
   counters.reusedPages++;
   return FAULT_MINOR;
@@ -106,16 +108,17 @@ function beginCopy(kernel: Kernel, vma: Vma, page: Vpn, slot: PteSlot, old: Pfn)
 
 /** Puts `copy` in the place of `old`. */
 function endCopy(kernel: Kernel, vma: Vma, copy: Pfn, slot: PteSlot, old: Pfn): Verdict {
-  const { tables, entries, counters, allocator } = kernel;
+  const { tables, entries, frames, counters, allocator } = kernel;
   const table = tables.open(entries.tableOf(slot));
   entries.set(table, entries.indexOf(slot), copy, writtenEntry(kernel, vma));
   tables.close(table);
   if (old === kernel.zeroFrame) counters.pagesZeroed++;
   else {
     counters.pagesCopied++;
+    const oldHead = frames.head(old);
     unmapFrame(kernel, vma, old, slot);
-    giveSlotBackIfUnmapped(kernel, old);
-    allocator.release(old);
+    giveSlotBackIfUnmapped(kernel, oldHead);
+    allocator.release(oldHead);
   }
   counters.copyOnWriteFaults++;
   return FAULT_MINOR;

@@ -9,6 +9,7 @@ import { PTE_DIRTY, PTE_PRESENT, PTE_WRITE } from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
 import { MEMORY } from "./address-space.ts";
 import type { FileObject } from "./file.ts";
+import { untilStill } from "./file-mappings.ts";
 import { diskDone } from "./file-pages.ts";
 import { PG_DIRTY, PG_WRITEBACK } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
@@ -110,16 +111,18 @@ function* finishWrite(kernel: Kernel, file: FileObject, written: readonly Pfn[])
  *
  * @models linux-6.1 mm/rmap.c folio_mkclean, page_vma_mkclean_one
  */
-function* cleanEntries(kernel: Kernel, file: FileObject, index: FileIndex, frame: Pfn): Path<void> {
-  for (const vma of file.mappings.overlapping(index, index + 1)) {
-    if (!kernel.personality.pages.noticesWrites(vma)) continue;
-    if (!tryLockTables(kernel, vma.mm)) yield* lockTables(kernel, vma.mm);
-    // Until the lock was had the area could shrink, move, or leave the file.
-    const stillMaps = file.mappings.has(vma) && index >= vma.fileIndex && index < vma.fileIndex + vma.pages;
-    if (stillMaps) cleanEntry(kernel, vma, index, frame);
-    if (kernel.tlbFlush.owes) yield* kernel.tlbFlush.settle();
-    unlockTables(kernel, vma.mm);
-  }
+function* cleanEntries(kernel: Kernel, { mappings }: FileObject, index: FileIndex, frame: Pfn): Path<void> {
+  yield* untilStill(mappings, function* () {
+    for (const vma of mappings.overlapping(index, index + 1)) {
+      if (!kernel.personality.pages.noticesWrites(vma)) continue;
+      if (!tryLockTables(kernel, vma.mm)) yield* lockTables(kernel, vma.mm);
+      // Until the lock was had the area could shrink, move, or leave the file.
+      const stillMaps = mappings.has(vma) && index >= vma.fileIndex && index < vma.fileIndex + vma.pages;
+      if (stillMaps) cleanEntry(kernel, vma, index, frame);
+      if (kernel.tlbFlush.owes) yield* kernel.tlbFlush.settle();
+      unlockTables(kernel, vma.mm);
+    }
+  });
 }
 
 /** Requires: page_table_lock is held. */
@@ -131,7 +134,7 @@ function cleanEntry(kernel: Kernel, vma: Vma, index: FileIndex, frame: Pfn): voi
   const at = tables.indexAt(page, LEAF);
   const flags = entries.flags(table, at);
   const written = (flags & PTE_PRESENT) !== 0 && (flags & (PTE_DIRTY | PTE_WRITE)) !== 0;
-  if (written && entries.frame(table, at) === frame) {
+  if (written && kernel.frames.head(entries.frame(table, at)) === frame) {
     entries.setFlags(table, at, flags & ~(PTE_DIRTY | PTE_WRITE));
     tlbFlush.page(vma.mm, page);
   }

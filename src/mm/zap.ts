@@ -5,7 +5,7 @@
  *
  * @models linux-6.1 mm/memory.c unmap_vmas, zap_pte_range, zap_page_range_single, unmap_mapping_pages
  */
-import type { FileIndex, Vpn } from "../base/units.ts";
+import type { FileIndex, Pfn, Vpn } from "../base/units.ts";
 import {
   type OpenTable,
   PTE_ACCESSED,
@@ -19,6 +19,7 @@ import type { Path } from "../sync/path.ts";
 import type { AddressSpace } from "./address-space.ts";
 import { EVENT_ZAP } from "./events.ts";
 import type { FileObject } from "./file.ts";
+import { untilStill } from "./file-mappings.ts";
 import { setFrameDirty } from "./file-pages.ts";
 import { PG_ACTIVE, PG_ANON, PG_DIRTY, PG_LRU, PG_REFERENCED, PG_SWAPBACKED } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
@@ -100,10 +101,9 @@ export function* unmapFileRange(
 ): Path<void> {
   const { mappings } = file;
   const range: FileRange = { first: firstIndex, end: endIndex, cows };
-  for (let seen = -1; seen !== mappings.generation; ) {
-    seen = mappings.generation;
+  yield* untilStill(mappings, function* () {
     for (const vma of mappings.overlapping(firstIndex, endIndex)) yield* unmapFromArea(kernel, vma, file, range);
-  }
+  });
 }
 
 /** Unmaps the places of an area that belong to pages of the file, if the area still maps it. */
@@ -202,8 +202,9 @@ function zapLeaf(kernel: Kernel, gather: Gather, vma: Vma, table: OpenTable, ran
     }
     const frame = isPresent ? presentFrame(low, high) : entries.frame(table, index);
     if (frame !== zeroFrame) {
-      const state = frames.flags.read(frame);
-      if (isPresent && (state & PG_ANON) === 0 && frames.refs.isLined(frame)) {
+      const head = frames.head(frame);
+      const state = frames.flags.read(head);
+      if (isPresent && (state & PG_ANON) === 0 && frames.refs.isLined(head)) {
         const stop = zapRun(kernel, gather, vma, table, index, index + Math.min(end - page, gather.room));
         if (zapped === 0) from = page;
         zapped += stop - index;
@@ -216,13 +217,13 @@ function zapLeaf(kernel: Kernel, gather: Gather, vma: Vma, table: OpenTable, ran
         if (sparesCows) continue;
         resident.anon--;
       } else {
-        passOn(kernel, vma, frame, flags);
+        passOn(kernel, vma, head, flags);
         if ((state & PG_SWAPBACKED) !== 0) resident.shmem--;
         else resident.file--;
       }
       entries.clear(table, index);
       reverseMap.remove(frame, firstSlot + index, vma);
-      gather.add(frame);
+      gather.add(head);
     } else entries.clear(table, index);
     if (zapped++ === 0) from = page;
     to = page + 1;
@@ -268,8 +269,8 @@ function clearAbsent(kernel: Kernel, vma: Vma, table: OpenTable, index: number, 
 }
 
 /** A page of a file keeps what its entry knew of it. */
-export function passOn(kernel: Kernel, vma: Vma, frame: number, flags: number): void {
-  if ((flags & PTE_DIRTY) !== 0) setFrameDirty(kernel, vma.file, frame);
+export function passOn(kernel: Kernel, vma: Vma, head: Pfn, flags: number): void {
+  if ((flags & PTE_DIRTY) !== 0) setFrameDirty(kernel, vma.file, head);
   if ((flags & PTE_ACCESSED) === 0 || (vma.flags & VM_SEQ_READ) !== 0) return;
-  kernel.reclaim.touched(frame);
+  kernel.reclaim.touched(head);
 }

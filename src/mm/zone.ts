@@ -149,6 +149,13 @@ export class Zone {
     this.account(owner, frames);
   }
 
+  /** Takes over the frames `[first, end)`, which boot had reserved for `owner`. */
+  addReleased(first: Pfn, end: Pfn, owner: Owner): void {
+    this.buddy.adopt(first, end);
+    this.managed += end - first;
+    this.account(owner, first - end);
+  }
+
   /** The law of the zone: free, listed and owned frames are all there is. */
   check(): void {
     const owned = this.owned.reduce((sum, frames) => sum + frames, 0);

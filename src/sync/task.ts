@@ -14,8 +14,6 @@ export class Task {
   preemptCount = 0;
   /** It frees memory for others: it may have the last there is, and frees none for itself (PF_MEMALLOC). */
   freesMemory = false;
-  /** How often in a row it tried again to have memory though it could free none. */
-  emptyRounds = 0;
   /** Who looks on: the scheduler, while it interleaves this task with others. Null: the task runs to completion. */
   watch: Watch | null = null;
 

@@ -1,6 +1,8 @@
 import { expect, test } from "vitest";
+import { Machine } from "../../machine.ts";
 import { HUGE, HugeWorld, PLACE, PRIVATE, SHARED } from "../../mm/bigpages/test-world.ts";
 import { PG_HEAD } from "../../mm/frames.ts";
+import { specOf } from "../../presets.ts";
 import { audit } from "./audit.ts";
 
 /** Two areas of two huge pages, the first page of each touched. */
@@ -43,6 +45,14 @@ test.each(Object.entries(breaks))("what breaks %s is found", (law, harm) => {
   expect(found()).toEqual([]);
   harm(world);
   expect(found()).toContain(law);
+});
+
+test("struct pages that are given back without a huge page are found", () => {
+  const settings = ["geometry.memory=4G", "geometry.cpus=1", "tunables.hugePages=2", "vmemmap=hugetlb-optimised"];
+  const machine = new Machine(specOf("skylake-256g", "linux-6.1", settings));
+  expect(audit(machine)).toEqual([]);
+  machine.kernel.vmemmap.fold(512 * 1000, 512);
+  expect(audit(machine).map(({ law }) => law)).toContain("struct-pages-are-there");
 });
 
 test("a head that is not marked as one is found", () => {

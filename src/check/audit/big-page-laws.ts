@@ -1,5 +1,5 @@
 /** Laws of big pages: their pools, who holds them, and the entries that map them. */
-import type { Pfn } from "../../base/units.ts";
+import { PAGE_SIZE, type Pfn } from "../../base/units.ts";
 import type { HugePool } from "../../mm/bigpages/huge-pool.ts";
 import { MagicPages } from "../../mm/bigpages/magic.ts";
 import { PG_HEAD } from "../../mm/frames.ts";
@@ -165,6 +165,24 @@ const tablesInCommonAreCounted: Law = {
   },
 };
 
+const structPagesAreThere: Law = {
+  name: "struct-pages-are-there",
+  statement:
+    "As many pages of struct pages are given back as the huge pages of pools can do without that were folded; all other frames have theirs.",
+  check: ({ kernel, bigByHead }, report) => {
+    const { bigPages, frames, vmemmap } = kernel;
+    const inUse = new Set([...keepers(kernel).keys(), ...bigByHead.keys()]);
+    let saved = 0;
+    for (const pool of bigPages.pools) {
+      const own = [...inUse].filter((head) => frames.orderOf(head) === pool.order);
+      const folded = [...pool.freePages(), ...own].filter((head) => vmemmap.isFolded(head));
+      saved += folded.length * pool.optimisableEachBytes;
+    }
+    const freed = vmemmap.freedPages * PAGE_SIZE;
+    if (saved !== freed) report(`${freed} bytes of struct pages are given back, and ${saved} can be done without`);
+  },
+};
+
 export const bigPageLaws: readonly Law[] = [
   poolsAddUp,
   promisesAreKept,
@@ -172,4 +190,5 @@ export const bigPageLaws: readonly Law[] = [
   entriesFit,
   areasAreWhole,
   tablesInCommonAreCounted,
+  structPagesAreThere,
 ];

@@ -5,6 +5,7 @@ import { Rng } from "../../base/rng.ts";
 import { type Failure, type Searched, searchAll, searchAtRandom, shortestFailure } from "../../sync/search.ts";
 import { LockGraph } from "../../sync/validator.ts";
 import { areas } from "./areas.ts";
+import { discarding } from "./discarding.ts";
 import { emptying } from "./emptying.ts";
 import { faults } from "./faults.ts";
 import { files } from "./files.ts";
@@ -28,6 +29,7 @@ export const scenarios: readonly Scenario[] = [
   ...windows,
   ...emptying,
   ...areas,
+  ...discarding,
 ];
 
 export type Search =

@@ -1,5 +1,5 @@
 /** Scenarios about files that are mapped: a page that leaves its file while a fault maps it, and one that is written back. */
-import { addressOf, PAGE_SIZE } from "../../base/units.ts";
+import { addressOf, type FileIndex, PAGE_SIZE, type Pfn } from "../../base/units.ts";
 import { STORE } from "../../hw/access.ts";
 import { PTE_DIRTY, PTE_WRITE } from "../../hw/pte.ts";
 import { MEMORY } from "../../mm/address-space.ts";
@@ -121,18 +121,48 @@ function writebackAgainstWriter(change: (kernel: Kernel) => void, lockGraph: Loc
   const range = [addressOf(PAGE), PAGE_SIZE, MS_SYNC];
   stage.scheduler.add(threads[0], stage.call(threads[0], "msync", range));
   stage.scheduler.add(threads[1], stage.storeByte(threads[1], PAGE, 3));
-  return stage.starts(() => {
-    if (file.pages.isDirty(0)) return undefined;
-    kernel.memory.zero(scratch);
-    file.disk.load(kernel.memory, scratch, 0);
-    const onDisk = kernel.memory.readByte(scratch, 0);
-    const inMemory = kernel.memory.readByte(file.pages.find(0), 0);
-    if (onDisk === inMemory) return undefined;
-    return `the file's page is clean and holds ${inMemory}, and the disk has ${onDisk}`;
-  }, "contents");
+  return stage.starts(() => lostWrite(stage, file, 0, scratch), "contents");
+}
+
+/** What is wrong with a file whose page is clean and differs from the disk's. */
+function lostWrite({ kernel }: Stage, file: FileObject, index: FileIndex, scratch: Pfn): string | undefined {
+  if (file.pages.isDirty(index)) return undefined;
+  kernel.memory.zero(scratch);
+  file.disk.load(kernel.memory, scratch, index);
+  const onDisk = kernel.memory.readByte(scratch, 0);
+  const inMemory = kernel.memory.readByte(file.pages.find(index), 0);
+  if (onDisk === inMemory) return undefined;
+  return `the file's page is clean and holds ${inMemory}, and the disk has ${onDisk}`;
+}
+
+/**
+ * CPU 0 writes a file of two pages back while another process, which has written to the second, protects the first, which
+ * splits its area, and writes to the second again.
+ */
+function writebackAgainstSplit(looks: "again" | "once", lockGraph: LockGraph): World {
+  const stage = new Stage({ kind: "pae", kernel: "linux-6.1", cpus: 2, lockGraph });
+  const { machine, kernel } = stage;
+  const file = kernel.files.create({ name: "data", kind: "regular", sizeBytes: 2 * PAGE_SIZE });
+  const opened = new OpenFile(file, "read-write");
+  const range = [addressOf(PAGE), 2 * PAGE_SIZE];
+  const [syncer] = stage.process("syncer", [0]);
+  const [writer] = stage.process("writer", [1]);
+  for (const thread of [syncer, writer]) machine.call(thread, "mmap", [...range, READ_WRITE, SHARED_FIXED, opened, 0]);
+  stage.store(writer, PAGE + 1, 1);
+  const scratch = kernel.allocator.tryAllocate(0, WANT_USER, OWNER_USER);
+  if (looks === "once") Object.defineProperty(file.mappings, "generation", { get: () => 0 });
+  stage.scheduler.add(syncer, stage.call(syncer, "msync", [...range, MS_SYNC]));
+  stage.scheduler.add(writer, splitAndWrite());
+  return stage.starts(() => lostWrite(stage, file, 1, scratch), "contents");
+
+  function* splitAndWrite(): Path<void> {
+    yield* stage.call(writer, "mprotect", [addressOf(PAGE), PAGE_SIZE, READ]);
+    yield* stage.storeByte(writer, PAGE + 1, 3);
+  }
 }
 
 const MS_SYNC = 4;
+const READ = 1;
 
 /** An area that mapped the file once maps it for ever. */
 const areasNeverGo = ({ mappings }: FileObject): void => {
@@ -223,6 +253,24 @@ export const files: readonly Scenario[] = [
         says: "the page is read while the interrupts are still on their way",
         expects: "breaks",
         build: (graph) => writebackAgainstWriter(freesBeforeFlush, graph),
+      },
+    ],
+  },
+  {
+    name: "writeback-against-split",
+    claim: "Writing back cleans the entries of all areas: those, too, that came while it waited for page tables.",
+    variants: [
+      {
+        name: "as-it-is",
+        says: "it looks at all areas again",
+        expects: "holds",
+        build: (graph) => writebackAgainstSplit("again", graph),
+      },
+      {
+        name: "looks-once",
+        says: "it goes through the areas that it found first",
+        expects: "breaks",
+        build: (graph) => writebackAgainstSplit("once", graph),
       },
     ],
   },

@@ -1,6 +1,6 @@
 /** `bigmem design [AXIS]`: the design space, or one axis of it. */
 import { Command } from "commander";
-import { axisNames, describeAxis, designRules, designSpace, requireAxis, rulesWithoutHighmem } from "../../design.ts";
+import { allRules, axisNames, describeAxis, designSpace, requireAxis } from "../../design.ts";
 import { examples, print } from "../text.ts";
 
 export function designCommand(): Command {
@@ -18,11 +18,12 @@ export function designCommand(): Command {
 
 function wholeSpace(): string {
   const axes = axisNames.map(describeAxis).join("\n\n");
-  const rules = designRules.map(({ when, reason }) => `  ${cell(when)}: ${reason}`);
-  for (const { when, reason } of rulesWithoutHighmem) rules.push(`  ${cell(when)} with x86-64 paging: ${reason}`);
+  const rules = allRules.map(({ when, paging, reason }) => `  ${cell(when)}${withPaging(paging)}: ${reason}`);
   const illegal = rules.length === 0 ? "Every combination of options is legal." : `Illegal:\n${rules.join("\n")}`;
   return `${axes}\n\n${illegal}\nChoose with --set AXIS=OPTION, compare with --vary AXIS=OPTION,OPTION,...`;
 }
+
+const withPaging = (paging: string): string => (paging === "" ? "" : ` with ${paging} paging`);
 
 const cell = (when: object): string =>
   Object.entries(when)

@@ -1,7 +1,7 @@
 /** `bigmem replay TRACE`: one trace on one machine. */
 import { Command } from "commander";
 import { runTrace, TraceStudy } from "../../lab/run.ts";
-import { chosenSpec, type MachineOptions, withMachine } from "../machines.ts";
+import { chosenSpec, type MachineOptions, nameOfChosen, withMachine } from "../machines.ts";
 import { printReport, type ReportOptions, runOptions, withReport } from "../reports.ts";
 import { traceArgument, traceFor } from "../sources.ts";
 import { examples } from "../text.ts";
@@ -21,8 +21,12 @@ export function replayCommand(): Command {
     .action(async (trace: string, options: MachineOptions & ReportOptions) => {
       const spec = chosenSpec(options);
       const { end, ...run } = runOptions("records", 0, options);
-      const name = `${options.machine ?? "icelake-1t"}${options.kernel === undefined ? "" : `, ${options.kernel}`}`;
-      const done = await runTrace(name, spec, new TraceStudy(traceFor(trace, spec)), run).finally(end);
+      const done = await runTrace(
+        nameOfChosen(options, spec),
+        spec,
+        new TraceStudy(traceFor(trace, spec)),
+        run,
+      ).finally(end);
       printReport({ schema: "bigmem.report/1", runs: [done] }, options);
     });
 }

@@ -358,6 +358,28 @@ test("a pool of huge pages gets what it asks for at boot, and little of memory i
   expect(Number(of("after use", 64).freeBytes)).toBeGreaterThan(1000 * 2 ** 20);
 });
 
+test("of the struct pages of huge pages one page in 8 is left, or one in 4096", () => {
+  const { rows, published } = run("struct-pages", { pools: "2G,256G" });
+  const of = (poolGib: number, pageSize: string, vmemmap: string) =>
+    rows.find((row) => row.poolBytes === poolGib * 2 ** 30 && row.pageSize === pageSize && row.vmemmap === vmemmap)!;
+  const mib = (bytes: unknown) => Number(bytes) / 2 ** 20;
+  const folded = of(2, "2M", "hugetlb-optimised");
+  const measured = [
+    mib(folded.structPagesBytes),
+    mib(folded.givenBackBytes),
+    mib(of(256, "2M", "hugetlb-optimised").leftBytes),
+    mib(of(256, "1G", "hugetlb-optimised").leftBytes),
+  ];
+  expect(measured).toEqual(published.map(({ value }) => value));
+  expect(mib(of(256, "2M", "full").leftBytes)).toBe(4096);
+  // All of it is free memory.
+  for (const pageSize of ["2M", "1G"]) {
+    const [full, less] = [of(256, pageSize, "full"), of(256, pageSize, "hugetlb-optimised")];
+    expect(Number(less.freeBytes) - Number(full.freeBytes)).toBe(less.givenBackBytes);
+    expect(Number(full.memMapBytes) - Number(less.memMapBytes)).toBe(less.givenBackBytes);
+  }
+});
+
 test("a page of a gigabyte keeps 512 tables where whole spans are freed, with PAE", () => {
   const { rows } = run("hoard");
   const left = rows.map((row) => [row.machine, row.pageTableFreeing, row.leafTables, row.leafTablesLeft]);

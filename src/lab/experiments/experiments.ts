@@ -17,6 +17,7 @@ import { quicklists } from "./quicklists.ts";
 import { rmapCost } from "./rmap-cost.ts";
 import { rmapTest } from "./rmap-test.ts";
 import { sharedSegment } from "./shared-segment.ts";
+import { structPages } from "./struct-pages.ts";
 import { threeSteps } from "./three-steps.ts";
 import { truncateNonlinear } from "./truncate-nonlinear.ts";
 import { virtualScan } from "./virtual-scan.ts";
@@ -39,6 +40,7 @@ export const experiments: readonly Experiment[] = [
   threeSteps,
   bigTlb,
   hugetlbPool,
+  structPages,
   hoard,
   pagetableExploit,
   pteCount,

@@ -16,7 +16,7 @@ import { WANT_USER } from "../../mm/allocator.ts";
 import { OpenFile } from "../../mm/file.ts";
 import { LEAF } from "../../mm/page-table.ts";
 import type { Thread } from "../../mm/process.ts";
-import { makeRoom } from "../../mm/reclaim/make-room.ts";
+import { freeSome } from "../../mm/reclaim/make-room.ts";
 import { runToCompletion } from "../../sync/path.ts";
 import { MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE } from "../import/calls.ts";
 import { needed, neededCall } from "./load.ts";
@@ -115,8 +115,8 @@ export class TableLoad {
     const { kernel } = this.machine;
     const cache = this.file!.file.pages;
     while (cache.count > 0) {
-      const isHad = runToCompletion(makeRoom(kernel, { order: 0, want: WANT_USER }));
-      needed(isHad ? 0 : -ENOMEM, "reclaim");
+      const freed = runToCompletion(freeSome(kernel, { order: 0, want: WANT_USER }));
+      needed(freed > 0 ? 0 : -ENOMEM, "reclaim");
     }
   }
 }

@@ -46,7 +46,9 @@ export class BigAreas extends NoBigPages {
   }
 
   override *zap(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn): Path<void> {
-    yield* zapBig(kernel, vma, this.poolOf(vma), { first, end }, this.sharing);
+    const pool = this.poolOf(vma);
+    const drop = (head: Pfn) => putHuge(kernel.frames, pool, head);
+    yield* zapBig(kernel, vma, { first, end }, { pool, sharing: this.sharing, drop });
   }
 
   override *copy(kernel: Kernel, child: Vma, parent: Vma): Path<number> {

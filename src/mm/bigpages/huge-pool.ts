@@ -7,24 +7,30 @@
  * A reservation is a promise: so many of the free pages are for mappings that have been made and not touched yet.
  * Surplus pages are beyond what was asked for: lent by the buddy system, and given back when they are free.
  *
- * @models linux-6.1 mm/hugetlb.c struct hstate, set_max_huge_pages, hugetlb_acct_memory, free_huge_page
+ * @models linux-6.1 mm/hugetlb.c struct hstate, set_max_huge_pages, hugetlb_acct_memory, free_huge_page, try_to_free_low
  */
 import { bug } from "../../base/errors.ts";
 import type { Pfn } from "../../base/units.ts";
 import type { LargePage } from "../../hw/paging-format.ts";
 import { type Allocator, WANT_USER } from "../allocator.ts";
 import { NO_FRAME } from "../frames.ts";
-import { OWNER_HUGE } from "../zone.ts";
-import { vmemmapFreed } from "./vmemmap.ts";
+import { OWNER_HUGE, ZONE_HIGHMEM } from "../zone.ts";
+import { type Vmemmap, vmemmapFreed } from "./vmemmap.ts";
 
 /** Whether a page is one of those that were promised. */
 export type Claim = "promised" | "unpromised";
+
+/** Pages of 4 KiB that pools hold, in use or not. */
+export const pooledPages = (pools: readonly HugePool[]): number =>
+  pools.reduce((sum, { total, pages }) => sum + total * pages, 0);
 
 /** What is the same for all pools of a machine. */
 export interface PoolParts {
   /** vm.nr_overcommit_hugepages: how many surplus pages there may be. */
   readonly mostSurplus: number;
   readonly pageStructBytes: number;
+  /** What becomes of the struct pages of its pages. */
+  readonly vmemmap: Vmemmap;
 }
 
 export class HugePool {
@@ -42,14 +48,16 @@ export class HugePool {
   private readonly freeList: Pfn[] = [];
 
   private readonly pageStructBytes: number;
+  private readonly vmemmap: Vmemmap;
 
-  constructor(allocator: Allocator, { pages, level }: LargePage, { mostSurplus, pageStructBytes }: PoolParts) {
+  constructor(allocator: Allocator, { pages, level }: LargePage, parts: PoolParts) {
     this.allocator = allocator;
     this.pages = pages;
     this.order = Math.log2(pages);
     this.level = level;
-    this.mostSurplus = mostSurplus;
-    this.pageStructBytes = pageStructBytes;
+    this.mostSurplus = parts.mostSurplus;
+    this.pageStructBytes = parts.pageStructBytes;
+    this.vmemmap = parts.vmemmap;
   }
 
   get free(): number {
@@ -68,7 +76,12 @@ export class HugePool {
 
   /** How much of that hugetlb_optimize_vmemmap gives back. */
   get optimisableBytes(): number {
-    return this.total * vmemmapFreed(this.pages, this.pageStructBytes);
+    return this.total * this.optimisableEachBytes;
+  }
+
+  /** The same of one of its pages. */
+  get optimisableEachBytes(): number {
+    return vmemmapFreed(this.pages, this.pageStructBytes);
   }
 
   /** Those that are free, in no order. */
@@ -84,7 +97,8 @@ export class HugePool {
     while (this.surplus > 0 && wanted > this.persistent) this.surplus--;
     while (wanted > this.persistent && this.grow());
     const least = Math.max(wanted, this.reserved + this.total - this.free);
-    while (least < this.persistent) this.shrink();
+    if (least < this.persistent) this.lowmemFirst();
+    while (least < this.persistent && this.shrink());
     while (wanted < this.persistent && this.surplus < this.total) this.surplus++;
     return this.total;
   }
@@ -109,6 +123,14 @@ export class HugePool {
     this.reserved -= pages;
     if (this.reserved < 0) bug(`${-this.reserved} more huge pages are unreserved than were reserved`);
     for (let left = pages; left > 0 && this.surplus > 0 && this.available > 0; left--) this.giveBackSurplus();
+  }
+
+  /** Takes a page back that was for nothing, and the promise that it kept if it kept one. */
+  untake(head: Pfn, claim: Claim): void {
+    this.allocator.frames.refs.write(head, 0);
+    this.freeList.push(head);
+    if (claim === "promised") this.reserved++;
+    else if (this.surplus > 0) this.giveBackSurplus();
   }
 
   /** Promises again what was promised before, for a moment in which it is taken back twice. */
@@ -151,27 +173,39 @@ export class HugePool {
     this.allocator.frames.makeCompound(head, this.order);
     this.freeList.push(head);
     this.total++;
+    this.vmemmap.fold(head, this.pages);
     return true;
   }
 
-  /** Gives the page that was freed last back to the buddy system. */
-  private shrink(): void {
-    const head = this.freeList.pop() ?? bug("no huge page is free to be given back");
+  /** Gives the page that was freed last back to the buddy system: false if there is no memory for its struct pages. */
+  private shrink(): boolean {
     const { frames } = this.allocator;
+    const head = this.freeList[this.freeList.length - 1] ?? bug("no huge page is free to be given back");
+    if (!this.vmemmap.unfold(head, this.pages)) return false;
+    this.freeList.pop();
     frames.unmakeCompound(head);
     frames.refs.write(head, 1);
     this.allocator.freeLarge(head, this.order);
     this.total--;
+    return true;
   }
 
+  /** The next pages to be given back are those that the kernel can always reach. */
+  private lowmemFirst(): void {
+    const { allocator, freeList } = this;
+    const isLow = (head: Pfn) => (allocator.zoneOf(head).kind === ZONE_HIGHMEM ? 0 : 1);
+    freeList.sort((one, other) => isLow(one) - isLow(other));
+  }
+
+  /** Nobody lends pages of more than one block. */
   private lend(): boolean {
-    if (this.surplus >= this.mostSurplus || !this.grow()) return false;
+    if (this.order >= this.allocator.largestOrders || this.surplus >= this.mostSurplus || !this.grow()) return false;
     this.surplus++;
     return true;
   }
 
+  /** A page that cannot go stays a surplus one. */
   private giveBackSurplus(): void {
-    this.surplus--;
-    this.shrink();
+    if (this.shrink()) this.surplus--;
   }
 }

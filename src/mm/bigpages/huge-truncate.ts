@@ -1,8 +1,7 @@
 /**
  * Files of huge pages that shrink, get holes, or are filled: all in whole huge pages.
  *
- * @models linux-6.1 fs/hugetlbfs/inode.c hugetlb_vmtruncate, hugetlbfs_fallocate, hugetlbfs_punch_hole
- * @differs what a hole leaves of huge pages at its ends is not filled with zeros
+ * @models linux-6.1 fs/hugetlbfs/inode.c hugetlb_vmtruncate, hugetlbfs_fallocate, hugetlbfs_punch_hole, hugetlbfs_zero_partial_page
  */
 import { ENOMEM, ENOSPC } from "../../base/errno.ts";
 import { PAGE_SIZE } from "../../base/units.ts";
@@ -48,9 +47,7 @@ export function* allocateHuge(
 ): Path<number> {
   const unit = hugeBytes(file);
   if ((mode & FALLOC_PUNCH_HOLE) !== 0) {
-    const first = Math.ceil(offset / unit);
-    const end = Math.floor((offset + lengthBytes) / unit);
-    if (first < end) yield* cutHuge(kernel, file, first, end);
+    yield* punchHuge(kernel, file, offset, offset + lengthBytes);
     return 0;
   }
   const first = Math.floor(offset / unit);
@@ -58,6 +55,33 @@ export function* allocateHuge(
   const result = fill(kernel, file, first, end);
   if (result === 0 && (mode & FALLOC_KEEP_SIZE) === 0) file.sizeBytes = Math.max(file.sizeBytes, offset + lengthBytes);
   return result;
+}
+
+/** Whole huge pages of `[from, to)` go; of others the bytes become zero. */
+function* punchHuge(kernel: Kernel, file: FileObject, from: number, to: number): Path<void> {
+  const unit = hugeBytes(file);
+  const first = Math.ceil(from / unit);
+  const end = Math.floor(to / unit);
+  yield* zeroPart(kernel, file, from, Math.min(to, first * unit));
+  if (first < end) yield* cutHuge(kernel, file, first, end);
+  if (first <= end) yield* zeroPart(kernel, file, end * unit, to);
+}
+
+/** Bytes `[from, to)` of one huge page become zero, if the file has the page. */
+function* zeroPart({ contents }: Kernel, file: FileObject, from: number, to: number): Path<void> {
+  const { pages, pool } = file.huge!;
+  const head = from < to ? pages.find(Math.floor(from / hugeBytes(file))) : NOT_CACHED;
+  if (head === NOT_CACHED) return;
+  for (let at = from; at < to; ) {
+    const inPage = at % PAGE_SIZE;
+    const count = Math.min(PAGE_SIZE - inPage, to - at);
+    const frame = head + (Math.floor(at / PAGE_SIZE) % pool.pages);
+    const wait = contents.hold(frame);
+    if (wait !== undefined) yield* wait;
+    contents.write(frame, inPage, new Uint8Array(count));
+    contents.release(frame);
+    at += count;
+  }
 }
 
 function fill(kernel: Kernel, file: FileObject, first: number, end: number): number {
@@ -69,9 +93,7 @@ function fill(kernel: Kernel, file: FileObject, first: number, end: number): num
     const head = huge.pool.take(claim);
     if (head === NO_FRAME) return -ENOSPC;
     if (huge.pages.insert(at, head) < 0) {
-      frames.refs.write(head, 0);
-      huge.pool.give(head);
-      if (claim === "promised") huge.pool.reserveAnyway(1);
+      huge.pool.untake(head, claim);
       return -ENOMEM;
     }
     zeroHuge(kernel, head, huge.pool);

@@ -94,6 +94,36 @@ describe("MAP_HUGETLB", () => {
   });
 });
 
+describe("an owner who takes his page back", () => {
+  test("leaves a child alone that has a page of its own, whatever it shares with others", () => {
+    const world = new HugeWorld(2);
+    world.mapHuge(1, PRIVATE);
+    world.write(PLACE, 1);
+    const first = world.fork()!;
+    expect(world.write(PLACE, 7, first)).toBe(0);
+    const second = world.fork()!;
+    expect(world.write(PLACE, 2)).toBe(0);
+    expect(world.kernel.counters.hugePagesTaken).toBe(1);
+    expect(world.byteAt(PLACE, first)).toBe(7);
+    expect(world.load(PLACE, second)).toBe(BUS_ADRERR);
+    check(world, "after one page was taken");
+  });
+
+  test("both parts of a robbed area are killed by their next missing page", () => {
+    const world = new HugeWorld(2);
+    world.mapHuge(2, PRIVATE);
+    world.write(PLACE, 1);
+    world.write(PLACE + HUGE, 1);
+    const child = world.fork()!;
+    expect(world.write(PLACE, 2)).toBe(0);
+    world.call("munmap", [addressOf(PLACE), HUGE * PAGE_SIZE], child);
+    world.call("madvise", [addressOf(PLACE + HUGE), HUGE * PAGE_SIZE, 4], child);
+    world.call("munmap", [addressOf(PLACE), 2 * HUGE * PAGE_SIZE]);
+    expect(world.pages).toBe("2 2 0 0");
+    expect(world.load(PLACE + HUGE, child)).toBe(BUS_ADRERR);
+  });
+});
+
 describe("areas of huge pages", () => {
   test("are cut only between huge pages", () => {
     const world = new HugeWorld(2);
@@ -189,6 +219,23 @@ describe("files of huge pages", () => {
     world.call("munmap", [addressOf(PLACE), 2 * HUGE * PAGE_SIZE]);
     unlinkFile(world.kernel, file);
     expect(world.pages).toBe("3 3 0 0");
+  });
+
+  test("a hole frees whole huge pages, and zeroes what it covers of others", () => {
+    const world = new HugeWorld(3);
+    const file = createHugeFile(world.kernel, "shared", world.pool, 3 * HUGE);
+    const open = new OpenFile(file, "read-write");
+    world.call("mmap", [addressOf(PLACE), 3 * HUGE * PAGE_SIZE, READ_WRITE, MAP_SHARED | MAP_FIXED, open, 0]);
+    for (const page of [0, HUGE - 2, HUGE - 1, HUGE, 2 * HUGE, 2 * HUGE + 1]) world.write(PLACE + page, 9);
+    const punch = (first: number, pages: number) =>
+      world.call("fallocate", [open, 3, first * PAGE_SIZE, pages * PAGE_SIZE]);
+    expect(punch(HUGE - 1, HUGE + 2)).toBe(0);
+    expect(world.pages).toBe("3 1 0 0");
+    const bytes = [0, HUGE - 2, HUGE - 1, 2 * HUGE, 2 * HUGE + 1].map((page) => world.byteAt(PLACE + page));
+    expect(bytes).toEqual([9, 9, 0, 0, 9]);
+    expect(punch(0, 1)).toBe(0);
+    expect(world.byteAt(PLACE)).toBe(0);
+    check(world, "after holes");
   });
 
   test("a private mapping reads the file's page and writes to a copy", () => {

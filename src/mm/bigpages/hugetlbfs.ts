@@ -32,12 +32,12 @@ import type { Thread } from "../process.ts";
 import { lockTables, tryLockTables, unlockTables } from "../table-lock.ts";
 import { BUS_ADRERR, FAULT_MINOR, FAULT_OOM, type Intent, NEEDS_MEMORY, type Verdict } from "../verdict.ts";
 import { VM_HUGETLB, VM_MAYSHARE, VM_NORESERVE, VM_WRITE, type Vma } from "../vma.ts";
-import { createVma, insertVma } from "../vma-memory.ts";
+import { createVma, forgetVma, insertVma } from "../vma-memory.ts";
 import { BigAreas } from "./big-areas.ts";
 import type { Advised, BigRegion, BigRemap } from "./big-pages.ts";
 import { type HugeFile, PrivatePromise, putHuge } from "./huge-file.ts";
 import { createHugeFile, zeroHuge } from "./huge-pages.ts";
-import type { HugePool } from "./huge-pool.ts";
+import type { Claim, HugePool } from "./huge-pool.ts";
 import {
   type BigEntry,
   bigEntryAt,
@@ -91,10 +91,10 @@ export class Hugetlbfs extends BigAreas {
     const pages = (end - start) / pool.pages;
     const isShared = (flags & VM_MAYSHARE) !== 0;
     const isPromised = (flags & VM_NORESERVE) === 0;
-    if (isPromised && !(isShared ? file.huge!.promise(first, first + pages) : pool.reserve(pages))) return -ENOMEM;
     const vma = createVma(kernel, mm, start, end, flags, { file, opened, fileIndex });
-    if (vma === null) {
-      if (isPromised && !isShared) pool.unreserve(pages);
+    if (vma === null) return -ENOMEM;
+    if (isPromised && !(isShared ? file.huge!.promise(first, first + pages) : pool.reserve(pages))) {
+      forgetVma(kernel, vma);
       return -ENOMEM;
     }
     if (isPromised && !isShared) vma.privatePromise = new PrivatePromise();
@@ -124,7 +124,7 @@ export class Hugetlbfs extends BigAreas {
     const { tables } = kernel;
     const { mm } = vma;
     const first = page - (page % pool.pages);
-    for (;;) {
+    for (let failures = 1; ; failures++) {
       const isThere = tables.tableAt(mm, first, pool.level) !== NO_TABLE || this.sharing.share(kernel, vma, first);
       if (!isThere || this.isBlocked(kernel, vma, first)) {
         if ((yield* bigTable(kernel, mm, first, pool)) < 0) return FAULT_OOM;
@@ -137,7 +137,7 @@ export class Hugetlbfs extends BigAreas {
       unlockTables(kernel, mm);
       for (const head of dropped) putHuge(kernel.frames, pool, head);
       if (verdict !== NEEDS_MEMORY) return verdict;
-      if (entry !== null && !(yield* kernel.allocator.waitForMemory())) return FAULT_OOM;
+      if (entry !== null && !(yield* kernel.allocator.waitForMemory(failures))) return FAULT_OOM;
     }
   }
 
@@ -166,13 +166,11 @@ export class Hugetlbfs extends BigAreas {
     if (!isShared && anonVmaPrepare(kernel, vma) < 0) return NEEDS_MEMORY;
     let head = huge.pages.find(at);
     if (head === NOT_CACHED) {
-      const isPromised = this.isPromised(spot);
-      head = this.take(spot);
+      const claim = this.claimOf(spot);
+      head = pool.take(claim);
       if (head === NO_FRAME) return BUS_ADRERR;
       if (isShared && huge.pages.insert(at, head) < 0) {
-        frames.refs.write(head, 0);
-        pool.give(head);
-        if (isPromised) pool.reserveAnyway(1);
+        pool.untake(head, claim);
         return NEEDS_MEMORY;
       }
       zeroHuge(kernel, head, pool);
@@ -193,13 +191,12 @@ export class Hugetlbfs extends BigAreas {
   }
 
   /** Whether the place was promised a page that it has not had. */
-  private isPromised({ vma, huge, at }: Spot): boolean {
-    if ((vma.flags & VM_MAYSHARE) !== 0) return huge.promised.has(at) && huge.pages.find(at) === NOT_CACHED;
-    return vma.privatePromise !== null && !vma.privatePromise.used.has(at);
-  }
-
-  private take(spot: Spot): Pfn {
-    return spot.huge.pool.take(this.isPromised(spot) ? "promised" : "unpromised");
+  private claimOf({ vma, huge, at }: Spot): Claim {
+    const isPromised =
+      (vma.flags & VM_MAYSHARE) !== 0
+        ? huge.promised.has(at) && huge.pages.find(at) === NOT_CACHED
+        : vma.privatePromise !== null && !vma.privatePromise.used.has(at);
+    return isPromised ? "promised" : "unpromised";
   }
 
   /** A write to an entry that forbids it. */
@@ -217,10 +214,10 @@ export class Hugetlbfs extends BigAreas {
     }
     // An owner copies from what he shares with children: his promise has been kept already.
     const isOwner = vma.privatePromise !== null && huge.pages.find(at) !== old;
-    const copy = isOwner ? pool.take("unpromised") : this.take(spot);
+    const copy = pool.take(isOwner ? "unpromised" : this.claimOf(spot));
     if (copy === NO_FRAME) {
       if (!isOwner) return BUS_ADRERR;
-      takeFromOthers(kernel, spot);
+      takeFromOthers(kernel, spot, old);
       if (!mayReuse()) return BUS_ADRERR;
       changeBig(kernel, entry, written);
       return FAULT_MINOR;
@@ -237,13 +234,15 @@ export class Hugetlbfs extends BigAreas {
 
   /** What private pages had been promised may be promised again when they go. */
   override *zap(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn): Path<void> {
+    const { frames, personality } = kernel;
     const pool = this.poolOf(vma);
-    const promise = kernel.personality.hugePromises === "renewed" && pool.surplus === 0 ? vma.privatePromise : null;
-    const freed: Vpn[] = [];
-    yield* zapBig(kernel, vma, pool, { first, end, freed }, this.sharing);
-    for (const page of freed) {
-      if (promise?.used.delete(vma.indexAt(page) / pool.pages) === true) pool.reserveAnyway(1);
-    }
+    const promise = personality.hugePromises === "renewed" ? vma.privatePromise : null;
+    const drop = (head: Pfn, page: Vpn) => {
+      const isGivenBack = isPrivate(kernel, head) && frames.refs.read(head) === 1 && pool.surplus === 0;
+      putHuge(frames, pool, head);
+      if (isGivenBack && promise?.used.delete(vma.indexAt(page) / pool.pages) === true) pool.reserveAnyway(1);
+    };
+    yield* zapBig(kernel, vma, { first, end }, { pool, sharing: this.sharing, drop });
   }
 
   override *protect(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn): Path<number> {
@@ -311,15 +310,15 @@ function unusedOf(vma: Vma, first: Vpn, end: Vpn): number {
   return to - from - used;
 }
 
-/** Private mappings of others that were promised nothing lose the page, so that its owner can have it. */
-function takeFromOthers(kernel: Kernel, { vma, huge, at, dropped }: Spot): void {
+/** Private mappings of others that were promised nothing lose `head`, so that its owner can have it. */
+function takeFromOthers(kernel: Kernel, { vma, huge, at, dropped }: Spot, head: Pfn): void {
   const { pool } = huge;
   const index = at * pool.pages;
   for (const other of vma.file!.mappings.overlapping(index, index + pool.pages)) {
     if (other === vma || (other.flags & VM_MAYSHARE) !== 0 || other.privatePromise !== null) continue;
     const page = other.start + (index - other.fileIndex);
     const entry = bigEntryAt(kernel, other.mm, page, pool);
-    if (entry === null || flagsOf(kernel, entry) === 0) continue;
+    if (entry === null || flagsOf(kernel, entry) === 0 || headAt(kernel, entry) !== head) continue;
     dropped.push(clearBig(kernel, entry));
     kernel.tlbFlush.page(other.mm, page);
     other.isRobbed = true;

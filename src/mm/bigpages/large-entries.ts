@@ -25,7 +25,6 @@ import { isLarge, LEAF, NO_TABLE } from "../page-table.ts";
 import { lockTables, tryLockTables, unlockTables } from "../table-lock.ts";
 import { Gather } from "../tlb/gather.ts";
 import { isAccessible, isCopyOnWrite, VM_EXEC, VM_SHARED, VM_WRITE, type Vma } from "../vma.ts";
-import { putHuge } from "./huge-file.ts";
 import type { HugePool } from "./huge-pool.ts";
 import type { TableSharing } from "./table-sharing.ts";
 
@@ -154,40 +153,38 @@ function freeBelow(kernel: Kernel, gather: Gather, table: Pfn, level: number, pa
   gather.addTable(below, level - 1, first, first + span);
 }
 
-/** What is to be zapped. */
-interface ZapRange {
+/** Pages `[first, end)` of an area. */
+interface BigRange {
   readonly first: Vpn;
   readonly end: Vpn;
-  /** Gets the places whose private pages nobody else had. */
-  readonly freed?: Vpn[];
 }
 
-/** Takes the entries of `[first, end)` away, and drops their pages once TLBs are flushed. */
-export function* zapBig(
-  kernel: Kernel,
-  vma: Vma,
-  pool: HugePool,
-  { first, end, freed }: ZapRange,
-  sharing: TableSharing,
-): Path<void> {
+/** What becomes of their pages, whose references are dropped one by one. */
+interface Zapped {
+  readonly pool: HugePool;
+  readonly sharing: TableSharing;
+  readonly drop: (head: Pfn, page: Vpn) => void;
+}
+
+/** Takes the entries of `[first, end)` away, and drops their pages, each with its place, once TLBs are flushed. */
+export function* zapBig(kernel: Kernel, vma: Vma, { first, end }: BigRange, zapped: Zapped): Path<void> {
   const { mm } = vma;
-  const { frames, tlbFlush, counters } = kernel;
+  const { pool, sharing, drop } = zapped;
+  const { tlbFlush, counters } = kernel;
   const gather = new Gather(kernel, mm);
-  const heads: Pfn[] = [];
+  const dropped: { readonly head: Pfn; readonly page: Vpn }[] = [];
   if (!tryLockTables(kernel, mm)) yield* lockTables(kernel, mm);
   if (sharing.unshare(kernel, vma, first, end) > 0) tlbFlush.all(mm);
   visitBig(kernel, vma, pool, first, end, (entry, _flags, page) => {
-    const head = clearBig(kernel, entry);
-    heads.push(head);
-    if (frames.mapping.read(head) === 0 && frames.refs.read(head) === 1) freed?.push(page);
+    dropped.push({ head: clearBig(kernel, entry), page });
     gather.cover(page, page + 1);
   });
   if (tlbFlush.owes) yield* tlbFlush.settle();
   unlockTables(kernel, mm);
-  counters.hugeEntriesZapped += heads.length;
-  if (heads.length > 0) kernel.events.record(EVENT_ZAP, mm.id, first, heads.length, -1, 0, 0);
+  counters.hugeEntriesZapped += dropped.length;
+  if (dropped.length > 0) kernel.events.record(EVENT_ZAP, mm.id, first, dropped.length, -1, 0, 0);
   yield* gather.flush();
-  for (const head of heads) putHuge(frames, pool, head);
+  for (const { head, page } of dropped) drop(head, page);
 }
 
 /** fork: the child holds the same pages; private ones can be written by neither until they are copied. 0 or -ENOMEM. */
@@ -231,7 +228,7 @@ export function* protectBig(
   kernel: Kernel,
   vma: Vma,
   pool: HugePool,
-  range: { readonly first: Vpn; readonly end: Vpn },
+  range: BigRange,
   sharing: TableSharing,
 ): Path<number> {
   const { mm } = vma;

@@ -77,8 +77,7 @@ export class PrefaultedHugetlbfs extends BigAreas {
         head = pool.take("unpromised");
         if (head === NO_FRAME) return -ENOMEM;
         if (huge.pages.insert(at, head) < 0) {
-          frames.refs.write(head, 0);
-          pool.give(head);
+          pool.untake(head, "unpromised");
           return -ENOMEM;
         }
         zeroHuge(kernel, head, pool);

@@ -5,9 +5,17 @@
  *     2 MiB    512 struct pages of 64 bytes       8 pages of them        7 given back
  *     1 GiB    262144                             4096                   4095
  *
- * @models linux-6.1 mm/hugetlb_vmemmap.c hugetlb_vmemmap_optimizable_size; Documentation/mm/vmemmap_dedup.rst
+ * Where such a huge page is to become ordinary memory again, its struct pages need memory first: without it the huge page
+ * cannot go.
+ *
+ * @models linux-6.1 mm/hugetlb_vmemmap.c hugetlb_vmemmap_optimizable_size, vmemmap_remap_free, vmemmap_remap_alloc
+ * @models linux-6.1 Documentation/mm/vmemmap_dedup.rst
+ * @differs the tables in which the kernel maps the rest page by page, 4 KiB for each 128 MiB, are not counted
  */
-import { PAGE_SIZE } from "../../base/units.ts";
+import { PAGE_SIZE, type Pfn } from "../../base/units.ts";
+import { type Allocator, WANT_KERNEL } from "../allocator.ts";
+import { NO_FRAME } from "../frames.ts";
+import { OWNER_MEM_MAP } from "../zone.ts";
 
 /** The pages of struct pages that a huge page keeps. */
 const KEPT_PAGES = 1;
@@ -18,3 +26,100 @@ export function vmemmapFreed(pages: number, pageStructBytes: number): number {
   if (!Number.isInteger(Math.log2(pageStructBytes))) return 0;
   return Math.max(0, (pages * pageStructBytes) / PAGE_SIZE - KEPT_PAGES) * PAGE_SIZE;
 }
+
+/** What becomes of the struct pages of huge pages. */
+export interface Vmemmap {
+  /** Pages of struct pages that were given back. */
+  readonly freedPages: number;
+  /** Whether the huge page at `head` has only the first page of its struct pages. */
+  isFolded(head: Pfn): boolean;
+  /** The huge page at `head`, of `pages` pages of 4 KiB, is there: its struct pages may be given back. */
+  fold(head: Pfn, pages: number): void;
+  /** It is to go: its struct pages are needed again. False, and nothing changed, if there is no memory for them. */
+  unfold(head: Pfn, pages: number): boolean;
+}
+
+/** Every frame has its struct page in memory of its own. */
+export const fullVmemmap: Vmemmap = {
+  freedPages: 0,
+  isFolded: () => false,
+  fold: () => {},
+  unfold: () => true,
+};
+
+export interface VmemmapParts {
+  readonly allocator: Allocator;
+  readonly pageStructBytes: number;
+  /** Frames in a row that hold the struct pages of `[head, head + pages)` from boot on; null where nothing is known of them. */
+  readonly placeOf: (head: Pfn, pages: number) => Pfn | null;
+}
+
+/** Of the struct pages of a huge page only the first page stays. */
+class FoldedVmemmap implements Vmemmap {
+  private readonly parts: VmemmapParts;
+  /** By the first frame of a huge page: the first of the frames that its struct pages left. */
+  private readonly left = new Map<Pfn, Pfn>();
+  /** By frame that struct pages have left and come back from others' hands: the one that they are in instead. */
+  private readonly moved = new Map<Pfn, Pfn>();
+  freedPages = 0;
+
+  constructor(parts: VmemmapParts) {
+    this.parts = parts;
+  }
+
+  isFolded(head: Pfn): boolean {
+    return this.left.has(head);
+  }
+
+  fold(head: Pfn, pages: number): void {
+    const count = this.savedPages(pages);
+    const place = count === 0 ? null : this.parts.placeOf(head, pages);
+    if (place === null) return;
+    const first = place + KEPT_PAGES;
+    this.left.set(head, first);
+    this.freedPages += count;
+    const { allocator } = this.parts;
+    for (let at = first; at < first + count; ) {
+      const frame = this.moved.get(at);
+      if (frame !== undefined) {
+        this.moved.delete(at++);
+        allocator.release(frame);
+        continue;
+      }
+      const from = at;
+      while (at < first + count && !this.moved.has(at)) at++;
+      allocator.releaseReserved(from, at, OWNER_MEM_MAP);
+    }
+  }
+
+  unfold(head: Pfn, pages: number): boolean {
+    const { allocator } = this.parts;
+    const first = this.left.get(head);
+    if (first === undefined) return true;
+    const count = this.savedPages(pages);
+    const found: Pfn[] = [];
+    while (found.length < count) {
+      const frame = allocator.tryAllocate(0, WANT_KERNEL, OWNER_MEM_MAP);
+      if (frame === NO_FRAME) {
+        for (const each of found) allocator.release(each);
+        return false;
+      }
+      found.push(frame);
+    }
+    for (const [at, frame] of found.entries()) this.moved.set(first + at, frame);
+    this.left.delete(head);
+    this.freedPages -= count;
+    return true;
+  }
+
+  private savedPages(pages: number): number {
+    return vmemmapFreed(pages, this.parts.pageStructBytes) / PAGE_SIZE;
+  }
+}
+
+export const vmemmaps = {
+  full: () => fullVmemmap,
+  "hugetlb-optimised": (parts) => new FoldedVmemmap(parts),
+} as const satisfies Record<string, (parts: VmemmapParts) => Vmemmap>;
+
+export type VmemmapName = keyof typeof vmemmaps;

@@ -68,8 +68,9 @@ export class CountedLocks implements ReverseMap, Mlock {
     const { chains, world } = this;
     if ((vma.flags & VM_LOCKED) === 0 || !chains.wouldChain(frame, slot, vma)) return chains.add(frame, slot, vma);
     chains.costs.adds++;
-    world.frames.addMapping(frame);
-    this.count(frame);
+    const head = world.frames.head(frame);
+    world.frames.addMapping(head);
+    this.count(head);
     return 0;
   }
 
@@ -91,14 +92,16 @@ export class CountedLocks implements ReverseMap, Mlock {
     const { chains, world } = this;
     if (this.isCounted(frame, slot, vma)) {
       chains.costs.removes++;
-      world.frames.dropMapping(frame);
-      this.uncount(frame);
+      const head = world.frames.head(frame);
+      world.frames.dropMapping(head);
+      this.uncount(head);
     } else chains.remove(frame, slot, vma);
   }
 
   move(frame: Pfn, from: PteSlot, to: PteSlot): void {
     const { chains, world } = this;
-    if (!world.frames.has(frame, PG_MLOCKED) || chains.isChained(frame, from)) chains.move(frame, from, to);
+    if (!world.frames.has(world.frames.head(frame), PG_MLOCKED) || chains.isChained(frame, from))
+      chains.move(frame, from, to);
     else chains.costs.moves++;
   }
 
@@ -140,12 +143,14 @@ export class CountedLocks implements ReverseMap, Mlock {
   *unlock(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn): Path<number> {
     const { tables } = kernel;
     const { mm } = vma;
+    let failures = 0;
     for (let page = tables.nextLeaf(mm, first, end); page < end; ) {
       const stop = tables.endOf(page, LEAF, end);
       if (!tryLockTables(kernel, mm)) yield* lockTables(kernel, mm);
       const done = this.chainTable(kernel, vma, page, stop);
       unlockTables(kernel, mm);
-      if (done < stop && !(yield* kernel.allocator.waitForMemory())) return -ENOMEM;
+      failures = done > page ? 1 : failures + 1;
+      if (done < stop && !(yield* kernel.allocator.waitForMemory(failures))) return -ENOMEM;
       page = done < stop ? done : tables.nextLeaf(mm, stop, end);
     }
     return 0;
@@ -159,7 +164,7 @@ export class CountedLocks implements ReverseMap, Mlock {
 
   private isCounted(frame: Pfn, slot: PteSlot, vma: Vma): boolean {
     const { chains, world } = this;
-    if (!world.frames.has(frame, PG_MLOCKED)) return false;
+    if (!world.frames.has(world.frames.head(frame), PG_MLOCKED)) return false;
     return chains.wouldChain(frame, slot, vma) && !chains.isChained(frame, slot);
   }
 
@@ -206,8 +211,9 @@ export class CountedLocks implements ReverseMap, Mlock {
     const slot = entries.slotOf(table, index);
     if (!this.isCounted(frame, slot, vma)) return true;
     if (chains.add(frame, slot, vma) < 0) return false;
-    frames.dropMapping(frame);
-    this.uncount(frame);
+    const head = frames.head(frame);
+    frames.dropMapping(head);
+    this.uncount(head);
     return true;
   }
 
@@ -225,8 +231,9 @@ export class CountedLocks implements ReverseMap, Mlock {
     const look = (vma: Vma): boolean => this.lookInto(vma, frame, visitCounted);
     const mapping = frames.mapping.read(frame);
     const index = frames.index.read(frame);
-    if (mapping !== 0 && frames.has(frame, PG_ANON)) anonVmas.byId(mapping).forEachVma(index, look);
-    else if (mapping !== 0) files.byId(mapping).mappings.forEach(index, index + 1, look);
+    if (mapping !== 0 && frames.has(frame, PG_ANON))
+      anonVmas.byId(mapping).forEachVma(index, index + frames.softFrames, look);
+    else if (mapping !== 0) files.byId(mapping).mappings.forEach(index, index + frames.softFrames, look);
     if (search === "in order") return;
     for (const vma of this.areasOutOfOrder(frame)) if (!goesOn || !this.scan(vma, frame, visitCounted)) return;
   }
@@ -243,10 +250,14 @@ export class CountedLocks implements ReverseMap, Mlock {
   private lookInto(vma: Vma, frame: Pfn, visit: (slot: PteSlot) => boolean): boolean {
     const { world, costs } = this;
     if ((vma.flags & VM_LOCKED) === 0) return true;
+    const { index, softFrames } = world.frames;
+    const first = vma.start + (index.read(frame) - vma.fileIndex);
     costs.areasVisited++;
-    const page = vma.start + (world.frames.index.read(frame) - vma.fileIndex);
-    const slot = slotIfMapped(world, costs, vma.mm, page, frame);
-    return slot === NO_SLOT || !this.isCounted(frame, slot, vma) || visit(slot);
+    for (let page = Math.max(first, vma.start); page < Math.min(first + softFrames, vma.end); page++) {
+      const slot = slotIfMapped(world, costs, vma.mm, page, frame);
+      if (slot !== NO_SLOT && this.isCounted(frame, slot, vma) && !visit(slot)) return false;
+    }
+    return true;
   }
 
   /** Visits the counted entries of a whole locked area that map the frame; false if `visit` returned that. */

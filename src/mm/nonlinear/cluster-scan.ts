@@ -93,11 +93,12 @@ function unmapIdle(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn, unmapped: Pfn
 }
 
 function unmapOne(kernel: Kernel, vma: Vma, page: Vpn, table: OpenTable, at: number): Pfn {
-  const { entries } = kernel;
+  const { entries, frames } = kernel;
   const frame = entries.frame(table, at);
-  if ((entries.flags(table, at) & PTE_DIRTY) !== 0) setFrameDirty(kernel, vma.file, frame);
+  const head = frames.head(frame);
+  if ((entries.flags(table, at) & PTE_DIRTY) !== 0) setFrameDirty(kernel, vma.file, head);
   clearFilePage(kernel, table, at, vma, page, frame);
   unmapFrame(kernel, vma, frame, entries.slotOf(table, at));
   kernel.tlbFlush.page(vma.mm, page);
-  return frame;
+  return head;
 }

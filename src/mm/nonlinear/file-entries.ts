@@ -12,7 +12,7 @@ import type { Vma } from "../vma.ts";
 /** Clears the entry at `at`, that of `page`, which maps a page of the area's file; its place in the file stays known. */
 export function clearFilePage(kernel: Kernel, table: OpenTable, at: number, vma: Vma, page: Vpn, frame: Pfn): void {
   const { entries, frames, counters } = kernel;
-  const index = frames.index.read(frame);
+  const index = frames.indexOf(frame);
   if (index === vma.indexAt(page)) entries.clear(table, at);
   else {
     entries.setFile(table, at, index);

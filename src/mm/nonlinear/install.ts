@@ -90,21 +90,23 @@ function* bringIn(kernel: Kernel, place: Place): Path<number> {
   const frame = yield* filePage(kernel, file, index, request);
   kernel.current.task.watch?.touch(MEMORY, "read");
   if (frame < 0) return frame;
-  frames.addReference(frame);
-  yield* lockPage(kernel, frame);
-  let result = index === vma.indexAt(page) ? 0 : yield* reverseMap.admitNonlinear(kernel, frame);
+  const head = frames.head(frame);
+  frames.addReference(head);
+  yield* lockPage(kernel, head);
+  let result = index === vma.indexAt(page) ? 0 : yield* reverseMap.admitNonlinear(kernel, head);
   if (result >= 0) result = yield* put(kernel, place, { index, frame, truncations });
-  unlockPage(kernel, frame);
-  allocator.release(frame);
+  unlockPage(kernel, head);
+  allocator.release(head);
   return result;
 }
 
 /** Puts the page at the place, or (null) the memory of it. 0, -EINVAL if it has left the file, or -ENOMEM. */
 function* put(kernel: Kernel, place: Place, found: FoundPage | null): Path<number> {
-  for (;;) {
+  for (let failures = 1; ; failures++) {
     const result = yield* putOnce(kernel, place, found);
     if (result <= 0) return result;
-    const isThere = result === NEEDS_CHAIN ? yield* waitToMap(kernel) : yield* kernel.allocator.waitForMemory();
+    const isThere =
+      result === NEEDS_CHAIN ? yield* waitToMap(kernel, failures) : yield* kernel.allocator.waitForMemory(failures);
     if (!isThere) return -ENOMEM;
   }
 }
@@ -117,7 +119,7 @@ const NEEDS_CHAIN = 3;
 
 /** The same with what memory there is: 0, -EINVAL, or what is missing. */
 function* putOnce(kernel: Kernel, place: Place, found: FoundPage | null): Path<number> {
-  const { tlbFlush, allocator } = kernel;
+  const { tlbFlush, allocator, frames } = kernel;
   const { mm } = place.vma;
   yield* lockTables(kernel, mm);
   let result = check(kernel, place, found);
@@ -125,7 +127,7 @@ function* putOnce(kernel: Kernel, place: Place, found: FoundPage | null): Path<n
     const old = evict(kernel, place);
     if (tlbFlush.owes) yield* tlbFlush.settle();
     result = write(kernel, place, found);
-    if (old !== NO_FRAME) allocator.release(old);
+    if (old !== NO_FRAME) allocator.release(frames.head(old));
   }
   unlockTables(kernel, mm);
   return result;
@@ -141,14 +143,14 @@ function check(kernel: Kernel, { vma, page, index, onlyIf }: Place, found: Found
 
 /** Clears the place; the frame that it mapped, whose reference is the caller's once TLBs are flushed, or NO_FRAME. */
 function evict(kernel: Kernel, { vma, page }: Place): Pfn {
-  const { tables, entries } = kernel;
+  const { tables, entries, frames } = kernel;
   const table = tables.openLeaf(vma.mm, page) as OpenTable;
   const at = tables.indexAt(page, LEAF);
   const flags = entries.flags(table, at);
   const old = (flags & MAPS) === 0 ? NO_FRAME : entries.frame(table, at);
   entries.clear(table, at);
   if (old !== NO_FRAME) {
-    passOn(kernel, vma, old, flags);
+    passOn(kernel, vma, frames.head(old), flags);
     unmapFrame(kernel, vma, old, entries.slotOf(table, at));
     kernel.tlbFlush.page(vma.mm, page);
   }

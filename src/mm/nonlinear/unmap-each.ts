@@ -13,6 +13,7 @@
 import type { FileIndex } from "../../base/units.ts";
 import type { Path } from "../../sync/path.ts";
 import type { FileObject } from "../file.ts";
+import { untilStill } from "../file-mappings.ts";
 import { dropPage } from "../file-pages.ts";
 import type { Kernel } from "../kernel.ts";
 import { VM_SHARED } from "../vma.ts";
@@ -43,10 +44,9 @@ export const unmapEach: Nonlinear = {
 /** What private areas have at the places of the range goes. */
 function* unmapCopies(kernel: Kernel, file: FileObject, range: FileRange): Path<void> {
   const { mappings } = file;
-  for (let seen = -1; seen !== mappings.generation; ) {
-    seen = mappings.generation;
+  yield* untilStill(mappings, function* () {
     for (const vma of mappings.overlapping(range.first, range.end)) {
       if ((vma.flags & VM_SHARED) === 0) yield* unmapFromArea(kernel, vma, file, range);
     }
-  }
+  });
 }

@@ -12,6 +12,7 @@ import { type OpenTable, PTE_PRESENT, PTE_PROT_NONE } from "../../hw/pte.ts";
 import type { Path } from "../../sync/path.ts";
 import { EVENT_ZAP } from "../events.ts";
 import type { FileObject } from "../file.ts";
+import { untilStill } from "../file-mappings.ts";
 import type { Kernel } from "../kernel.ts";
 import { unmapFrame } from "../mapped-frame.ts";
 import { LEAF, NO_TABLE } from "../page-table.ts";
@@ -38,13 +39,12 @@ export function* searchNonlinear(
   endIndex: FileIndex,
 ): Path<void> {
   const { mappings } = file;
-  for (let seen = -1; seen !== mappings.generation; ) {
-    seen = mappings.generation;
+  yield* untilStill(mappings, function* () {
     for (const vma of [...mappings.nonlinear]) {
       const search = { first: vma.start, end: vma.end, firstIndex, endIndex };
       yield* searchArea(kernel, file, vma, search);
     }
-  }
+  });
 }
 
 /** The same in one area, as long as it maps the file. */
@@ -101,12 +101,13 @@ function zapLeaf(kernel: Kernel, gather: Gather, vma: Vma, table: OpenTable, sea
     const flags = entries.flags(table, at);
     if ((flags & (PTE_PRESENT | PTE_PROT_NONE)) === 0) continue;
     const frame = entries.frame(table, at);
-    const index = frames.index.read(frame);
+    const head = frames.head(frame);
+    const index = frames.indexOf(frame);
     if (index < firstIndex || index >= endIndex) continue;
-    passOn(kernel, vma, frame, flags);
+    passOn(kernel, vma, head, flags);
     clearFilePage(kernel, table, at, vma, page, frame);
     unmapFrame(kernel, vma, frame, entries.slotOf(table, at));
-    gather.add(frame);
+    gather.add(head);
     gather.cover(page, page + 1);
     zapped++;
   }

@@ -74,11 +74,11 @@ export function* remapPfnRange(kernel: Kernel, vma: Vma, page: Vpn, frame: Pfn, 
 
 /** One entry of a new area. */
 function* enterOne(kernel: Kernel, vma: Vma, page: Vpn, frame: Pfn): Path<number> {
-  for (;;) {
+  for (let failures = 1; ; failures++) {
     if (!tryLockTables(kernel, vma.mm)) yield* lockTables(kernel, vma.mm);
     const result = enterFrame(kernel, vma, page, frame);
     unlockTables(kernel, vma.mm);
-    if (result !== -ENOMEM || !(yield* waitToMap(kernel))) return result;
+    if (result !== -ENOMEM || !(yield* waitToMap(kernel, failures))) return result;
   }
 }
 
@@ -115,8 +115,9 @@ export function* vmInsertPfn(kernel: Kernel, vma: Vma, page: Vpn, frame: Pfn): P
  */
 export function* vmInsertPage(kernel: Kernel, vma: Vma, page: Vpn, frame: Pfn): Path<number> {
   const { frames, tables, entries } = kernel;
-  if (frame >= frames.count || frames.refs.read(frame) === 0) bug(`frame ${frame} has no struct page that is in use`);
-  if (frames.has(frame, PG_ANON)) return -EINVAL;
+  if (frame >= frames.count || frames.refs.read(frames.head(frame)) === 0)
+    bug(`frame ${frame} has no struct page that is in use`);
+  if (frames.has(frames.head(frame), PG_ANON)) return -EINVAL;
   if ((vma.flags & VM_RAW) !== 0) bug(`vm_insert_page in ${vma.start}..${vma.end}, whose shared entries are raw`);
   if (!tryLockTables(kernel, vma.mm)) yield* lockTables(kernel, vma.mm);
   let result = -ENOMEM;

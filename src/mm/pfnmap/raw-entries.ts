@@ -66,11 +66,11 @@ function zapMapped(kernel: Kernel, gather: Gather, vma: Vma, { page, table, inde
   const { entries, frames, pfnMappings } = kernel;
   const isPage = pfnMappings.normalPage(kernel, vma, page, table, index);
   const frame = entries.frame(table, index);
-  if (isPage && cows === "shared" && frames.has(frame, PG_ANON)) return false;
+  if (isPage && cows === "shared" && frames.has(frames.head(frame), PG_ANON)) return false;
   entries.clear(table, index);
   if (isPage) {
     unmapFrame(kernel, vma, frame, entries.slotOf(table, index));
-    gather.add(frame);
+    gather.add(frames.head(frame));
   }
   gather.cover(page, page + 1);
   return true;
@@ -124,7 +124,8 @@ function copyRawEntry(kernel: Kernel, { child, parent }: RawCopy, page: Vpn, at:
   const frame = entries.frame(source, index);
   if (kernel.pfnMappings.normalPage(kernel, parent, page, source, index)) {
     if (mapShared(kernel, child, frame, entries.slotOf(target, index)) < 0) return false;
-    if (frames.has(frame, PG_ANON)) frames.clearFlag(frame, PG_EXCLUSIVE);
+    const head = frames.head(frame);
+    if (frames.has(head, PG_ANON)) frames.clearFlag(head, PG_EXCLUSIVE);
   }
   if (isCopyOnWrite(parent.flags) && (flags & PTE_WRITE) !== 0) {
     flags &= ~PTE_WRITE;

@@ -95,7 +95,7 @@ export class VmaSplit extends RawMappings {
   private *cutOut(kernel: Kernel, vma: Vma, page: Vpn, flags: number): Path<Vma | Verdict> {
     const { vmas } = vma.mm;
     const before = vmas.count;
-    for (;;) {
+    for (let failures = 1; ; failures++) {
       const previous = page > vma.start ? vma : vma.below;
       const part = isolate(kernel, vma, previous, page, page + 1, flags);
       if (part !== null) {
@@ -104,18 +104,18 @@ export class VmaSplit extends RawMappings {
         return part;
       }
       if (vmas.count >= kernel.tunables.maxMapCount) return BUS_ADRERR;
-      if (!(yield* kernel.allocator.waitForMemory())) return FAULT_OOM;
+      if (!(yield* kernel.allocator.waitForMemory(failures))) return FAULT_OOM;
     }
   }
 }
 
 /** Repairs under page_table_lock, as often as memory must be waited for. */
 function* untilThere(kernel: Kernel, { mm }: Vma, repair: () => Verdict): Path<Verdict> {
-  for (;;) {
+  for (let failures = 1; ; failures++) {
     yield* lockTables(kernel, mm);
     const verdict = repair();
     unlockTables(kernel, mm);
     if (verdict !== NEEDS_MEMORY) return verdict;
-    if (!(yield* waitToMap(kernel))) return FAULT_OOM;
+    if (!(yield* waitToMap(kernel, failures))) return FAULT_OOM;
   }
 }

@@ -14,24 +14,29 @@ import type { ReclaimRequest } from "./reclaim.ts";
 /** Blocks of a larger order are not worth a life (PAGE_ALLOC_COSTLY_ORDER). */
 const COSTLY_ORDER = 3;
 
-/** How often in a row somebody tries again though nothing was freed, because there is room for what failed last (MAX_RECLAIM_RETRIES). */
-const EMPTY_ROUNDS = 16;
-
-/** Frees memory for a request that has failed. False: it fails for good. May sleep. */
-export function* makeRoom(kernel: Kernel, request: ReclaimRequest): Path<boolean> {
+/**
+ * Frees memory for a request that has failed, until so many frames could be had like it, or there is nothing more to be
+ * freed: then somebody is killed. False: it fails for good. May sleep.
+ */
+export function* makeRoom(kernel: Kernel, request: ReclaimRequest, frames: number): Path<boolean> {
   const { task } = kernel.current;
   if (task.freesMemory) return false;
+  const isCostly = request.order > COSTLY_ORDER;
+  let freed: number;
+  do freed = yield* freeSome(kernel, request);
+  while (freed > 0 && !isCostly && !kernel.allocator.hasRoom(request, frames));
+  if (freed > 0 || kernel.allocator.hasRoom(request, frames)) return true;
+  return !isCostly && (yield* killForMemory(kernel));
+}
+
+/** Frees some tables, or else some pages, for such a request; how many. Zero: there is nothing to be had. May sleep. */
+export function* freeSome(kernel: Kernel, request: ReclaimRequest): Path<number> {
+  const { task } = kernel.current;
   task.freesMemory = true;
   let freed = yield* kernel.tableDiscard.discardTables(kernel, request.want);
   if (freed === 0) freed = yield* kernel.reclaim.freePages(kernel, request);
   task.freesMemory = false;
-  // Others may have freed some. But who needs several frames, and gives back the first when there is no second, finds
-  // room for one each time.
-  const tries = freed > 0 || kernel.allocator.hasRoom(request.order, request.want);
-  task.emptyRounds = freed > 0 || !tries ? 0 : task.emptyRounds + 1;
-  if (tries && task.emptyRounds <= EMPTY_ROUNDS) return true;
-  task.emptyRounds = 0;
-  return request.order <= COSTLY_ORDER && (yield* killForMemory(kernel));
+  return freed;
 }
 
 /** kswapd's turn: it goes on until zones are above their high marks, or there is nothing to be had. */

@@ -88,7 +88,7 @@ export class SwapOut {
 
   /** The same within one leaf table: its end if there is none. Entries that were used are used no more. */
   private walkTable(kernel: Kernel, vma: Vma, { first, end }: Pages, want: Want): Vpn {
-    const { tables, entries, reclaim } = kernel;
+    const { tables, entries, frames, reclaim } = kernel;
     const table = tables.openLeaf(vma.mm, first);
     if (table === NO_TABLE) return end;
     const start = tables.indexAt(first, LEAF);
@@ -98,8 +98,8 @@ export class SwapOut {
       const flags = entries.flags(table, index);
       if ((flags & (PTE_PRESENT | PTE_PROT_NONE)) === 0) continue;
       if (!namesPage(kernel, vma, page, table, index)) continue;
-      const frame = entries.frame(table, index);
-      if ((kernel.frames.flags.read(frame) & PG_RESERVED) !== 0) continue;
+      const frame = frames.head(entries.frame(table, index));
+      if ((frames.flags.read(frame) & PG_RESERVED) !== 0) continue;
       const isYoung = (flags & PTE_ACCESSED) !== 0;
       if (isYoung) {
         entries.setFlags(table, index, flags & ~PTE_ACCESSED);
@@ -125,7 +125,7 @@ export class SwapOut {
     const slot = entries.slotOf(table, index);
     const isPresent = (entries.flags(table, index) & (PTE_PRESENT | PTE_PROT_NONE)) !== 0;
     const isThere = isPresent && namesPage(kernel, vma, page, table, index);
-    const frame = isThere ? entries.frame(table, index) : kernel.zeroFrame;
+    const frame = isThere ? frames.head(entries.frame(table, index)) : kernel.zeroFrame;
     tables.close(table);
     if (frame === kernel.zeroFrame || !tryLockPage(kernel, frame)) return false;
     const emptied: Pfn[] = [];

@@ -92,7 +92,7 @@ function unmapEntry(kernel: Kernel, entry: Entry, rules: UnmapRules, emptied: Pf
   return outcome;
 }
 
-/** An entry that maps the page. */
+/** An entry that maps the page, or a part of it. */
 interface Entry {
   readonly frame: Pfn;
   readonly slot: PteSlot;
@@ -140,10 +140,11 @@ function clearEntry(kernel: Kernel, mapping: Mapping, table: OpenTable, index: n
   const { vma, page, frame, slot } = mapping;
   const { mm } = vma;
   const isAnonymous = frames.has(frame, PG_ANON);
-  unmapFrame(kernel, vma, frame, slot);
+  const mapped = entries.frame(table, index);
+  unmapFrame(kernel, vma, mapped, slot);
   if ((flags & PTE_DIRTY) !== 0) setFrameDirty(kernel, isAnonymous ? null : vma.file, frame);
   if (isAnonymous || frames.mapping.read(frame) === 0) entries.clear(table, index);
-  else clearFilePage(kernel, table, index, vma, page, frame);
-  if (frames.has(frame, PG_SWAPCACHE | PG_ANON)) setSwapEntry(kernel, mm, table, index, frame);
+  else clearFilePage(kernel, table, index, vma, page, mapped);
+  if (frames.has(frame, PG_SWAPCACHE | PG_ANON)) setSwapEntry(kernel, mm, table, index, mapped);
   tlbFlush.page(mm, page);
 }

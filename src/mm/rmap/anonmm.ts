@@ -81,18 +81,21 @@ export class AnonMms extends ObjectAnon {
 
   override add(frame: Pfn, slot: PteSlot, vma: Vma): number {
     const { frames, tables } = this.world;
-    if (frames.has(frame, PG_ANON) && frames.mapCount.read(frame) === 0) {
+    const head = frames.head(frame);
+    if (frames.has(head, PG_ANON) && frames.mapCount.read(head) === 0) {
       this.byId(vma.mm.id).pages++;
-      this.owners.write(frame, vma.mm.id);
-      this.places.write(frame, tables.pageOf(slot));
+      this.owners.write(head, vma.mm.id);
+      this.places.write(head, tables.pageOf(slot) - frames.partOf(frame));
     }
     this.countAdded(frame);
     return 0;
   }
 
   override remove(frame: Pfn, _slot: PteSlot, _vma: Vma): void {
-    if (this.countRemoved(frame) > 0 || !this.world.frames.has(frame, PG_ANON)) return;
-    const anonMm = this.byId(this.owners.read(frame));
+    const { frames } = this.world;
+    const head = frames.head(frame);
+    if (this.countRemoved(head) > 0 || !frames.has(head, PG_ANON)) return;
+    const anonMm = this.byId(this.owners.read(head));
     anonMm.pages--;
     this.dropIfUnused(anonMm);
   }
@@ -100,7 +103,9 @@ export class AnonMms extends ObjectAnon {
   override move(frame: Pfn, _from: PteSlot, to: PteSlot): void {
     const { frames, tables } = this.world;
     this.costs.moves++;
-    if (frames.has(frame, PG_ANON) && frames.mapCount.read(frame) === 1) this.places.write(frame, tables.pageOf(to));
+    const head = frames.head(frame);
+    if (frames.has(head, PG_ANON) && frames.mapCount.read(head) === 1)
+      this.places.write(head, tables.pageOf(to) - frames.partOf(frame));
   }
 
   protected override visitAnonymous(frame: Pfn, count: number, visit: Visit): void {
@@ -110,12 +115,15 @@ export class AnonMms extends ObjectAnon {
     let found = 0;
     for (const { mm } of family) {
       costs.linksFollowed++;
-      if (mm === null || mm.vmas.find(place)?.contains(place) !== true) continue;
-      costs.areasVisited++;
-      const slot = slotIfMapped(world, costs, mm, place, frame);
-      if (slot === NO_SLOT) continue;
-      found++;
-      if (!visit(slot) || found === count) return;
+      if (mm === null) continue;
+      for (let page = place; page < place + world.frames.softFrames; page++) {
+        if (mm.vmas.find(page)?.contains(page) !== true) continue;
+        if (page === place) costs.areasVisited++;
+        const slot = slotIfMapped(world, costs, mm, page, frame);
+        if (slot === NO_SLOT) continue;
+        found++;
+        if (!visit(slot) || found === count) return;
+      }
     }
     this.visitMoved(frame, family, place, atMost(count - found, visit));
   }
@@ -125,8 +133,8 @@ export class AnonMms extends ObjectAnon {
     const { tables, frames } = this.world;
     const elsewhere = (slot: PteSlot): boolean => {
       const page = tables.pageOf(slot);
-      if (page === place) return true;
-      if (frames.mapCount.read(frame) === 1) this.places.write(frame, page);
+      if (page >= place && page < place + frames.softFrames) return true;
+      if (frames.softFrames === 1 && frames.mapCount.read(frame) === 1) this.places.write(frame, page);
       return visit(slot);
     };
     for (const { mm } of family) if (mm !== null && !this.search.space(mm, frame, elsewhere)) return;

@@ -29,7 +29,7 @@ export class ChainedMap extends CountedMap implements ChainingMap {
   }
 
   override add(frame: Pfn, slot: PteSlot, _vma: Vma): number {
-    if (!this.chains.add(frame, slot)) return -ENOMEM;
+    if (!this.chains.add(this.world.frames.head(frame), slot)) return -ENOMEM;
     this.countAdded(frame);
     return 0;
   }
@@ -45,12 +45,14 @@ export class ChainedMap extends CountedMap implements ChainingMap {
   }
 
   override remove(frame: Pfn, slot: PteSlot, _vma: Vma): void {
-    if (!this.chains.remove(frame, slot)) this.chains.refuse(frame, slot);
+    const head = this.world.frames.head(frame);
+    if (!this.chains.remove(head, slot)) this.chains.refuse(head, slot);
     this.countRemoved(frame);
   }
 
   override move(frame: Pfn, from: PteSlot, to: PteSlot): void {
-    if (!this.chains.replace(frame, from, to)) this.chains.refuse(frame, from);
+    const head = this.world.frames.head(frame);
+    if (!this.chains.replace(head, from, to)) this.chains.refuse(head, from);
     this.costs.moves++;
   }
 
@@ -67,6 +69,6 @@ export class ChainedMap extends CountedMap implements ChainingMap {
   }
 
   isChained(frame: Pfn, slot: PteSlot): boolean {
-    return this.chains.has(frame, slot);
+    return this.chains.has(this.world.frames.head(frame), slot);
   }
 }

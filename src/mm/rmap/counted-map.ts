@@ -88,12 +88,14 @@ export abstract class CountedMap implements ReverseMap {
 
   protected countAdded(frame: Pfn): void {
     this.costs.adds++;
-    this.world.frames.addMapping(frame);
+    const { frames } = this.world;
+    frames.addMapping(frames.head(frame));
   }
 
   /** Returns how many entries are left. */
   protected countRemoved(frame: Pfn): number {
     this.costs.removes++;
-    return this.world.frames.dropMapping(frame);
+    const { frames } = this.world;
+    return frames.dropMapping(frames.head(frame));
   }
 }

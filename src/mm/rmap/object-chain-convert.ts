@@ -19,7 +19,7 @@ import { bug } from "../../base/errors.ts";
 import { SparseInt8 } from "../../base/sparse-array.ts";
 import type { Pfn, PteSlot } from "../../base/units.ts";
 import type { Path } from "../../sync/path.ts";
-import type { FileMappings } from "../file-mappings.ts";
+import { type FileMappings, untilStill } from "../file-mappings.ts";
 import { PG_ANON } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";
 import { lockTables, tryLockTables, unlockTables } from "../table-lock.ts";
@@ -39,27 +39,30 @@ export class ObjectChainConvert extends ObjectChain {
   }
 
   override wouldChain(frame: Pfn, slot: PteSlot, vma: Vma): boolean {
-    return this.usesChain(frame) || !this.isLinear(frame, slot, vma);
+    return this.usesChain(this.world.frames.head(frame)) || !this.isLinear(frame, slot, vma);
   }
 
   override add(frame: Pfn, slot: PteSlot, vma: Vma): number {
     if (this.wouldChain(frame, slot, vma)) {
-      if (!this.usesChain(frame) && this.world.frames.mapCount.read(frame) > 0)
+      const head = this.world.frames.head(frame);
+      if (!this.usesChain(head) && this.world.frames.mapCount.read(head) > 0)
         bug(`frame ${frame} is mapped out of order, and not converted`);
       if (this.chain(frame, slot) < 0) return -ENOMEM;
-      if (!this.usesChain(frame)) this.converted.write(frame, 1);
+      if (!this.usesChain(head)) this.converted.write(head, 1);
     }
     this.countAdded(frame);
     return 0;
   }
 
   override remove(frame: Pfn, slot: PteSlot, _vma: Vma): void {
-    if (this.usesChain(frame) && !this.chains.remove(frame, slot)) this.tolerate(frame, slot);
-    if (this.countRemoved(frame) === 0) this.converted.write(frame, 0);
+    const head = this.world.frames.head(frame);
+    if (this.usesChain(head) && !this.chains.remove(head, slot)) this.tolerate(head, slot);
+    if (this.countRemoved(head) === 0) this.converted.write(head, 0);
   }
 
   override move(frame: Pfn, from: PteSlot, to: PteSlot): void {
-    if (this.usesChain(frame) && !this.chains.replace(frame, from, to)) this.tolerate(frame, from);
+    const head = this.world.frames.head(frame);
+    if (this.usesChain(head) && !this.chains.replace(head, from, to)) this.tolerate(head, from);
     this.costs.moves++;
   }
 
@@ -87,11 +90,10 @@ export class ObjectChainConvert extends ObjectChain {
     this.costs.conversions++;
     let left = stock;
     const { mappings } = files.byId(frames.mapping.read(frame));
-    // An entry that moves meanwhile may come to an area that had none.
-    for (let seen = -1; seen !== mappings.generation; ) {
-      seen = mappings.generation;
-      left = yield* this.chainAreas(kernel, mappings, frame, left);
-    }
+    const chainAreas = this.chainAreas.bind(this);
+    yield* untilStill(mappings, function* () {
+      left = yield* chainAreas(kernel, mappings, frame, left);
+    });
     for (; left > 0; left--) this.chains.memory.giveBack();
     return 0;
   }
@@ -121,9 +123,11 @@ export class ObjectChainConvert extends ObjectChain {
   private *drawBlocks(kernel: Kernel, frame: Pfn): Path<number> {
     const { chains, world } = this;
     let drawn = 0;
-    while (drawn < blocksFor(world.frames.mapCount.read(frame), chains.width)) {
-      if (chains.memory.draw() === 0) drawn++;
-      else if (!(yield* kernel.allocator.waitForMemory())) {
+    for (let failures = 0; drawn < blocksFor(world.frames.mapCount.read(frame), chains.width); ) {
+      if (chains.memory.draw() === 0) {
+        drawn++;
+        failures = 0;
+      } else if (!(yield* kernel.allocator.waitForMemory(++failures))) {
         for (; drawn > 0; drawn--) chains.memory.giveBack();
         return -ENOMEM;
       }

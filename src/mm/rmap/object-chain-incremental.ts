@@ -35,26 +35,30 @@ export class ObjectChainIncremental extends ObjectChain {
   }
 
   override wouldChain(frame: Pfn, slot: PteSlot, vma: Vma): boolean {
-    return this.world.frames.has(frame, PG_ANON) || !this.isLinear(frame, slot, vma);
+    const { frames } = this.world;
+    return frames.has(frames.head(frame), PG_ANON) || !this.isLinear(frame, slot, vma);
   }
 
   override add(frame: Pfn, slot: PteSlot, vma: Vma): number {
-    const added = this.wouldChain(frame, slot, vma) ? this.addChained(frame, slot) : this.addLinear(frame);
+    const head = this.world.frames.head(frame);
+    const added = this.wouldChain(frame, slot, vma) ? this.addChained(head, slot) : this.addLinear(head);
     if (added === 0) this.countAdded(frame);
     return added;
   }
 
   override remove(frame: Pfn, slot: PteSlot, vma: Vma): void {
     const { chains, linear } = this;
+    const head = this.world.frames.head(frame);
     if (this.wouldChain(frame, slot, vma)) {
-      if (!chains.remove(frame, slot)) chains.refuse(frame, slot);
-      if (chains.holdsOnly(frame, COUNT_SLOT)) chains.remove(frame, COUNT_SLOT);
-    } else if (linear.add(frame, -1) === 0 && !chains.isEmpty(frame)) chains.remove(frame, COUNT_SLOT);
-    this.countRemoved(frame);
+      if (!chains.remove(head, slot)) chains.refuse(head, slot);
+      if (chains.holdsOnly(head, COUNT_SLOT)) chains.remove(head, COUNT_SLOT);
+    } else if (linear.add(head, -1) === 0 && !chains.isEmpty(head)) chains.remove(head, COUNT_SLOT);
+    this.countRemoved(head);
   }
 
   override move(frame: Pfn, from: PteSlot, to: PteSlot): void {
-    if (!this.chains.replace(frame, from, to) && this.linear.read(frame) === 0) this.chains.refuse(frame, from);
+    const head = this.world.frames.head(frame);
+    if (!this.chains.replace(head, from, to) && this.linear.read(head) === 0) this.chains.refuse(head, from);
     this.costs.moves++;
   }
 

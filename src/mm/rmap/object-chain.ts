@@ -36,17 +36,17 @@ export abstract class ObjectChain extends CountedMap implements ChainingMap {
   abstract wouldChain(frame: Pfn, slot: PteSlot, vma: Vma): boolean;
 
   isChained(frame: Pfn, slot: PteSlot): boolean {
-    return this.chains.has(frame, slot);
+    return this.chains.has(this.world.frames.head(frame), slot);
   }
 
   /** Whether the entry is where its area's order puts the page. */
   protected isLinear(frame: Pfn, slot: PteSlot, vma: Vma): boolean {
     const { tables, frames } = this.world;
-    return vma.indexAt(tables.pageOf(slot)) === frames.index.read(frame);
+    return vma.indexAt(tables.pageOf(slot)) === frames.indexOf(frame);
   }
 
   protected chain(frame: Pfn, slot: PteSlot): number {
-    return this.chains.add(frame, slot) ? 0 : -ENOMEM;
+    return this.chains.add(this.world.frames.head(frame), slot) ? 0 : -ENOMEM;
   }
 
   /** Visits the linear entries of a page that is in its file; whether `visit` never had enough. */

@@ -7,6 +7,9 @@
  * All strategies keep `frames.mapCount`, the number of entries that map a frame. Frames that are never mapped by an
  * owner (the zero page, reserved frames) are not told to the reverse map. Whose entry it is and which page it maps
  * follows from its slot (`PageTables.mmOf`, `pageOf`), so an entry's table hangs in its tree when it is told of.
+ *
+ * Entries are told of with the very frame that they map. Who asks asks for a page: its head (`Frames.head`), and is shown
+ * the entries of all its parts.
  */
 import type { Pfn, PteSlot } from "../../base/units.ts";
 import type { Entries } from "../../hw/pte.ts";

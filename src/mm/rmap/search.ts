@@ -15,7 +15,7 @@ const MAPS = PTE_PRESENT | PTE_PROT_NONE;
 /** What is shown the entries that a search finds; false: it has seen enough. */
 export type Visit = (slot: PteSlot) => boolean;
 
-/** The entry of `page` in `mm` if it maps `frame`, or NO_SLOT. */
+/** The entry of `page` in `mm` if it maps the soft page `frame`, or a part of it; or NO_SLOT. */
 export function slotIfMapped(
   world: MappedWorld,
   costs: ReverseMapCosts,
@@ -23,12 +23,12 @@ export function slotIfMapped(
   page: Vpn,
   frame: Pfn,
 ): PteSlot {
-  const { tables, entries } = world;
+  const { tables, entries, frames } = world;
   const table = tables.openLeafReverse(mm, page);
   if (table === NO_TABLE) return NO_SLOT;
   costs.entriesRead++;
   const index = tables.indexAt(page, LEAF);
-  const mapped = (entries.flags(table, index) & MAPS) !== 0 && entries.frame(table, index) === frame;
+  const mapped = (entries.flags(table, index) & MAPS) !== 0 && frames.head(entries.frame(table, index)) === frame;
   const slot = mapped ? entries.slotOf(table, index) : NO_SLOT;
   tables.closeReverse(table);
   return slot;
@@ -43,7 +43,7 @@ export function scanRange(
   frame: Pfn,
   visit: Visit,
 ): boolean {
-  const { tables, entries } = world;
+  const { tables, entries, frames } = world;
   const { end } = range;
   for (let page = tables.nextLeaf(mm, range.first, end); page < end; page = tables.nextLeaf(mm, page, end)) {
     const tableEnd = tables.endOf(page, LEAF, end);
@@ -53,7 +53,7 @@ export function scanRange(
     let goOn = true;
     for (; page < tableEnd && goOn; page++, index++) {
       costs.entriesRead++;
-      if ((entries.flags(table, index) & MAPS) === 0 || entries.frame(table, index) !== frame) continue;
+      if ((entries.flags(table, index) & MAPS) === 0 || frames.head(entries.frame(table, index)) !== frame) continue;
       goOn = visit(entries.slotOf(table, index));
     }
     tables.closeReverse(table);
@@ -76,10 +76,13 @@ export class Search {
   linear(vma: Vma, frame: Pfn, visit: Visit): boolean {
     const { world, costs } = this;
     const index = world.frames.index.read(frame);
+    const end = Math.min(index + world.frames.softFrames, vma.fileIndex + vma.pages);
     costs.areasVisited++;
-    if (index < vma.fileIndex || index >= vma.fileIndex + vma.pages) return true;
-    const slot = slotIfMapped(world, costs, vma.mm, vma.start + (index - vma.fileIndex), frame);
-    return slot === NO_SLOT || visit(slot);
+    for (let at = Math.max(index, vma.fileIndex); at < end; at++) {
+      const slot = slotIfMapped(world, costs, vma.mm, vma.start + (at - vma.fileIndex), frame);
+      if (slot !== NO_SLOT && !visit(slot)) return false;
+    }
+    return true;
   }
 
   /** The whole area. */
@@ -106,7 +109,7 @@ export class Search {
     const index = frames.index.read(frame);
     let goOn = true;
     this.costs.fileSearches++;
-    files.byId(frames.mapping.read(frame)).mappings.forEach(index, index + 1, (vma) => {
+    files.byId(frames.mapping.read(frame)).mappings.forEach(index, index + frames.softFrames, (vma) => {
       goOn = this.linear(vma, frame, visit);
       return goOn;
     });
@@ -123,7 +126,8 @@ export class Search {
   anonymousAreas(frame: Pfn, visit: Visit): boolean {
     const { frames, anonVmas } = this.world;
     let goOn = true;
-    anonVmas.byId(frames.mapping.read(frame)).forEachVma(frames.index.read(frame), (vma) => {
+    const index = frames.index.read(frame);
+    anonVmas.byId(frames.mapping.read(frame)).forEachVma(index, index + frames.softFrames, (vma) => {
       goOn = this.linear(vma, frame, visit);
       return goOn;
     });

@@ -74,8 +74,10 @@ export function* shmemIn(kernel: Kernel, file: FileObject, index: FileIndex, tak
   while (frames.has(frame, PG_WRITEBACK)) yield writtenBack(kernel, frame);
   const isSame = () => file.swapped.find(index) === slot && frames.has(frame, PG_SWAPCACHE);
   let result = 0;
-  do result = isSame() ? moveIn(kernel, file, index, frame, slot) : 0;
-  while (result < 0 && (yield* allocator.waitForMemory()));
+  for (let failures = 1; ; failures++) {
+    result = isSame() ? moveIn(kernel, file, index, frame, slot) : 0;
+    if (result === 0 || !(yield* allocator.waitForMemory(failures))) break;
+  }
   unlockPage(kernel, frame);
   allocator.release(frame);
   return result;

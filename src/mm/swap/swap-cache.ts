@@ -88,13 +88,14 @@ export function giveSlotBackIfUnmapped(kernel: Kernel, frame: Pfn): void {
 /** The entry, cleared and flushed already, names the slot of the page that it mapped. Requires: the swap cache has it. */
 export function setSwapEntry(kernel: Kernel, mm: AddressSpace, table: OpenTable, index: number, frame: Pfn): void {
   const { swap, frames, entries } = kernel;
-  if (!frames.has(frame, PG_SWAPCACHE)) bug(`frame ${frame} has no swap slot to be named`);
-  const slot = frames.swapSlot.read(frame);
+  const head = frames.head(frame);
+  if (!frames.has(head, PG_SWAPCACHE)) bug(`frame ${frame} has no swap slot to be named`);
+  const slot = frames.swapSlot.read(head);
   const { type, offset } = swap.placeOf(slot);
   swap.duplicate(slot);
   entries.setSwap(table, index, type, offset);
-  if (frames.has(frame, PG_EXCLUSIVE)) {
-    frames.clearFlag(frame, PG_EXCLUSIVE);
+  if (frames.has(head, PG_EXCLUSIVE)) {
+    frames.clearFlag(head, PG_EXCLUSIVE);
     if (entries.marksExclusive) entries.setSwapExclusive(table, index);
   }
   mm.resident.swap++;

@@ -60,8 +60,8 @@ export function* swapFault(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent, 
   kernel.reclaim.touched(frame);
   // What the reverse map may want is drawn with the page in hand: memory made of the page itself would be gone again with
   // its return, for ever.
-  while (kernel.reverseMap.reserve() < 0) {
-    if (yield* allocator.waitForMemory()) continue;
+  for (let failures = 1; kernel.reverseMap.reserve() < 0; failures++) {
+    if (yield* allocator.waitForMemory(failures)) continue;
     allocator.release(frame);
     return FAULT_OOM;
   }

@@ -52,8 +52,8 @@ function* beginRead(kernel: Kernel, slot: SwapSlot, reading: Pfn[]): Path<number
   if (frame === NO_FRAME) frame = yield* allocator.allocate(0, WANT_USER, OWNER_USER);
   if (frame < 0) return -ENOMEM;
   frames.setFlag(frame, PG_SWAPBACKED);
-  while (isWanted(kernel, slot) && enterSwapCache(kernel, frame, slot) < 0) {
-    if (yield* allocator.waitForMemory()) continue;
+  for (let failures = 1; isWanted(kernel, slot) && enterSwapCache(kernel, frame, slot) < 0; failures++) {
+    if (yield* allocator.waitForMemory(failures)) continue;
     allocator.free(frame, 0);
     return -ENOMEM;
   }

@@ -45,7 +45,7 @@ export class Gather {
     if (end > this.end) this.end = end;
   }
 
-  /** `frame` has lost an entry that mapped it, and will lose that entry's reference. Requires: the gather has room. */
+  /** The page `frame` has lost an entry that mapped it, and will lose that entry's reference. Requires: the gather has room. */
   add(frame: Pfn): void {
     this.addRun(frame, frame + 1);
   }

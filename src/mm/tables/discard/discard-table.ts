@@ -72,7 +72,7 @@ function isUnused(kernel: Kernel, frame: Pfn, costs: DiscardCosts): boolean {
   for (let index = first; index < length; index = entries.nextUsed(table, index + 1, length)) {
     costs.entriesScanned++;
     const flags = entries.flags(table, index);
-    const mapped = (flags & (PTE_PRESENT | PTE_PROT_NONE)) !== 0 ? entries.frame(table, index) : -1;
+    const mapped = (flags & (PTE_PRESENT | PTE_PROT_NONE)) !== 0 ? frames.head(entries.frame(table, index)) : -1;
     // An entry in swap, a private copy, the zero page, or what has left its file: nobody else knows of it.
     if (mapped < 0 || frames.has(mapped, PG_ANON) || frames.mapping.read(mapped) === 0) {
       unused = false;
