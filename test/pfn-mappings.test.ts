@@ -48,6 +48,14 @@ function tight(paging: PagingFormatName, kernel: string, design: Partial<Design>
   };
 }
 
+test("without software bits no entry has one, whatever knows the copies then", () => {
+  for (const pfnMappings of ["linear-rule", "shadow-bits", "vma-split", "struct-pages"] as const) {
+    const spec = oracleSpec("x86-64", "linux-6.1", { pfnMappings });
+    const bare = { ...spec, geometry: parseGeometry({ ...spec.geometry, softwareBits: "none" }) };
+    for (let seed = 0; seed < PROGRAMS / 4; seed++) expect(run(bare, seed, "xip")).toBeUndefined();
+  }
+});
+
 describe.each(optionsOf("pfnMappings"))("%s", (option) => {
   test.each(machines)("on %s under %s programs see what the flat model says", (paging, kernel, design) => {
     const pfnMappings = option as Design["pfnMappings"];
