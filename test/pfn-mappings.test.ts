@@ -22,7 +22,7 @@ const machines: readonly (readonly [PagingFormatName, string, Partial<Design>])[
   ["i386", "linux-2.4.22", {}],
 ];
 
-const PROGRAMS = Number(process.env.BIGMEM_RANDOM ?? 40);
+const PROGRAMS = Number(process.env.BIGMEM_RANDOM ?? 16);
 const FAILURES = 0.15;
 const shape = { operations: 50, processes: 4 };
 

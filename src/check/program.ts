@@ -42,8 +42,8 @@ export interface Operation {
 }
 
 /**
- * Where a file is, if not in memory: on a disk; or it is frames of a segment, executed in place, in one piece or scattered; or the
- * memory of a device that maps it at once (remap) or page by page (nopfn).
+ * Where a file is, if not in memory: on a disk; or it is frames of a segment, executed in place, in one piece or
+ * scattered; or the memory of a device that maps it at once (remap) or page by page (nopfn).
  */
 export const filePlaces = ["disk", "xip", "xip-scattered", "remap", "nopfn"] as const;
 export type FilePlace = (typeof filePlaces)[number];

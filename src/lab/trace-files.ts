@@ -1,7 +1,7 @@
 /**
- * The files of a trace on a machine: made when first named, as large as the trace says, or as its mappings need. What has a name of
- * memory is in memory; what is called `xip:...`, or lies in the directory that is executed in place, is frames of a
- * segment; everything else is on the disk.
+ * The files of a trace on a machine: made when first named, as large as the trace says, or as its mappings need. What has
+ * a name of memory is in memory; what is called `xip:...`, or lies in the directory that is executed in place, is frames
+ * of a segment; everything else is on the disk.
  */
 import { UsageError } from "../base/errors.ts";
 import { formatSize } from "../base/size-text.ts";

@@ -1,7 +1,7 @@
 /**
- * Guests that share a segment: each runs a kernel of its own, maps the programs and libraries that lie in the segment, reads
- * them, and writes to some of their data. The segment is there once; what each guest pays on top is what its kernel keeps to tell its copies
- * from what it copied, or a struct page for each page of the segment.
+ * Guests that share a segment: each runs a kernel of its own, maps the programs and libraries that lie in the segment,
+ * reads them, and writes to some of their data. The segment is there once; what each guest pays on top is what its kernel
+ * keeps to tell its copies from what it copied, or a struct page for each page of the segment.
  *
  *     guest 1  [ its memory: tables, copies, (mem_map of the segment) ]   \
  *     guest 2  [ ...                                                  ]    > the segment, once

@@ -1,6 +1,7 @@
 /**
- * Areas of segments: what mmap of such a file makes, and the calls of drivers that fill one. What a driver maps is VM_PFNMAP, neither
- * grown nor merged nor locked; what a file system executes in place may be a mixture, and is VM_MIXEDMAP.
+ * Areas of segments: what mmap of such a file makes, and the calls of drivers that fill one. What a driver maps is
+ * VM_PFNMAP, neither grown nor merged nor locked; what a file system executes in place may be a mixture, and is
+ * VM_MIXEDMAP.
  *
  *     remap_pfn_range   a run of frames at once; of a private area all or nothing, and its index is the frame then
  *     vm_insert_pfn     one frame, into an entry that is none

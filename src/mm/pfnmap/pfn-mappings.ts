@@ -1,8 +1,8 @@
 /**
  * Mappings of memory that has no struct page. An entry of such an area names either a page, which is counted, chained
- * and freed as any other, or a frame of a segment, which is nobody's: *raw*. After a private write both stand side by side in one area, and
- * fork, unmap, mremap, reclaim and all others must know which is which. Who asks is told by one predicate, `normalPage`; the options
- * differ in what they keep for it, and so in what they allow and cost.
+ * and freed as any other, or a frame of a segment, which is nobody's: *raw*. After a private write both stand side by
+ * side in one area, and fork, unmap, mremap, reclaim and all others must know which is which. Who asks is told by one
+ * predicate, `normalPage`; the options differ in what they keep for it, and so in what they allow and cost.
  *
  *     refuse-cow    nothing: private mappings are refused, so all is raw
  *     linear-rule   nothing: raw is what lies at its place by the formula frame = index + distance from the start; the
