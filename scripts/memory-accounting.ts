@@ -12,6 +12,7 @@ import {
   parseTable,
   sharedAreaRuns,
 } from "../src/lab/memory/measured.ts";
+import { type StructPageName, structPageBytes, structPages } from "../src/mm/memmap/struct-page.ts";
 import type { OwnerName } from "../src/mm/zone.ts";
 
 /** Why an owner has as much as it has. */
@@ -40,7 +41,8 @@ const accounts: Readonly<Record<OwnerName, Account>> = {
   },
   "mem-map": {
     holds: "struct pages",
-    derived: "one for each frame that a flat map or a section covers, holes as the firmware leaves them",
+    derived:
+      "as memMap lays them out: one for each frame up to the last one, of each node, or of each section with memory, holes as the firmware leaves them; they lie in lowmem, in each node's own memory, or in highmem, and that zone has them",
     calibrated: "-",
   },
   "page-tables": {
@@ -71,7 +73,7 @@ const accounts: Readonly<Record<OwnerName, Account>> = {
   kmap: {
     holds: "the tables of windows into highmem, and the pools and indexes of tasks",
     derived:
-      "one table for kmap, one or more for kmap_atomic, by CPUs; with per-task pools four pages a task that reads",
+      "one table for kmap, one or more for kmap_atomic, by CPUs; with per-task pools four pages a task that reads; with per-task windows onto struct pages seven a task (1024 slots, PAE)",
     calibrated: "-",
   },
   "huge-pages": {
@@ -131,6 +133,24 @@ function sharedAreaTable(): string {
   );
 }
 
+/** How large a struct page was, and where they are. */
+const structPageSection = [
+  "## Struct pages",
+  "",
+  "Each frame has one, at a place in memory that boot reserves: `kernel.structPages.map` says which frame holds it, at which byte, and at",
+  "which address the kernel has it. The kernel presets of 32-bit machines have their own sizes:",
+  "",
+  "| struct page | bytes | of |",
+  "|---|---|---|",
+  ...(Object.keys(structPages) as StructPageName[]).map(
+    (name) => `| ${name} | ${structPageBytes(name)} | ${structPages[name].of} |`,
+  ),
+  "",
+  "On a 32-bit machine with nodes (`memMap=discontig`) the maps of nodes beyond lowmem lie at the end of each node and are mapped, by",
+  "large pages, where lowmem would end: lowmem loses their addresses, and the frames that had them are highmem. With",
+  "`memMap=per-task-window` all struct pages are at the top of highmem, and lowmem pays for windows instead.",
+].join("\n");
+
 const programs = `## How a process is modelled
 
 The measured program is statically linked. It fills a 256 MiB file of shared memory through a window of 4 MiB, then forks; each
@@ -176,6 +196,7 @@ export function memoryAccountingParts(): string[] {
   ]);
   return [
     `## Owners\n\n${table(["owner", "holds", "derived", "calibrated"], owners)}`,
+    structPageSection,
     programs,
     `## After boot\n\n/proc/meminfo of Debian's kernels in an emulated PC, and of the same machines here with the same system on them.\n\n${bootTable()}`,
     `## Processes that share an area\n\nFitted to these rows, and so no test of the model: the levels of MemFree, LowFree, KernelStack, Slab and SUnreclaim without processes and the slope of

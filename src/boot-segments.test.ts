@@ -4,6 +4,7 @@ import { layOutMemory } from "./boot.ts";
 import { footprintOf } from "./footprint.ts";
 import { parseGeometry } from "./geometry.ts";
 import { Machine } from "./machine.ts";
+import { mapLayouts } from "./mm/memmap/mem-maps.ts";
 import { OWNER_MEM_MAP } from "./mm/zone.ts";
 import { applySettings, specOf } from "./presets.ts";
 
@@ -11,7 +12,11 @@ const MIB = 2 ** 20;
 
 test("segments lie above all memory and all zones, each where a table of the direct map could begin", () => {
   const geometry = parseGeometry({ memory: "62M", paging: "pae", tlb: "p6", segments: "1M,3M" });
-  const { frames, zones, free, segments, allFrames } = layOutMemory(geometry, footprintOf("linux-2.6.11", "pae"));
+  const { frames, zones, free, segments, allFrames } = layOutMemory(
+    geometry,
+    footprintOf("linux-2.6.11", "pae"),
+    mapLayouts.flat,
+  );
   expect(frames).toBe((62 * MIB) / PAGE_SIZE);
   expect(segments).toEqual([
     { first: (64 * MIB) / PAGE_SIZE, end: (65 * MIB) / PAGE_SIZE },
@@ -23,7 +28,9 @@ test("segments lie above all memory and all zones, each where a table of the dir
 
 test("segments that paging cannot address, or that are no whole pages, are refused", () => {
   const large = { memory: "4G", paging: "i386", tlb: "p6", segments: "64M" } as const;
-  expect(() => layOutMemory(parseGeometry(large), footprintOf("linux-2.6.11", "i386"))).toThrow("geometry.segments");
+  expect(() => layOutMemory(parseGeometry(large), footprintOf("linux-2.6.11", "i386"), mapLayouts.flat)).toThrow(
+    "geometry.segments",
+  );
   expect(() => parseGeometry({ ...large, segments: 5000 })).toThrow("whole number of pages");
 });
 

@@ -3,11 +3,12 @@ import { layOutMemory, startAllocator } from "./boot.ts";
 import { footprintOf } from "./footprint.ts";
 import { parseGeometry } from "./geometry.ts";
 import { Frames } from "./mm/frames.ts";
+import { mapLayouts } from "./mm/memmap/mem-maps.ts";
 import { OWNER_KERNEL_IMAGE, OWNER_MEM_MAP, ZONE_HIGHMEM } from "./mm/zone.ts";
 import { type MachineSpec, machinePresets, specOf } from "./presets.ts";
 
-function boot({ geometry, kernel, tunables }: MachineSpec) {
-  const layout = layOutMemory(geometry, footprintOf(kernel, geometry.paging));
+function boot({ geometry, design, kernel, tunables }: MachineSpec) {
+  const layout = layOutMemory(geometry, footprintOf(kernel, geometry.paging), mapLayouts[design.memMap]);
   const allocator = startAllocator(layout, new Frames(layout.frames), tunables, { forget() {}, forgetRun() {} });
   allocator.check();
   const kib = (kind: (zone: number) => boolean) =>
@@ -101,6 +102,30 @@ describe("holes", () => {
   });
 });
 
+describe("nodes", () => {
+  test("that would have no memory are left out", () => {
+    const nodes = (memory: string) =>
+      boot(specOf("numaq-64g", undefined, [`geometry.memory=${memory}`])).layout.memMap!.parts.length;
+    expect(["256M", "1G", "2G", "65528M"].map(nodes)).toEqual([1, 4, 8, 8]);
+  });
+
+  test("of a 64-bit machine have their struct pages in their own memory, and lowmem loses nothing", () => {
+    const { layout, memTotal } = boot(specOf("opteron-32g"));
+    for (const { end, ranges } of layout.memMap!.parts) expect(ranges[0]).toEqual({ first: end - 28_672, end });
+    expect(layout.lowmemEnd).toBe(layout.frames);
+    expect(memTotal).toBe(boot(specOf("opteron-32g", undefined, ["memMap=flat", "geometry.nodes=1"])).memTotal);
+  });
+});
+
+test("windows of soft pages that leave no lowmem are refused", () => {
+  const { geometry, kernel } = specOf("numaq-64g");
+  const layOut = (shift: number) => layOutMemory(geometry, footprintOf(kernel, "pae"), mapLayouts.flat, shift);
+  expect(layOut(4).lowmemEnd * 4096).toBe(866 * 2 ** 20);
+  expect(() => layOut(9)).toThrow(
+    "the slots of kmap_atomic of 32 CPUs, each of 2.00 MiB, leave no addresses for lowmem",
+  );
+});
+
 describe("a machine for tests", () => {
   test("may be bare: all of its 64 frames are free, in zones of any size", () => {
     const geometry = parseGeometry({
@@ -111,7 +136,7 @@ describe("a machine for tests", () => {
       dmaBytes: 16 * 4096,
       lowmemBytes: 48 * 4096,
     });
-    const layout = layOutMemory(geometry, tinyKernel);
+    const layout = layOutMemory(geometry, tinyKernel, mapLayouts.flat);
     expect(layout.reserved).toEqual([]);
     expect(layout.free).toEqual([{ first: 0, end: 64 }]);
     expect(layout.zones.map(({ end }) => end)).toEqual([16, 48, 64]);
@@ -119,7 +144,7 @@ describe("a machine for tests", () => {
 
   test("a kernel that does not fit says what it lacks", () => {
     const geometry = parseGeometry({ memory: "8M", paging: "i386", tlb: "p6" });
-    expect(() => layOutMemory(geometry, tinyKernel)).toThrow("need 12.0 MiB more");
+    expect(() => layOutMemory(geometry, tinyKernel, mapLayouts.flat)).toThrow("need 12.0 MiB more");
   });
 });
 

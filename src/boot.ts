@@ -14,40 +14,32 @@ import { UsageError } from "./base/errors.ts";
 import { formatSize } from "./base/size-text.ts";
 import { PAGE_SIZE, type Pfn } from "./base/units.ts";
 import type { Footprint } from "./footprint.ts";
-import { type Geometry, lowmemLimit, segmentsOf } from "./geometry.ts";
+import { type Geometry, isNarrow, lowmemLimit, nodeFrames, pageOffsetOf, segmentsOf } from "./geometry.ts";
 import { pagingFormats } from "./hw/paging-format.ts";
 import { Allocator, type FrameContents } from "./mm/allocator.ts";
 import { Buddy } from "./mm/buddy.ts";
 import type { Frames } from "./mm/frames.ts";
+import { scaledLowmemBytes } from "./mm/kmap/windows.ts";
+import type { FrameRange, MapPart, MemoryShape } from "./mm/memmap/map-plan.ts";
+import type { MemMap } from "./mm/memmap/mem-map.ts";
+import type { MapLayout } from "./mm/memmap/mem-maps.ts";
 import { watermarkPolicies } from "./mm/watermarks.ts";
 import {
   OWNER_BOOT,
   OWNER_BOUNCE_BUFFERS,
   OWNER_KERNEL_IMAGE,
-  OWNER_MEM_MAP,
-  type Owner,
   ZONE_DMA,
   ZONE_DMA32,
   ZONE_HIGHMEM,
   ZONE_NORMAL,
   Zone,
 } from "./mm/zone.ts";
+import { overlap, type Reservation, Reservations } from "./reservations.ts";
 import type { Tunables } from "./tunables.ts";
 
 const KIB = 2 ** 10;
 const MIB = 2 ** 20;
 const GIB = 2 ** 30;
-
-/** Frames `[first, end)`. */
-export interface FrameRange {
-  readonly first: Pfn;
-  readonly end: Pfn;
-}
-
-/** Frames that `owner` has from boot on. */
-export interface Reservation extends FrameRange {
-  readonly owner: Owner;
-}
 
 export interface BootLayout {
   /** One past the highest frame of memory. */
@@ -60,6 +52,10 @@ export interface BootLayout {
   readonly mappedEnd: Pfn;
   /** One past the last frame that the kernel always has mapped. */
   readonly lowmemEnd: Pfn;
+  /** The same, were no maps of nodes mapped at the addresses below it (highstart_pfn). */
+  readonly highStart: Pfn;
+  /** Where struct pages are; null: boot took no memory for them. */
+  readonly memMap: MemMap | null;
   /** The zones that span something, lowest first. */
   readonly zones: readonly (FrameRange & { readonly kind: number })[];
   /** What exists is free, in ascending order, or reserved. */
@@ -72,32 +68,49 @@ const framesOf = (bytes: number): number => Math.ceil(bytes / PAGE_SIZE);
 /** Whether segments have struct pages. */
 export type DescribedSegments = "described" | "not described";
 
+/** How struct pages lie: their layout, how many frames share one, and whether segments have them. */
+export interface StructPlan {
+  readonly layout: MapLayout;
+  /** One for each 2^softPageShift frames; left out: for each. */
+  readonly softPageShift?: number;
+  /** Left out: they have none. */
+  readonly segments?: DescribedSegments;
+}
+
+/** Lays out memory whose segments have no struct pages; there is one for each 2^softPageShift frames. */
+export const layOutMemory = (geometry: Geometry, kernel: Footprint, layout: MapLayout, softPageShift = 0): BootLayout =>
+  layOutMachine(geometry, kernel, { layout, softPageShift });
+
 /** Lays out a machine's memory under a kernel. Throws UsageError when the kernel does not fit its lowmem. */
-export function layOutMemory(
-  geometry: Geometry,
-  kernel: Footprint,
-  described: DescribedSegments = "not described",
-): BootLayout {
+export function layOutMachine(geometry: Geometry, kernel: Footprint, structs: StructPlan): BootLayout {
+  const { layout, softPageShift = 0 } = structs;
   const ram = memoryRanges(geometry);
   const frames = ram[ram.length - 1].end;
   const segments = layOutSegments(geometry, frames);
   const allFrames = segments.at(-1)?.end ?? frames;
-  const mappable = framesOf(lowmemLimit(geometry, kernel.lowmemBytes));
-  const lowmemEnd = Math.min(mappable, frames);
+  const mappable = lowmemFrames(geometry, kernel, softPageShift);
+  const highStart = Math.min(mappable, frames);
+  const described = structs.segments === "described" ? [...ram, ...segments] : ram;
+  const shape = shapeOf(geometry, kernel, { ram: described, softPageShift, lowmemEnd: highStart }, frames);
+  const planned = layout.plan(shape);
+  const parts = planned.parts.filter(({ home }) => geometry.bootMemory === "kernel" || home === "highmem");
+  const lowmemEnd = highStart - (parts.length === 0 ? 0 : planned.remapped);
   const zones = zonesBelow(frames, lowmemEnd, geometry, kernel);
   const plan = new Reservations(ram, lowmemEnd);
-  if (geometry.bootMemory === "kernel") {
-    reserveForKernel(plan, geometry, kernel, described === "described" ? [...ram, ...segments] : ram);
-  }
+  const held = reserveForKernel(plan, geometry, kernel, parts);
+  const placed = parts.map(({ first, end }, at) => ({ first, end, ranges: held[at] }));
+  const memMap = parts.length === 0 ? null : layout.create(shape, placed);
   return {
     frames,
     allFrames,
     segments,
     lowmemEnd,
-    mappedEnd: Math.min(mappable, allFrames),
+    highStart,
+    mappedEnd: lowmemEnd < frames ? lowmemEnd : Math.min(mappable, allFrames),
     zones,
     free: plan.free,
     reserved: plan.reserved,
+    memMap,
   };
 }
 
@@ -120,6 +133,53 @@ function layOutSegments(geometry: Geometry, memoryEnd: Pfn): FrameRange[] {
     );
   }
   return segments;
+}
+
+/** Frames that the kernel could always have mapped; with soft pages its windows take more of its addresses. */
+function lowmemFrames(geometry: Geometry, kernel: Footprint, softPageShift: number): number {
+  const { paging, cpus, atomicTypes } = geometry;
+  if (softPageShift === 0 || geometry.lowmemBytes !== null || !isNarrow(pagingFormats[paging])) {
+    return framesOf(lowmemLimit(geometry, kernel.lowmemBytes));
+  }
+  const tablePages = 1 << pagingFormats[paging].indexBits;
+  const pageOffset = pageOffsetOf(geometry);
+  const bytes = scaledLowmemBytes({ pageOffset, tablePages, cpus, softPageShift, atomicTypes });
+  if (bytes > 0) return framesOf(Math.min(bytes, lowmemLimit(geometry, kernel.lowmemBytes)));
+  throw new UsageError(
+    `the slots of kmap_atomic of ${cpus} CPUs, each of ${formatSize(PAGE_SIZE * 2 ** softPageShift)}, leave no addresses for lowmem; ` +
+      "use fewer geometry.cpus, smaller soft pages, another geometry.split, or geometry.lowmemBytes",
+  );
+}
+
+/** `memoryEnd`: one past the highest frame of memory; what has struct pages beyond belongs to the last node. */
+function shapeOf(
+  geometry: Geometry,
+  kernel: Footprint,
+  memory: Pick<MemoryShape, "ram" | "softPageShift" | "lowmemEnd">,
+  memoryEnd: Pfn,
+): MemoryShape {
+  const nodes = nodesOf(geometry, memoryEnd);
+  const last = nodes[nodes.length - 1];
+  const end = memory.ram[memory.ram.length - 1].end;
+  return {
+    ...memory,
+    nodes: [...nodes.slice(0, -1), { first: last.first, end }],
+    structBytes: geometry.pageStructBytes ?? kernel.pageStructBytes,
+    sectionFrames: framesOf(kernel.sectionBytes),
+    largePageFrames: pagingFormats[geometry.paging].entrySpan(2),
+    directMap: kernel.directMap ?? pageOffsetOf(geometry),
+    vmemmap: kernel.vmemmap,
+  };
+}
+
+/** What each node spans that has memory: as much as the others, but for the last one. */
+function nodesOf({ nodes }: Geometry, frames: number): FrameRange[] {
+  if (nodes === 1) return [{ first: 0, end: frames }];
+  const span = nodeFrames(nodes, frames);
+  return Array.from({ length: Math.ceil(frames / span) }, (_, at) => ({
+    first: at * span,
+    end: Math.min((at + 1) * span, frames),
+  }));
 }
 
 /** The allocator of a machine that has just started. */
@@ -184,41 +244,23 @@ function zonesBelow(frames: number, lowmemEnd: Pfn, geometry: Geometry, kernel: 
   return zones;
 }
 
-/** `described`: what struct pages are for. */
+/** Takes what the kernel takes; by part of mem_map: its frames. */
 function reserveForKernel(
   plan: Reservations,
   geometry: Geometry,
   kernel: Footprint,
-  described: readonly FrameRange[],
-): void {
-  if (kernel.firstMiB === "reserved") plan.reserveAll(0, PC_VIDEO_END, OWNER_BOOT);
-  plan.reserveFrom(framesOf(kernel.imageAt), framesOf(kernel.imageBytes), OWNER_KERNEL_IMAGE);
+  parts: readonly MapPart[],
+): FrameRange[][] {
+  const takesMemory = geometry.bootMemory === "kernel";
+  if (takesMemory && kernel.firstMiB === "reserved") plan.reserveAll(0, PC_VIDEO_END, OWNER_BOOT);
+  if (takesMemory) plan.reserveFrom(framesOf(kernel.imageAt), framesOf(kernel.imageBytes), OWNER_KERNEL_IMAGE);
   const lowPages = plan.lowPages;
-  if (plan.end > PC_HOLE_END) {
+  if (takesMemory && plan.end > PC_HOLE_END) {
     plan.reserveTop(framesOf(kernel.bounceBytes), OWNER_BOUNCE_BUFFERS, PC_HOLE_END);
   }
-  const pageStructBytes = geometry.pageStructBytes ?? kernel.pageStructBytes;
-  plan.reserveTop(framesOf(describedFrames(described, kernel) * pageStructBytes), OWNER_MEM_MAP);
-  plan.reserveTop(framesOf(kernel.bootBytes + hashTableBytes(lowPages, kernel.wordBytes)), OWNER_BOOT);
-}
-
-/** Frames that have a struct page: all up to the last one, or all of the sections that hold memory. */
-function describedFrames(ram: readonly FrameRange[], kernel: Footprint): number {
-  if (kernel.sectionBytes === 0) return ram[ram.length - 1].end;
-  return sectionsOf(ram, kernel).length * framesOf(kernel.sectionBytes);
-}
-
-/** The sections that hold memory, by number, where there are sections. */
-export const describedSections = (geometry: Geometry, kernel: Footprint): number[] =>
-  sectionsOf(memoryRanges(geometry), kernel);
-
-function sectionsOf(ram: readonly FrameRange[], kernel: Footprint): number[] {
-  const section = framesOf(kernel.sectionBytes);
-  const sections = new Set<number>();
-  for (const { first, end } of ram) {
-    for (let at = Math.floor(first / section); at * section < end; at++) sections.add(at);
-  }
-  return [...sections];
+  const held = parts.map((part) => plan.reservePart(part));
+  if (takesMemory) plan.reserveTop(framesOf(kernel.bootBytes + hashTableBytes(lowPages, kernel.wordBytes)), OWNER_BOOT);
+  return held;
 }
 
 /** Above so many frames (64 GiB) the tables grow by half for each doubling of memory. */
@@ -234,85 +276,4 @@ function hashTableBytes(lowPages: number, wordBytes: number): number {
   for (let adapt = ADAPT_FROM; adapt < lowPages; adapt *= 4) scale *= 2;
   const heads = (pagesEach: number): number => 2 ** Math.ceil(Math.log2(lowPages / pagesEach / scale));
   return (heads(2) + heads(4)) * wordBytes;
-}
-
-function overlap(range: FrameRange, zone: FrameRange): FrameRange | undefined {
-  const first = Math.max(range.first, zone.first);
-  const end = Math.min(range.end, zone.end);
-  return end > first ? { first, end } : undefined;
-}
-
-/** Which memory is still free while boot takes its parts. */
-class Reservations {
-  free: FrameRange[];
-  readonly reserved: Reservation[] = [];
-  private readonly lowmemEnd: Pfn;
-  /** One past the highest frame of memory. */
-  readonly end: Pfn;
-  /** Struct pages of highmem take lowmem, so a machine with less of it may start where this one does not. */
-  private readonly hasHighmem: boolean;
-
-  constructor(ram: readonly FrameRange[], lowmemEnd: Pfn) {
-    this.free = [...ram];
-    this.lowmemEnd = lowmemEnd;
-    this.end = ram[ram.length - 1]!.end;
-    this.hasHighmem = ram[ram.length - 1]!.end > lowmemEnd;
-  }
-
-  /** Free frames of lowmem. */
-  get lowPages(): number {
-    return this.free.reduce((sum, { first, end }) => sum + Math.max(0, Math.min(end, this.lowmemEnd) - first), 0);
-  }
-
-  /** Reserves what is memory in `[first, end)`. */
-  reserveAll(first: Pfn, end: Pfn, owner: Owner): void {
-    const before = this.free;
-    this.free = [];
-    for (const range of before) {
-      const part = overlap(range, { first, end });
-      if (part === undefined) {
-        this.free.push(range);
-        continue;
-      }
-      this.reserved.push({ ...part, owner });
-      if (range.first < part.first) this.free.push({ first: range.first, end: part.first });
-      if (part.end < range.end) this.free.push({ first: part.end, end: range.end });
-    }
-  }
-
-  /** Reserves `frames` of lowmem from `from` up. */
-  reserveFrom(from: Pfn, frames: number, owner: Owner): void {
-    let left = frames;
-    for (const range of [...this.free]) {
-      const first = Math.max(range.first, from);
-      const end = Math.min(range.end, this.lowmemEnd, first + left);
-      if (end <= first) continue;
-      this.reserveAll(first, end, owner);
-      left -= end - first;
-    }
-    this.requireNone(left);
-  }
-
-  /** Reserves `frames` of lowmem from its top, or from `below`, down. */
-  reserveTop(frames: number, owner: Owner, below: Pfn = this.lowmemEnd): void {
-    let left = frames;
-    for (const range of [...this.free].reverse()) {
-      const end = Math.min(range.end, this.lowmemEnd, below);
-      const first = Math.max(range.first, end - left);
-      if (end <= first) continue;
-      this.reserveAll(first, end, owner);
-      left -= end - first;
-    }
-    this.requireNone(left);
-  }
-
-  private requireNone(left: number): void {
-    if (left <= 0) return;
-    const lowmem = formatSize(this.lowmemEnd * PAGE_SIZE);
-    throw new UsageError(
-      `the kernel does not fit the ${lowmem} of memory that it can map: its image, tables and struct pages need ` +
-        `${formatSize(left * PAGE_SIZE)} more; use ${this.hasHighmem ? "less" : "more"} memory, a smaller geometry.pageStructBytes, another ` +
-        "geometry.split, or geometry.bootMemory=none",
-    );
-  }
 }

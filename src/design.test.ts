@@ -24,6 +24,8 @@ const base: Design = {
   pageTableFreeing: "pmd-ranges",
   pageTableDiscard: "none",
   kmap: "global",
+  memMap: "flat",
+  pageHandle: "pointer",
   reverseMap: "object-anon",
   reverseMapPlacement: "lowmem",
   tlbFlush: "per-range",

@@ -85,6 +85,25 @@ export const designSpace = {
       "per-task": "Each task's: no global flush, but a page table and an index for each, as proposed in 2002.",
     },
   },
+  memMap: {
+    question: "Where are the struct pages, of which every frame has one?",
+    options: {
+      flat: "In one array, up to the last frame, in memory that is always mapped: as 2.4, and 32-bit kernels ever since.",
+      discontig:
+        "In an array for each NUMA node, in its own memory, mapped where lowmem would end: as 2.4 and 2.6 on NUMA machines.",
+      sparse: "In an array for each section that holds memory, so that holes cost nothing: as 2.6.13 and ever since.",
+      "per-task-window":
+        "In highmem: each task maps those that it works on into a window of its own, as proposed in May 2002.",
+    },
+  },
+  pageHandle: {
+    question: "What does kernel code have in its hands that says which page?",
+    options: {
+      pointer: "The address of its struct page, as every kernel.",
+      cookie: "A word that looks like one, though nothing is there until a window shows it: feared in May 2002.",
+      pfn: "The frame's number, for which every use must find the struct page: agreed on in May 2002, and never built.",
+    },
+  },
   tlbFlush: {
     question: "What is flushed when entries of a range of pages have changed?",
     options: {
@@ -177,6 +196,12 @@ export const optionsOf = (axis: AxisName): readonly string[] => Object.keys(desi
 
 /** Options that break a promise which all others keep: how, and what catches them at it. */
 export const unsound: { readonly [A in AxisName]?: { readonly [O in Design[A]]?: Unsound } } = {
+  pageHandle: {
+    cookie: {
+      breaks: "Who follows a link from one struct page to another dereferences an address at which no window shows it.",
+      caughtBy: "the law struct-pages-are-seen; src/mm/memmap/page-handle.test.ts, test/unsound.test.ts",
+    },
+  },
   nonlinear: {
     "remap-2.5": {
       breaks: "A page beyond the end of its file stays mapped, and pages that the file keeps are lost.",
@@ -240,6 +265,20 @@ export const designRules: readonly Rule[] = [
     instead: { pageTablePlacement: "lowmem", pageTableAccess: "direct" },
     otherwise: { reverseMap: "pte-chain-b" },
   },
+  {
+    when: { memMap: "per-task-window", pageHandle: "pointer" },
+    reason: "a struct page in highmem has no address to point to, but in windows that come and go",
+    instead: { pageHandle: "pfn" },
+    otherwise: { memMap: "flat" },
+  },
+  ...(["flat", "discontig", "sparse"] as const).map(
+    (memMap): Rule => ({
+      when: { memMap, pageHandle: "cookie" },
+      reason: "a struct page that is always mapped has an address, and there is nothing to take for one",
+      instead: { memMap: "per-task-window" },
+      otherwise: { pageHandle: "pointer" },
+    }),
+  ),
   ...(["rmap15", "linux-2.6"] as const).map(
     (reclaim): Rule => ({
       when: { reverseMap: "none", reclaim },
@@ -297,6 +336,15 @@ export const rulesWithoutHighmem: readonly Rule[] = [
     instead: { pageTablePlacement: "lowmem", pageTableAccess: "direct" },
   },
   { when: { kmap: "per-task" }, reason: allMapped, instead: { kmap: "global" } },
+  ...(["flat", "discontig"] as const).map(
+    (memMap): Rule => ({
+      when: { memMap, vmemmap: "hugetlb-optimised" },
+      reason: "struct pages in the direct map cannot be mapped a second time",
+      instead: { memMap: "sparse" },
+      otherwise: { vmemmap: "full" },
+    }),
+  ),
+  { when: { memMap: "per-task-window" }, reason: allMapped, instead: { memMap: "sparse", pageHandle: "pointer" } },
   { when: { reverseMapPlacement: "highmem" }, reason: allMapped, instead: { reverseMapPlacement: "lowmem" } },
 ];
 

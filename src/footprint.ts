@@ -4,6 +4,7 @@
  * 512 MiB to 16 GiB, and with hundreds of processes; those of 2.6.11 are typical of kernels of that year, except struct
  * page and the vma, which are counted from the source.
  */
+import type { Vaddr } from "./base/units.ts";
 import type { PagingFormatName } from "./hw/paging-format.ts";
 import type { StackShape } from "./mm/kernel-stacks.ts";
 import type { PersonalityName } from "./mm/personality.ts";
@@ -38,8 +39,12 @@ export interface Footprint {
   readonly lowmemBytes: number;
   /** Whether memory from 16 MiB to 4 GiB is a zone of its own. */
   readonly hasDma32: boolean;
-  /** mem_map covers whole sections of this size that hold memory; 0: everything up to the last frame, holes too. */
+  /** Where mem_map has sections: their size. */
   readonly sectionBytes: number;
+  /** Where the kernel has the first frame mapped; null: as its split says. Signed, as are all addresses of 64 bits. */
+  readonly directMap: Vaddr | null;
+  /** Where it maps struct pages in a row, holes left out; null: its address space has no room for that. */
+  readonly vmemmap: Vaddr | null;
   readonly wordBytes: 4 | 8;
   readonly slabs: "slab" | "slub";
   readonly stack: StackShape;
@@ -58,7 +63,11 @@ const objects32 = {
   bufferHead: 0,
 } as const;
 
+/** What has no vmemmap and is mapped as the split says. */
+const narrowAddresses = { directMap: null, vmemmap: null } as const;
+
 const linux61pae: Footprint = {
+  ...narrowAddresses,
   pageStructBytes: 40,
   imageAt: 16 * MIB,
   imageBytes: 12 * MIB,
@@ -67,7 +76,7 @@ const linux61pae: Footprint = {
   bounceBytes: 64 * MIB,
   lowmemBytes: 0x36ffd * 4 * KIB,
   hasDma32: false,
-  sectionBytes: 0,
+  sectionBytes: 512 * MIB,
   wordBytes: 4,
   slabs: "slub",
   stack: { order: 1, placement: "one block" },
@@ -84,6 +93,7 @@ const linux61i386: Footprint = {
   ...linux61pae,
   bootBytes: 2_506 * KIB,
   lowmemBytes: 0x36bfd * 4 * KIB,
+  sectionBytes: 64 * MIB,
   objects: { ...objects32, vma: 72 },
 };
 
@@ -94,6 +104,8 @@ const linux61wide: Footprint = {
   bootBytes: 3_732 * KIB,
   hasDma32: true,
   sectionBytes: 128 * MIB,
+  directMap: -0x7780_0000_0000,
+  vmemmap: -0x1600_0000_0000,
   wordBytes: 8,
   stack: { order: 2, placement: "single frames" },
   startup: {
@@ -133,7 +145,11 @@ const linux618wide: Footprint = {
   },
 };
 
+/** With five levels the kernel's half starts earlier. */
+const fiveLevels = { directMap: -0xef_0000_0000_0000, vmemmap: -0x2c_0000_0000_0000 } as const;
+
 const linux2611narrow: Footprint = {
+  ...narrowAddresses,
   pageStructBytes: 32,
   imageAt: 1 * MIB,
   imageBytes: 3 * MIB,
@@ -142,7 +158,7 @@ const linux2611narrow: Footprint = {
   bounceBytes: 0,
   lowmemBytes: 896 * MIB,
   hasDma32: false,
-  sectionBytes: 0,
+  sectionBytes: 64 * MIB,
   wordBytes: 4,
   slabs: "slab",
   stack: { order: 1, placement: "one block" },
@@ -159,8 +175,12 @@ const linux2611narrow: Footprint = {
   },
 };
 
+const linux2611pae: Footprint = { ...linux2611narrow, sectionBytes: 1024 * MIB };
+
 const linux2611wide: Footprint = {
   ...linux2611narrow,
+  sectionBytes: 128 * MIB,
+  directMap: -0x7f00_0000_0000,
   pageStructBytes: 56,
   imageBytes: 5 * MIB,
   bootBytes: 4 * MIB,
@@ -181,7 +201,7 @@ const linux2611wide: Footprint = {
 const footprints: Readonly<Record<PersonalityName, Readonly<Record<PagingFormatName, Footprint>>>> = {
   "linux-2.6.11": {
     i386: linux2611narrow,
-    pae: linux2611narrow,
+    pae: linux2611pae,
     "x86-64": linux2611wide,
     "x86-64-la57": linux2611wide,
   },
@@ -189,13 +209,13 @@ const footprints: Readonly<Record<PersonalityName, Readonly<Record<PagingFormatN
     i386: linux61i386,
     pae: linux61pae,
     "x86-64": linux61wide,
-    "x86-64-la57": linux61wide,
+    "x86-64-la57": { ...linux61wide, ...fiveLevels },
   },
   "linux-6.18": {
     i386: linux61i386,
     pae: linux61pae,
     "x86-64": linux618wide,
-    "x86-64-la57": linux618wide,
+    "x86-64-la57": { ...linux618wide, ...fiveLevels },
   },
 };
 

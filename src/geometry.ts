@@ -85,6 +85,14 @@ const splits: Readonly<Record<Split, { readonly userBytes: number; readonly page
 export const geometrySchema = z.strictObject({
   memoryBytes: sizeSchema.describe("physical memory; also written memory, as in memory=64G"),
   cpus: z.int().min(1).max(8192).default(1).describe("logical CPUs"),
+  nodes: z
+    .int()
+    .min(1)
+    .max(64)
+    .default(1)
+    .describe(
+      "NUMA nodes, each with as much memory as the others, in elements of 256 MiB; which is near is not modelled, only whose it is",
+    ),
   paging: z.enum(namesOf(pagingFormats)).describe("the paging format: how the MMU walks page tables"),
   split: z
     .enum(["3:1", "2:2", "1:3", "4:4"])
@@ -124,6 +132,13 @@ export const geometrySchema = z.strictObject({
     .describe(
       "memory that a 32-bit kernel always has mapped, with its split; null: as its address map leaves room for",
     ),
+  atomicTypes: z
+    .int()
+    .min(1)
+    .max(256)
+    .nullable()
+    .default(null)
+    .describe("kmap_atomic's slots of each CPU in the fixmap, which soft pages make larger; null: the kernel's 14"),
   cacheLineBytes: z
     .literal([32, 64, 128])
     .default(64)
@@ -191,6 +206,13 @@ export function userBytes(geometry: Geometry): number {
   const format = pagingFormats[geometry.paging];
   return isNarrow(format) ? splits[geometry.split ?? "3:1"].userBytes : 2 ** (format.vaddrBits - 1);
 }
+
+/** The memory of NUMA nodes comes in elements of 256 MiB. */
+const NODE_ELEMENT_FRAMES = 2 ** 28 / PAGE_SIZE;
+
+/** Frames that each node spans, of so many; the last one has what is left. */
+export const nodeFrames = (nodes: number, frames: number): number =>
+  Math.ceil(frames / nodes / NODE_ELEMENT_FRAMES) * NODE_ELEMENT_FRAMES;
 
 /** Where a 32-bit kernel's direct map starts (PAGE_OFFSET). */
 export const pageOffsetOf = ({ split }: Geometry): number => splits[split ?? "3:1"].pageOffset;

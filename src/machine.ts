@@ -7,9 +7,9 @@
 import { ENOMEM } from "./base/errno.ts";
 import { bug, UsageError } from "./base/errors.ts";
 import { PAGE_SIZE, type Pfn, pageOf, type Vaddr } from "./base/units.ts";
-import { layOutMemory, startAllocator } from "./boot.ts";
+import { layOutMachine, startAllocator } from "./boot.ts";
 import { footprintOf } from "./footprint.ts";
-import { formatOf, swapAreasOf, tlbShapeOf, userBytes } from "./geometry.ts";
+import { formatOf, pageOffsetOf, swapAreasOf, tlbShapeOf, userBytes } from "./geometry.ts";
 import { type Access, LOAD, STORE } from "./hw/access.ts";
 import { Cpu } from "./hw/cpu.ts";
 import { PhysicalMemory } from "./hw/physical-memory.ts";
@@ -37,6 +37,9 @@ import { KernelStacks } from "./mm/kernel-stacks.ts";
 import { addressLayout } from "./mm/layout.ts";
 import { Limits } from "./mm/limits.ts";
 import { orWait } from "./mm/mapped-frame.ts";
+import { mapLayouts } from "./mm/memmap/mem-maps.ts";
+import { StructPageUse, wireStructPages } from "./mm/memmap/struct-pages.ts";
+import { WindowedMap } from "./mm/memmap/windowed.ts";
 import { mlocks } from "./mm/mlock/mlocks.ts";
 import { nonlinears } from "./mm/nonlinear/nonlinears.ts";
 import { Commitment } from "./mm/overcommit.ts";
@@ -62,7 +65,6 @@ import { FAULT_OOM, isRepaired, type Verdict } from "./mm/verdict.ts";
 import { OWNER_BOOT } from "./mm/zone.ts";
 import type { MachineSpec } from "./presets.ts";
 import { startKernel } from "./startup.ts";
-import { structPagePlaces } from "./struct-pages.ts";
 import { type Path, runToCompletion } from "./sync/path.ts";
 import { Current } from "./sync/task.ts";
 import type { Tunables } from "./tunables.ts";
@@ -283,18 +285,23 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
   const footprint = footprintOf(name, geometry.paging);
   const personality = personalities[name];
   const pfnOption = pfnMappingOptions[design.pfnMappings];
-  const boot = layOutMemory(geometry, footprint, pfnOption.describesSegments ? "described" : "not described");
+  const boot = layOutMachine(geometry, footprint, {
+    layout: mapLayouts[design.memMap],
+    segments: pfnOption.describesSegments ? "described" : "not described",
+  });
 
   const memory = new PhysicalMemory(boot.allFrames);
   const tableFreeing = tableFreeings[design.pageTableFreeing];
   const shape = tlbShapeOf(geometry);
   const cpus = Array.from({ length: geometry.cpus }, (_, id) => new Cpu(id, memory, format, shape));
 
-  const frames = new Frames(pfnOption.describesSegments ? boot.allFrames : boot.frames);
+  const use = boot.memMap instanceof WindowedMap ? new StructPageUse() : null;
+  const frames = new Frames(pfnOption.describesSegments ? boot.allFrames : boot.frames, 0, use);
   const entries = tableFreeing.entries(memory, format, frames);
   const allocator = startAllocator(boot, frames, tunables, memory);
   const pageStructBytes = geometry.pageStructBytes ?? footprint.pageStructBytes;
-  const placeOf = structPagePlaces(boot, geometry, footprint);
+  const placeOf = (head: Pfn, pages: number) =>
+    footprint.vmemmap === null ? null : (boot.memMap?.rowOf(head, head + pages) ?? null);
   const vmemmap = vmemmaps[design.vmemmap]({ allocator, pageStructBytes, placeOf });
   const bigPages = bigPageOptions[design.hugePages]({
     allocator,
@@ -343,6 +350,17 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     },
     design,
   );
+  const structPages = wireStructPages({
+    memory,
+    entries: new Entries(memory, format),
+    allocator,
+    map: boot.memMap,
+    handle: design.pageHandle,
+    kernelStart: footprint.directMap ?? pageOffsetOf(geometry),
+    slots: tunables.memMapSlots,
+    where: tlbFlush,
+    use,
+  });
   const tableDiscard = tableDiscards[design.pageTableDiscard](frames);
   const pfnMappings = pfnOption.create({ memory, allocator, entriesPerTable: format.entriesPerTable(LEAF) });
   const tables = new PageTables({
@@ -386,6 +404,7 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     cpus,
     frames,
     allocator,
+    structPages,
     slabs,
     atomicMaps: highmem.atomicMaps,
     kmap: highmem.kmap,

@@ -57,6 +57,24 @@ test("a kernel that is built for another split has it where there is one to make
   expect(specOf("piii-xeon-64g", "rhel3-hugemem", ["geometry.split=3:1"]).geometry.split).toBe("3:1");
 });
 
+test("a kernel has the mem_map that it had on such a machine", () => {
+  const of = (machine: string, kernel?: string) => specOf(machine, kernel).design.memMap;
+  expect(
+    ["linux-2.4.22", "rhel3-hugemem", "linux-2.6.11", "linux-6.1"].map((kernel) => of("piii-xeon-64g", kernel)),
+  ).toEqual(["flat", "flat", "flat", "flat"]);
+  expect([of("numaq-64g"), of("opteron-32g"), of("opteron-32g", "linux-2.6.0")]).toEqual([
+    "discontig",
+    "discontig",
+    "discontig",
+  ]);
+  expect([of("numaq-64g", "linux-6.1"), of("icelake-1t"), of("amd64-8g", "linux-6.18")]).toEqual([
+    "sparse",
+    "sparse",
+    "sparse",
+  ]);
+  expect(specOf("amd64-8g").design.pageHandle).toBe("pointer");
+});
+
 test("an unknown preset is refused with the nearest", () => {
   expect(() => machinePreset("icelake1t")).toThrow('did you mean "icelake-1t"');
   expect(() => kernelPreset("linux-6.2")).toThrow('did you mean "linux-6.1"');
@@ -98,7 +116,7 @@ describe("settings", () => {
     ["reverseMap", "is not a setting"],
     ["=none", "is not a setting"],
     ["reverseMap=nun", "has no option"],
-    ["revMap=none", 'did you mean "reverseMap"'],
+    ["reversMap=none", 'did you mean "reverseMap"'],
     ["memory=64G", 'did you mean "geometry.memory"'],
     ["maxMapCount=5", 'did you mean "tunables.maxMapCount"'],
     ["geometri.memory=64G", 'did you mean "geometry"'],

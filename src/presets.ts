@@ -6,8 +6,9 @@ import { z } from "zod";
 import { UsageError } from "./base/errors.ts";
 import { didYouMean } from "./base/nearest.ts";
 import { type AxisName, axisNames, type Design, designSchema, parseDesign, rulesWith } from "./design.ts";
-import { type Geometry, type GeometryInput, geometrySchema, parseGeometry, type Split } from "./geometry.ts";
+import { type Geometry, type GeometryInput, geometrySchema, isNarrow, parseGeometry, type Split } from "./geometry.ts";
 import { pagingFormats } from "./hw/paging-format.ts";
+import { type StructPageName, structPageBytes } from "./mm/memmap/struct-page.ts";
 import { type PersonalityName, personalities } from "./mm/personality.ts";
 import { parseRecord } from "./size-schema.ts";
 import { type Tunables, type TunablesInput, tunablesSchema } from "./tunables.ts";
@@ -29,6 +30,12 @@ export interface KernelPreset {
   readonly tunables: TunablesInput;
   /** How it is built for machines whose address space is 32 bits, if not as others are. */
   readonly split?: Split;
+  /** Its struct page there, if it is not its personality's. */
+  readonly structPage?: StructPageName;
+  /** What is different of its design there. */
+  readonly narrow?: Partial<Design>;
+  /** What is different of it on machines with several nodes. */
+  readonly numa?: Partial<Design>;
 }
 
 /** Page tables and struct pages as they are wherever nobody says otherwise. */
@@ -40,8 +47,13 @@ const lowTables = {
   pageTableDiscard: "none",
   kmap: "global",
   reverseMapPlacement: "lowmem",
+  memMap: "flat",
+  pageHandle: "pointer",
   vmemmap: "full",
 } as const;
+
+/** CONFIG_DISCONTIGMEM. */
+const nodeMaps = { memMap: "discontig" } as const;
 
 /** CONFIG_HIGHPTE. */
 const highTables = { pageTablePlacement: "highmem", pageTableAccess: "kmap-atomic" } as const;
@@ -74,6 +86,8 @@ export const kernelPresets = {
       pfnMappings: "refuse-cow",
       reclaim: "linux-2.4",
     },
+    structPage: "2.5.5",
+    numa: nodeMaps,
     tunables: { ...tunables2611, watermarks: "linux-2.4", buddyOrders: 10, maxMapCount: 65_536 },
   },
   "linux-2.4.22": {
@@ -92,6 +106,8 @@ export const kernelPresets = {
       pfnMappings: "refuse-cow",
       reclaim: "linux-2.4",
     },
+    structPage: "2.4.22",
+    numa: nodeMaps,
     tunables: { ...tunables2611, watermarks: "linux-2.4", buddyOrders: 10 },
   },
   "rhel3-hugemem": {
@@ -110,6 +126,8 @@ export const kernelPresets = {
       pfnMappings: "refuse-cow",
       reclaim: "rmap15",
     },
+    structPage: "rhel3-highpte-64g",
+    numa: nodeMaps,
     tunables: { ...tunables2611, watermarks: "linux-2.4", kmapInvalidates: "when-changed" },
     split: "4:4",
   },
@@ -127,6 +145,8 @@ export const kernelPresets = {
       pfnMappings: "refuse-cow",
       reclaim: "linux-2.6",
     },
+    structPage: "2.5.46",
+    numa: nodeMaps,
     tunables: tunables2611,
   },
   "linux-2.6.11": {
@@ -142,6 +162,7 @@ export const kernelPresets = {
       pfnMappings: "refuse-cow",
       reclaim: "linux-2.6",
     },
+    numa: nodeMaps,
     tunables: tunables2611,
   },
   "linux-2.6.11-highpte": {
@@ -158,6 +179,7 @@ export const kernelPresets = {
       pfnMappings: "refuse-cow",
       reclaim: "linux-2.6",
     },
+    numa: nodeMaps,
     tunables: tunables2611,
   },
   "linux-6.1": {
@@ -165,6 +187,7 @@ export const kernelPresets = {
     personality: "linux-6.1",
     design: {
       ...lowTables,
+      memMap: "sparse",
       ...highTables,
       reverseMap: "object-anon",
       tlbFlush: "per-range",
@@ -174,6 +197,7 @@ export const kernelPresets = {
       pfnMappings: "special-bit",
       reclaim: "linux-2.6",
     },
+    narrow: { memMap: "flat" },
     tunables: {},
   },
   "linux-6.18": {
@@ -181,6 +205,7 @@ export const kernelPresets = {
     personality: "linux-6.18",
     design: {
       ...lowTables,
+      memMap: "sparse",
       reverseMap: "object-anon",
       tlbFlush: "per-range",
       nonlinear: "emulated",
@@ -189,6 +214,7 @@ export const kernelPresets = {
       pfnMappings: "special-bit",
       reclaim: "linux-2.6",
     },
+    narrow: { memMap: "flat" },
     tunables: {},
   },
 } as const satisfies Readonly<Record<string, KernelPreset>>;
@@ -218,14 +244,30 @@ export const machinePresets = {
     geometry: sized("64G", { paging: "pae", cpus: 8, tlb: "p6", cost: "p6", disk: "scsi-10k", cacheLineBytes: 32 }),
   },
   "numaq-64g": {
-    summary: "The 32-way NUMA-Q with 64 GiB on which highmem was tried out, seen as one node.",
+    summary: "The 32-way NUMA-Q with 64 GiB on which highmem was tried out: 8 nodes, the last one 8 MiB short.",
     kernel: "linux-2.6.11",
-    geometry: sized("64G", { paging: "pae", cpus: 32, tlb: "p6", cost: "p6", disk: "scsi-10k", cacheLineBytes: 32 }),
+    geometry: sized("65528M", {
+      paging: "pae",
+      cpus: 32,
+      nodes: 8,
+      tlb: "p6",
+      cost: "p6",
+      disk: "scsi-10k",
+      cacheLineBytes: 32,
+    }),
   },
   "opteron-32g": {
-    summary: "A four-way Opteron with 32 GiB, of 2005: long mode, no highmem, a small TLB.",
+    summary: "A four-way Opteron with 32 GiB, of 2005: long mode, no highmem, a small TLB, memory at each CPU.",
     kernel: "linux-2.6.11",
-    geometry: sized("32G", { paging: "x86-64", cpus: 4, tlb: "k8", cost: "k8", disk: "scsi-10k", largePages: ["2M"] }),
+    geometry: sized("32G", {
+      paging: "x86-64",
+      cpus: 4,
+      nodes: 4,
+      tlb: "k8",
+      cost: "k8",
+      disk: "scsi-10k",
+      largePages: ["2M"],
+    }),
   },
   "skylake-256g": {
     summary: "A two-socket Skylake-SP server with 256 GiB, of 2018.",
@@ -306,10 +348,11 @@ function presetOf<T>(kind: string, presets: Readonly<Record<string, T>>, name: s
 /** The record of a preset machine under its own kernel or another, with a person's settings. */
 export function specOf(machine: string, kernel?: string, settings: readonly string[] = [], seed = 0): MachineSpec {
   const preset = machinePreset(machine);
-  const { personality, design, tunables, split } = kernelPreset(kernel ?? preset.kernel);
+  const { personality, narrow, numa, tunables, ...built } = kernelPreset(kernel ?? preset.kernel);
   const given = parseGeometry(preset.geometry);
-  const isBuiltSo = split !== undefined && given.split === null && pagingFormats[given.paging].vaddrBits === 32;
-  const geometry = isBuiltSo ? parseGeometry({ ...given, split }) : given;
+  const is32Bit = isNarrow(pagingFormats[given.paging]);
+  const design = { ...built.design, ...(given.nodes > 1 ? numa : is32Bit ? narrow : {}) };
+  const geometry = is32Bit ? parseGeometry(builtFor(given, built)) : given;
   const spec: MachineSpec = {
     geometry,
     design: parseDesign({}, design, rulesWith(geometry)),
@@ -319,6 +362,13 @@ export function specOf(machine: string, kernel?: string, settings: readonly stri
   };
   return settings.length === 0 ? spec : applySettings(spec, settings);
 }
+
+/** The sizes of a 32-bit machine whose kernel is built so, where the machine says nothing else. */
+const builtFor = (given: Geometry, { split, structPage }: Pick<KernelPreset, "split" | "structPage">): Geometry => ({
+  ...given,
+  split: given.split ?? split ?? null,
+  pageStructBytes: given.pageStructBytes ?? (structPage === undefined ? null : structPageBytes(structPage)),
+});
 
 /** One setting: `geometry.memory=64G`, `reverseMap=none`, `tunables.overcommitMode=2`, `seed=7`. */
 export const applySetting = (spec: MachineSpec, setting: string): MachineSpec => applySettings(spec, [setting]);

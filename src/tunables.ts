@@ -96,6 +96,12 @@ export const tunablesSchema = z.strictObject({
     .enum(["always", "when-changed"])
     .default("always")
     .describe("INVLPG of a kmap_atomic slot: always, or (RHEL3) only when its entry says something else"),
+  memMapSlots: z
+    .int()
+    .min(2)
+    .max(262_144)
+    .default(1024)
+    .describe("slots of each task's window onto mem_map, where it is in highmem: 1024 show 4 MiB of struct pages"),
   hugePages: z
     .int()
     .min(0)

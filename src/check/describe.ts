@@ -48,7 +48,10 @@ export interface Selection {
 }
 
 /** The state of a machine, in the notation above; ends with a newline unless there is nothing to say. */
-export function describe(described: Described, selection: Selection = {}): string {
+export const describe = (described: Described, selection: Selection = {}): string =>
+  described.kernel.structPages.aside(() => describeAside(described, selection));
+
+function describeAside(described: Described, selection: Selection): string {
   const { kernel } = described;
   const shown = new Set<Pfn>();
   const processes = [...described.processes].filter(

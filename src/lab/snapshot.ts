@@ -4,6 +4,7 @@ import { PAGE_SIZE } from "../base/units.ts";
 import type { Cpu } from "../hw/cpu.ts";
 import { pooledPages } from "../mm/bigpages/huge-pool.ts";
 import type { Kernel } from "../mm/kernel.ts";
+import { noWindowCosts } from "../mm/memmap/map-window.ts";
 import { CountedEntries } from "../mm/tables/counted-entries.ts";
 import {
   OWNER_MEM_MAP,
@@ -152,6 +153,7 @@ export function countersOf(kernel: Kernel, cpus: readonly Cpu[]): Record<string,
     kmapLookupSteps: kmap.lookupSteps,
     kmapFlushes: kmap.flushes,
     kmapWaits: kmap.waits,
+    ...named("memMap", { ...(kernel.structPages.windows?.costs ?? noWindowCosts()) }),
     tableMaps: series.maps,
     tableMapsFound: series.found,
     tableMapFlushes: series.flushes,

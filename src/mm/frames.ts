@@ -8,6 +8,7 @@
 import { bug } from "../base/errors.ts";
 import { SparseFloat64, SparseInt8, SparseInt32 } from "../base/sparse-array.ts";
 import type { Pfn } from "../base/units.ts";
+import { type Watch, WatchedFloat64, WatchedInt32 } from "./memmap/watched-arrays.ts";
 
 /** No frame: the end of a list, or an allocation that failed. */
 export const NO_FRAME = -1;
@@ -32,6 +33,12 @@ export const PG_ORPHAN = 1 << 15; // has left its file while it was mapped, and 
 export const PG_PRIVATE = 1 << 16; // has a buffer head
 
 export const PG_HEAD = 1 << 17; // the first frame of a compound page
+
+/** Who is told of uses of struct pages: of fields, and of links from one to another. */
+export interface FrameWatch {
+  readonly fields: Watch;
+  readonly links: Watch;
+}
 
 export class Frames {
   /** How many frames there are; frame numbers are below it. */
@@ -64,19 +71,24 @@ export class Frames {
   /** The bits of a frame's number that name its soft page. */
   private readonly headMask: number;
 
-  /** Soft pages have 2^softShift frames. */
-  constructor(count: number, softShift = 0) {
+  /** Soft pages have 2^softShift frames. `watch` is told of each field that is used, where struct pages must be looked for. */
+  constructor(count: number, softShift = 0, watch: FrameWatch | null = null) {
+    const words = (): SparseInt32 => (watch === null ? new SparseInt32(count) : new WatchedInt32(count, watch.fields));
+    const numbers = (): SparseFloat64 =>
+      watch === null ? new SparseFloat64(count) : new WatchedFloat64(count, watch.fields);
+    const links = (): SparseInt32 =>
+      watch === null ? new SparseInt32(count, NO_FRAME) : new WatchedInt32(count, watch.links, NO_FRAME);
     this.count = count;
     this.softFrames = 1 << softShift;
     this.headMask = -this.softFrames;
-    this.refs = new SparseInt32(count);
-    this.mapCount = new SparseInt32(count);
-    this.flags = new SparseInt32(count);
-    this.mapping = new SparseInt32(count);
-    this.index = new SparseFloat64(count);
-    this.next = new SparseInt32(count, NO_FRAME);
-    this.previous = new SparseInt32(count, NO_FRAME);
-    this.swapSlot = new SparseFloat64(count);
+    this.refs = words();
+    this.mapCount = words();
+    this.flags = words();
+    this.mapping = words();
+    this.index = numbers();
+    this.next = links();
+    this.previous = links();
+    this.swapSlot = numbers();
     this.owner = new SparseInt8(count);
     this.orders = new SparseInt8(count);
   }

@@ -23,6 +23,7 @@ import type { AtomicMaps } from "./kmap/atomic.ts";
 import type { Kmap } from "./kmap/kmap.ts";
 import type { PageContents } from "./kmap/page-contents.ts";
 import type { AddressLayout } from "./layout.ts";
+import type { StructPages } from "./memmap/struct-pages.ts";
 import type { Mlock } from "./mlock/mlock.ts";
 import type { Nonlinear } from "./nonlinear/nonlinear.ts";
 import type { Commitment } from "./overcommit.ts";
@@ -50,6 +51,8 @@ export interface Kernel {
   // Memory and who owns it.
   readonly frames: Frames;
   readonly allocator: Allocator;
+  /** Where struct pages are, and how the kernel gets at them. */
+  readonly structPages: StructPages;
   /** The caches of small objects: vmas, mms, anon_vmas, radix-tree nodes. */
   readonly slabs: Slabs;
   /** Slots through which highmem is looked at in passing. */

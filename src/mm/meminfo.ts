@@ -56,7 +56,9 @@ const cachedOf = ({ files }: Kernel, kind: FileKind): number =>
   sum([...files.all()].map((file) => (file.kind === kind ? file.pages.count : 0)));
 
 /** Pages of files that some process maps. */
-function mappedFilePages({ files, frames }: Kernel): number {
+const mappedFilePages: Count = (kernel) => kernel.structPages.aside(() => countMappedFilePages(kernel));
+
+function countMappedFilePages({ files, frames }: Kernel): number {
   let mapped = 0;
   for (const file of files.all()) {
     if (file.mappings.count === 0) continue;

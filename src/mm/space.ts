@@ -30,6 +30,7 @@ export function createSpace(kernel: Kernel, limits: Limits, parent: AddressSpace
     kernel.slabs.mms.free();
     return null;
   }
+  kernel.structPages.spaceBorn(mm);
   kernel.spaces.add(mm);
   return mm;
 }
@@ -54,6 +55,7 @@ function* destroySpace(kernel: Kernel, mm: AddressSpace): Path<void> {
   kernel.tables.destroyRoot(mm);
   kernel.reverseMap.spaceDied(mm);
   kernel.kmap.forget(mm);
+  kernel.structPages.spaceDied(mm);
   kernel.spaces.delete(mm);
   kernel.slabs.mms.free();
   kernel.counters.exits++;

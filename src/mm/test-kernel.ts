@@ -40,6 +40,7 @@ import type { Kernel } from "./kernel.ts";
 import { KernelStacks } from "./kernel-stacks.ts";
 import { addressLayout } from "./layout.ts";
 import { Limits } from "./limits.ts";
+import { unplacedStructPages } from "./memmap/struct-pages.ts";
 import { type MlockName, mlocks } from "./mlock/mlocks.ts";
 import { type NonlinearName, nonlinears } from "./nonlinear/nonlinears.ts";
 import { Commitment } from "./overcommit.ts";
@@ -218,6 +219,7 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
     cpus,
     frames,
     allocator,
+    structPages: unplacedStructPages(),
     slabs,
     atomicMaps: highmem.atomicMaps,
     kmap: highmem.kmap,

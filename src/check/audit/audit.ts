@@ -11,6 +11,7 @@ import { highmemLaws } from "./highmem-laws.ts";
 import type { Law, Violation } from "./law.ts";
 import { linkLaws } from "./link-laws.ts";
 import { listLaws } from "./list-laws.ts";
+import { memMapLaws } from "./memmap-laws.ts";
 import { memoryLaws } from "./memory-laws.ts";
 import { pfnLaws } from "./pfn-laws.ts";
 import { swapLaws } from "./swap-laws.ts";
@@ -31,6 +32,7 @@ export const laws: readonly Law[] = [
   ...fileEntryLaws,
   ...bigPageLaws,
   ...pfnLaws,
+  ...memMapLaws,
   ...cpuLaws,
 ];
 
@@ -38,7 +40,10 @@ export const laws: readonly Law[] = [
 const MOST_OF_ONE_LAW = 10;
 
 /** Where the machine breaks its laws; empty if it keeps them all. */
-export function audit(described: Described): Violation[] {
+export const audit = (described: Described): Violation[] =>
+  described.kernel.structPages.aside(() => auditAside(described));
+
+function auditAside(described: Described): Violation[] {
   const census = new Census(described);
   const violations: Violation[] = [];
   for (const { name, check } of laws) {

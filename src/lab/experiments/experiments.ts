@@ -9,14 +9,18 @@ import { hugetlbPool } from "./hugetlb-pool.ts";
 import { kernelTablesHighmem } from "./kernel-tables-highmem.ts";
 import { kmapFlushRate } from "./kmap-flush-rate.ts";
 import { kmapPools } from "./kmap-pools.ts";
+import { kvaWindow } from "./kva-window.ts";
+import { memmap } from "./memmap.ts";
 import { mlockChains } from "./mlock-chains.ts";
 import { nonlinearVmas } from "./nonlinear-vmas.ts";
+import { numaq } from "./numaq.ts";
 import { pagetableExploit } from "./pagetable-exploit.ts";
 import { pteCount } from "./pte-count.ts";
 import { quicklists } from "./quicklists.ts";
 import { rmapCost } from "./rmap-cost.ts";
 import { rmapTest } from "./rmap-test.ts";
 import { sharedSegment } from "./shared-segment.ts";
+import { splitsExperiment } from "./splits.ts";
 import { structPages } from "./struct-pages.ts";
 import { threeSteps } from "./three-steps.ts";
 import { truncateNonlinear } from "./truncate-nonlinear.ts";
@@ -46,6 +50,10 @@ export const experiments: readonly Experiment[] = [
   pteCount,
   xip,
   vmaSplit,
+  memmap,
+  numaq,
+  kvaWindow,
+  splitsExperiment,
 ];
 
 export function experimentNamed(name: string): Experiment {

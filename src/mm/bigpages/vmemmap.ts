@@ -15,6 +15,7 @@
 import { PAGE_SIZE, type Pfn } from "../../base/units.ts";
 import { type Allocator, WANT_KERNEL } from "../allocator.ts";
 import { NO_FRAME } from "../frames.ts";
+import type { FrameRange } from "../memmap/map-plan.ts";
 import { OWNER_MEM_MAP } from "../zone.ts";
 
 /** The pages of struct pages that a huge page keeps. */
@@ -31,6 +32,8 @@ export function vmemmapFreed(pages: number, pageStructBytes: number): number {
 export interface Vmemmap {
   /** Pages of struct pages that were given back. */
   readonly freedPages: number;
+  /** Frames, of those that boot gave to struct pages, that these have left. */
+  leftFrames(): Iterable<Pfn>;
   /** Whether the huge page at `head` has only the first page of its struct pages. */
   isFolded(head: Pfn): boolean;
   /** The huge page at `head`, of `pages` pages of 4 KiB, is there: its struct pages may be given back. */
@@ -42,6 +45,7 @@ export interface Vmemmap {
 /** Every frame has its struct page in memory of its own. */
 export const fullVmemmap: Vmemmap = {
   freedPages: 0,
+  leftFrames: () => [],
   isFolded: () => false,
   fold: () => {},
   unfold: () => true,
@@ -57,14 +61,19 @@ export interface VmemmapParts {
 /** Of the struct pages of a huge page only the first page stays. */
 class FoldedVmemmap implements Vmemmap {
   private readonly parts: VmemmapParts;
-  /** By the first frame of a huge page: the first of the frames that its struct pages left. */
-  private readonly left = new Map<Pfn, Pfn>();
+  /** By the first frame of a huge page: the frames that its struct pages left. */
+  private readonly left = new Map<Pfn, FrameRange>();
   /** By frame that struct pages have left and come back from others' hands: the one that they are in instead. */
   private readonly moved = new Map<Pfn, Pfn>();
   freedPages = 0;
 
   constructor(parts: VmemmapParts) {
     this.parts = parts;
+  }
+
+  *leftFrames(): Generator<Pfn> {
+    for (const { first, end } of this.left.values()) for (let frame = first; frame < end; frame++) yield frame;
+    yield* this.moved.keys();
   }
 
   isFolded(head: Pfn): boolean {
@@ -76,7 +85,7 @@ class FoldedVmemmap implements Vmemmap {
     const place = count === 0 ? null : this.parts.placeOf(head, pages);
     if (place === null) return;
     const first = place + KEPT_PAGES;
-    this.left.set(head, first);
+    this.left.set(head, { first, end: first + count });
     this.freedPages += count;
     const { allocator } = this.parts;
     for (let at = first; at < first + count; ) {
@@ -94,8 +103,8 @@ class FoldedVmemmap implements Vmemmap {
 
   unfold(head: Pfn, pages: number): boolean {
     const { allocator } = this.parts;
-    const first = this.left.get(head);
-    if (first === undefined) return true;
+    const left = this.left.get(head);
+    if (left === undefined) return true;
     const count = this.savedPages(pages);
     const found: Pfn[] = [];
     while (found.length < count) {
@@ -106,7 +115,7 @@ class FoldedVmemmap implements Vmemmap {
       }
       found.push(frame);
     }
-    for (const [at, frame] of found.entries()) this.moved.set(first + at, frame);
+    for (const [at, frame] of found.entries()) this.moved.set(left.first + at, frame);
     this.left.delete(head);
     this.freedPages -= count;
     return true;

@@ -66,6 +66,38 @@ export function kernelWindows({ pageOffset, lowmemBytes, tablePages, cpus }: Win
   };
 }
 
+/** VMALLOC_RESERVE: what the windows above lowmem are given, the fixmap of pages of 4 KiB among them. */
+const WINDOW_RESERVE = 128 * MIB;
+
+/**
+ * Lowmem that the addresses leave room for where a page is 2^softPageShift hardware pages: each slot of kmap_atomic shows
+ * a whole one, so that the fixmap outgrows the reserve, and lies above it.
+ *
+ * @models linux-2.5.66-pgcl include/asm-i386/fixmap.h, page.h MAXMEM
+ */
+export function scaledLowmemBytes(sizes: {
+  readonly pageOffset: Vaddr;
+  readonly tablePages: number;
+  readonly cpus: number;
+  readonly softPageShift: number;
+  /** null: the kernel's own. */
+  readonly atomicTypes: number | null;
+}): number {
+  const { pageOffset, tablePages } = sizes;
+  const start = scaledFixmapStart(sizes);
+  return alignDown(start, tablePages * PAGE_SIZE) - WINDOW_RESERVE - pageOffset;
+}
+
+/** The lowest page of that fixmap. */
+export function scaledFixmapStart(sizes: {
+  readonly cpus: number;
+  readonly softPageShift: number;
+  readonly atomicTypes: number | null;
+}): Vaddr {
+  const atomicPages = (sizes.atomicTypes ?? ATOMIC_TYPES) * sizes.cpus * 2 ** sizes.softPageShift;
+  return FIXMAP_TOP - (OTHER_FIXMAP_SLOTS + atomicPages) * PAGE_SIZE;
+}
+
 /** The address of kmap's slot. */
 export const pkmapAddress = (windows: KernelWindows, slot: number): Vaddr => windows.pkmapBase + slot * PAGE_SIZE;
 
