@@ -2,6 +2,7 @@
 import { benchHits, benchMisses } from "./accesses.ts";
 import { benchAnonymousFaults, benchCachedFileReads, benchUnmapAnonymous } from "./faults.ts";
 import { benchExit, benchFork } from "./fork.ts";
+import { benchFillHoles, benchMapTables } from "./populate.ts";
 import { benchReclaim } from "./reclaim.ts";
 import { benchRecord, recordNeeds } from "./record.ts";
 import { benchReplayAccesses, benchReplayRecords, benchReplayStripped } from "./replay.ts";
@@ -46,6 +47,8 @@ export const benches: readonly Bench[] = [
     clock: "wall",
     measure: async (now, size) => (await benchRecord(now, size === "full" ? 5_000_000 : 200_000))?.[0],
   },
+  { name: "populate: holes of a file", measure: benchFillHoles },
+  { name: "populate: pages that others have", measure: benchMapTables },
   { name: "reclaim: page-list steps", measure: (now, size) => benchReclaim(now, seconds[size]) },
   ...reverseMapBenches,
   ...["piii-xeon-64g", "icelake-1t"].map((machine) => ({

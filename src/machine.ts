@@ -47,12 +47,13 @@ import { overcommitGuesses } from "./mm/overcommit-guess.ts";
 import { LEAF, PageTables } from "./mm/page-table.ts";
 import { personalities } from "./mm/personality.ts";
 import { pfnMappingOptions } from "./mm/pfnmap/options.ts";
-import { Segments } from "./mm/pfnmap/segments.ts";
+import { RawMemory } from "./mm/pfnmap/segments.ts";
 import { Process, type ProcessState, Thread } from "./mm/process.ts";
 import { runKswapd } from "./mm/reclaim/make-room.ts";
 import { reclaims } from "./mm/reclaim/reclaims.ts";
 import { readRemote } from "./mm/remote.ts";
 import { reverseMaps } from "./mm/rmap/reverse-maps.ts";
+import { Segments } from "./mm/shm/segments.ts";
 import { Slabs, slabPacking, slubPacking } from "./mm/slab.ts";
 import { createSpace, switchSpace } from "./mm/space.ts";
 import { Swap, usualClusterOrder } from "./mm/swap/swap.ts";
@@ -411,7 +412,7 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     contents: highmem.contents,
     stacks,
     zeroFrame: zeroFrameOf(allocator, memory),
-    segments: new Segments(boot.segments, allocator.zones),
+    rawMemory: new RawMemory(boot.segments, allocator.zones),
     tables,
     tableFreeing: tableFreeing.freeing,
     tableDiscard,
@@ -425,6 +426,7 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     reclaim,
     anonVmas,
     files,
+    segments: new Segments(),
     swap,
     commitment: new Commitment({
       mode: tunables.overcommitMode,

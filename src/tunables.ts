@@ -113,6 +113,12 @@ export const tunablesSchema = z.strictObject({
     .min(0)
     .default(0)
     .describe("vm.nr_overcommit_hugepages: huge pages of each size that may be borrowed beyond the pool"),
+  hugetlbShmGroup: z
+    .enum(["nobody", "everybody"])
+    .default("nobody")
+    .describe(
+      "vm.hugetlb_shm_group: which unprivileged programs are of the group that may have segments of huge pages",
+    ),
   singlePageFlushCeiling: z
     .int()
     .min(0)

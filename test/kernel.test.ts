@@ -39,7 +39,7 @@ describe(missing === undefined ? "the kernel underneath" : `skipped: needs ${mis
 
   asked("answers as bigmem does, but for what its version explains", async () => {
     const likeness = likenessOf(kernel.release);
-    const comparison = new KernelComparison(likeness, kernel.sight);
+    const comparison = new KernelComparison(likeness, { frames: kernel.sight.frames });
     const random = (["base", "sharing", "truncate"] as const).map((profile) => ({ profile, seed: 1, programs: 40 }));
     const programs = programsOfAll([...suiteNames.map((suite) => ({ suite })), ...random]);
     await kernel.runAll(programs, 1, (program, outcome) => comparison.compare(program, outcome));

@@ -1,47 +1,27 @@
 /**
- * Making whole page tables present at once leaves behind what a fault for each page does: the same words, counts, chains
- * and costs, whatever the design, and whatever happens to those pages afterwards.
+ * Making whole page tables present at once, and filling many holes of a file at once, leave behind what a fault for each
+ * page does: the same words in the same frames, counts, lists, chains and costs, whatever the design, and whatever happens
+ * to those pages afterwards.
  */
 import { describe, expect, test } from "vitest";
 import { addressOf, type Vpn } from "../src/base/units.ts";
 import { audit } from "../src/check/audit/audit.ts";
+import { nameOfCell } from "../src/check/cells.ts";
 import { describe as picture } from "../src/check/describe.ts";
 import { LOAD, STORE } from "../src/hw/access.ts";
 import { MAP_FIXED, MAP_SHARED, PROT_READ, PROT_WRITE } from "../src/lab/import/calls.ts";
 import { DONE, Machine } from "../src/machine.ts";
-import { OpenFile } from "../src/mm/file.ts";
+import { type FileKind, OpenFile } from "../src/mm/file.ts";
 import { meminfo } from "../src/mm/meminfo.ts";
 import { populate } from "../src/mm/populate.ts";
 import type { Process } from "../src/mm/process.ts";
-import { specOf } from "../src/presets.ts";
-
-const chained = ["pte-chain-a", "pte-chain-b", "pte-chain-e", "object-chain-convert", "object-chain-incremental"];
-const searched = ["none", "object-anon", "anonmm"];
-const reclaims = (reverseMap: string) => (reverseMap === "none" ? ["reclaim=linux-2.4"] : []);
-const highTables = ["pageTablePlacement=highmem", "pageTableAccess=kmap-atomic"];
-
-const cases: [string, string, string[]][] = [
-  ...[...chained, ...searched].map((reverseMap): [string, string, string[]] => [
-    "piii-4g",
-    "linux-2.6.11",
-    [`reverseMap=${reverseMap}`, ...reclaims(reverseMap)],
-  ]),
-  ...["pte-chain-a", "object-anon"].map((reverseMap): [string, string, string[]] => [
-    "opteron-32g",
-    "linux-2.6.11",
-    [`reverseMap=${reverseMap}`],
-  ]),
-  ["nonpae-3g", "linux-2.6.11", ["reverseMap=pte-chain-e"]],
-  ["piii-4g", "linux-2.6.11", [...highTables, "reverseMap=pte-chain-e", "reverseMapPlacement=highmem"]],
-  ["piii-4g", "linux-2.6.11", [...highTables, "reverseMap=pte-chain-e", "pageTableFreeing=when-empty"]],
-  ["piii-4g", "linux-2.6.11", ["pageTableCache=per-cpu-pages", "reverseMap=pte-chain-b"]],
-  ["pae-8g", "linux-6.1", []],
-  ["amd64-8g", "linux-6.18", ["pageTableFreeing=when-empty"]],
-];
+import { DiscardByAge } from "../src/mm/tables/discard/by-age.ts";
+import { type MachineSpec, specOf } from "../src/presets.ts";
+import { cells, specOfCell } from "./specs.ts";
 
 const START: Vpn = 0x40000;
 
-/** How a range is made present: at once, or a page at a time, which is too little for a table. */
+/** How a range is made present: at once, or a page at a time, which is too little for a table and for a run of holes. */
 type Way = "tables" | "pages";
 
 class System {
@@ -49,29 +29,36 @@ class System {
   readonly file: OpenFile;
   readonly span: number;
   readonly way: Way;
+  readonly tables: number;
+  readonly started: Process[] = [];
 
-  constructor(way: Way, machine: string, kernel: string, settings: readonly string[]) {
+  /** By the page, or by the big page. */
+  readonly least: number;
+
+  constructor(way: Way, spec: MachineSpec, tables: number, kind: FileKind = "shmem") {
     this.way = way;
-    this.machine = new Machine(specOf(machine, kernel, ["geometry.memory=1G", ...settings]));
-    this.span = this.machine.kernel.tables.span(1);
-    const sizeBytes = addressOf(3 * this.span);
-    this.file = new OpenFile(
-      this.machine.kernel.files.create({ name: "segment", kind: "shmem", sizeBytes }),
-      "read-write",
-    );
+    this.tables = tables;
+    this.machine = new Machine(spec);
+    const { files, bigPages, tables: pageTables } = this.machine.kernel;
+    const pool = kind === "hugetlbfs" ? bigPages.pools[0]! : undefined;
+    this.least = pool?.pages ?? 1;
+    this.span = pageTables.span(pool?.level ?? 1);
+    const sizeBytes = addressOf(tables * this.span);
+    const file = files.create({ name: "segment", kind, sizeBytes, ...(pool === undefined ? {} : { pool }) });
+    this.file = new OpenFile(file, "read-write");
   }
 
-  start(name: string, offset: number, prot = PROT_READ | PROT_WRITE): Process {
+  start(name: string, offset: number, prot = PROT_READ | PROT_WRITE): void {
     const process = this.machine.spawn(name);
     const thread = process.threads[0]!;
-    const pages = 3 * this.span - offset;
+    const pages = this.tables * this.span - offset;
     const args = [addressOf(START), addressOf(pages), prot, MAP_SHARED | MAP_FIXED, this.file, addressOf(offset)];
     expect(this.machine.call(thread, "mmap", args)).toBe(addressOf(START));
-    const step = this.way === "tables" ? pages : 1;
+    const step = this.way === "tables" ? pages : this.least;
     for (let page = START; page < START + pages; page += step) {
       expect(this.machine.run(thread, populate(this.machine.kernel, thread, page, page + step))).toBe(0);
     }
-    return process;
+    this.started.push(process);
   }
 
   touch(process: Process, page: Vpn, kind: typeof LOAD | typeof STORE): void {
@@ -86,61 +73,154 @@ class System {
       bytes: reverseMap.bytes,
       counters: { ...counters },
       slabs: slabs.all.map(({ name, objects, pages }) => [name, objects, pages]),
-      zones: allocator.zones.map(({ free, listed }) => [free, listed]),
+      zones: allocator.zones.map(({ use, perCpu }) => [use, perCpu?.taken, perCpu?.batches]),
+      attempts: [allocator.attempts, allocator.failures],
       memory: meminfo(kernel),
       faults: processes.map(({ minorFaults }) => minorFaults),
       tables: processes.map(({ mm }) => [...mm.tablesByLevel]),
       resident: processes.map(({ mm }) => ({ ...mm.resident })),
       mapped: kernel.frames.mapped,
+      cached: [this.file.file.pages.count, this.file.file.pages.dirtyCount, this.file.file.pages.nodes],
     };
+  }
+
+  /** What is known of every frame in use, and the lists on which frames are: page lists, and those of free blocks. */
+  get frames() {
+    const { frames, allocator, reclaim, tableDiscard } = this.machine.kernel;
+    const { refs, mapCount, flags, mapping, owner } = frames;
+    const used: string[] = [];
+    for (let frame = 0; frame < frames.count; frame++) {
+      if (refs.read(frame) === 0) continue;
+      used.push([frame, ...[refs, mapCount, flags, mapping, owner].map((array) => array.read(frame))].join(" "));
+    }
+    return [
+      ...used,
+      ...allocator.zones.flatMap((zone) => reclaim.listsOf(zone).map((list) => [list.name, ...list].join(" "))),
+      ...allocator.zones.map(({ buddy }) =>
+        Array.from(buddy.freeRanges(), ({ first, end }) => `${first}-${end}`).join(" "),
+      ),
+      ...(tableDiscard instanceof DiscardByAge ? [[...tableDiscard.tables].join(" ")] : []),
+    ].join("\n");
   }
 }
 
-describe.each(cases)("%s, %s, %j", (machine, kernel, settings) => {
-  test("tables at once leave behind what pages one by one do", () => {
-    const [fast, slow] = (["tables", "pages"] as const).map((way) => new System(way, machine, kernel, settings));
-    const both = <T>(doing: (system: System) => T): void => {
-      doing(fast!);
-      doing(slow!);
-      expect(fast!.state).toEqual(slow!.state);
-    };
-    const started = new Map<System, Process[]>([fast!, slow!].map((system) => [system, []]));
-    const start = (name: string, offset: number, prot?: number) =>
-      both((system) => started.get(system)!.push(system.start(name, offset, prot)));
+/** Two systems, one each way, through the same history; they must be alike after each step. */
+class Twins {
+  readonly systems: readonly [System, System];
 
-    start("first", 0);
-    for (let at = 0; at < 6; at++) start(`same ${at}`, 0);
-    expect(picture(fast!.machine)).toBe(picture(slow!.machine));
-    start("shifted by a table", fast!.span);
-    start("shifted by some pages", 100);
-    start("reader", 0, PROT_READ);
-    start("last", 0);
-    both((system) => {
-      const [, one, two] = started.get(system)!;
-      system.touch(one!, START + 3, STORE);
-      system.touch(two!, START + system.span + 3, LOAD);
-    });
-    expect(picture(fast!.machine)).toBe(picture(slow!.machine));
-    both((system) => {
-      const [first, one, two] = started.get(system)!;
-      system.machine.call(two!.threads[0]!, "munmap", [addressOf(START + 5), addressOf(system.span)]);
+  constructor(spec: MachineSpec, tables: number, kind: FileKind = "shmem") {
+    this.systems = [new System("tables", spec, tables, kind), new System("pages", spec, tables, kind)];
+  }
+
+  both(doing: (system: System) => void): void {
+    const [fast, slow] = this.systems;
+    doing(fast);
+    doing(slow);
+    expect(fast.state).toEqual(slow.state);
+  }
+
+  start(name: string, offset: number, prot?: number): void {
+    this.both((system) => system.start(name, offset, prot));
+  }
+
+  compare(): void {
+    const [fast, slow] = this.systems;
+    expect(fast.frames).toBe(slow.frames);
+    expect(picture(fast.machine)).toBe(picture(slow.machine));
+  }
+}
+
+const history = (twins: Twins): void => {
+  const [{ span }] = twins.systems;
+  twins.start("first", 0);
+  for (const name of ["second", "third"]) twins.start(name, 0);
+  twins.start("shifted by a table", span);
+  twins.start("shifted by some pages", 100);
+  twins.start("reader", 0, PROT_READ);
+  twins.both((system) => {
+    const [, one, two] = system.started;
+    system.touch(one!, START + 3, STORE);
+    system.touch(two!, START + span + 3, LOAD);
+  });
+  twins.compare();
+  twins.both(({ machine, started }) => {
+    const [first, one, two] = started;
+    machine.call(two!.threads[0]!, "munmap", [addressOf(START + 5), addressOf(span)]);
+    machine.exit(one!, 0);
+    machine.exit(first!, 0);
+  });
+  twins.start("after", 0);
+  twins.compare();
+  for (const { machine } of twins.systems) expect(audit(machine)).toEqual([]);
+  twins.both(({ machine, started }) => {
+    for (const process of started) if (process.state === "alive") machine.exit(process, 0);
+  });
+  twins.compare();
+};
+
+describe.each(cells().map((cell) => [nameOfCell(cell), cell] as const))("%s", (_name, cell) => {
+  test("tables at once leave behind what pages one by one do", () => history(new Twins(specOfCell(cell), 3)));
+});
+
+const large = (machine: string, settings: readonly string[] = []): MachineSpec =>
+  specOf(machine, undefined, ["geometry.memory=1G", ...settings]);
+
+describe("a segment of more than a few tables", () => {
+  test.each(["amd64-8g", "pae-8g"])("is the same, and settled as runs (%s)", (machine) => {
+    const twins = new Twins(large(machine), 40);
+    for (const name of ["first", "second", "third"]) twins.start(name, 0);
+    twins.compare();
+    twins.start("shifted", 5000);
+    twins.both((system) => {
+      const [one, two, three] = system.started;
+      for (let page = START; page < START + 40 * 512; page += 777) system.touch(two!, page, STORE);
       system.machine.exit(one!, 0);
-      system.machine.exit(first!, 0);
+      system.machine.call(three!.threads[0]!, "munmap", [addressOf(START + 7000), addressOf(9000)]);
     });
-    start("after", 0);
-    expect(picture(fast!.machine)).toBe(picture(slow!.machine));
-    for (const system of [fast!, slow!]) expect(audit(system.machine)).toEqual([]);
-    both((system) => {
-      for (const process of started.get(system)!) if (process.state === "alive") system.machine.exit(process, 0);
+    twins.compare();
+    twins.both((system) => {
+      const thread = system.machine.spawn("writer").threads[0]!;
+      const half = addressOf(20 * 512);
+      expect(system.machine.call(thread, "ftruncate", [system.file, half])).toBe(0);
     });
+    twins.compare();
+    for (const { machine } of twins.systems) expect(audit(machine)).toEqual([]);
+  });
+});
+
+describe("a segment of big pages", () => {
+  const settings = (hugePages: string) => ["geometry.memory=4G", `hugePages=${hugePages}`, "tunables.hugePages=1024"];
+  test.each([
+    ["amd64-8g", "hugetlbfs"],
+    ["amd64-8g", "hugetlbfs-shared-pmd"],
+    ["pae-8g", "hugetlbfs"],
+  ])("is the same (%s, %s)", (machine, hugePages) => {
+    const twins = new Twins(specOf(machine, undefined, settings(hugePages)), 2, "hugetlbfs");
+    for (const name of ["first", "second", "third"]) twins.start(name, 0);
+    twins.start("shifted", 512 * 512);
+    twins.start("reader", 0, PROT_READ);
+    twins.compare();
+    twins.both(({ machine, started, ...system }) => {
+      const [one, two, three] = started;
+      expect(machine.access(two!.threads[0]!, addressOf(START + 1000), STORE)).toBe(DONE);
+      machine.call(three!.threads[0]!, "munmap", [addressOf(START + system.least), addressOf(2 * system.least)]);
+      machine.exit(one!, 0);
+    });
+    twins.start("after", 0);
+    twins.compare();
+    for (const { machine } of twins.systems) expect(audit(machine)).toEqual([]);
+    twins.both(({ machine, started }) => {
+      for (const process of started) if (process.state === "alive") machine.exit(process, 0);
+    });
+    twins.compare();
   });
 });
 
 test("tables made present at once take less of the host", () => {
-  for (const [machine, kernel, settings] of [cases[0]!, cases.at(-1)!]) {
-    const [fast, slow] = (["tables", "pages"] as const).map((way) => new System(way, machine, kernel, settings));
-    for (let at = 0; at < 10; at++) for (const system of [fast!, slow!]) system.start(`process ${at}`, 0);
+  for (const spec of [large("piii-4g", ["reverseMap=pte-chain-a"]), large("amd64-8g")]) {
+    const [fast, slow] = new Twins(spec, 3).systems;
+    for (let at = 0; at < 10; at++) for (const system of [fast, slow]) system.start(`process ${at}`, 0);
     const literal = ({ machine }: System) => machine.kernel.memory.literalFrames;
-    expect(literal(slow!) - literal(fast!)).toBeGreaterThanOrEqual(8 * 3);
+    expect(literal(slow) - literal(fast)).toBeGreaterThanOrEqual(8 * 3);
   }
 });

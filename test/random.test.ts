@@ -10,6 +10,7 @@ import { judge } from "../src/check/judge.ts";
 import { formatProgram, type Program, parsePrograms } from "../src/check/program.ts";
 import { ProgramRunner } from "../src/check/program-runner.ts";
 import { shrink } from "../src/check/shrink.ts";
+import type { MachineSpec } from "../src/presets.ts";
 import { cells, specOfCell } from "./specs.ts";
 
 const golden = new URL("golden/", import.meta.url);
@@ -17,6 +18,16 @@ const golden = new URL("golden/", import.meta.url);
 /** Programs for each cell of the design space: half of them with failing allocations. */
 const PROGRAMS_PER_CELL = Number(process.env.BIGMEM_RANDOM ?? 24);
 const FAILURES = 0.15;
+const HUGE_PROGRAMS_PER_CELL = Math.ceil(PROGRAMS_PER_CELL / 3);
+
+/** The machine with two huge pages, if its kernel can have a pool of them. */
+function withPool(spec: MachineSpec): MachineSpec {
+  const hasPool = spec.design.hugePages.startsWith("hugetlbfs");
+  return hasPool ? { ...spec, tunables: { ...spec.tunables, hugePages: 2 } } : spec;
+}
+
+/** What they are about; the first is usual. */
+const randomProfiles = ["base", "base", "base", "base", "segments"] as const;
 /** Audits cost more than operations. */
 const everyEighth = { auditEvery: 8 };
 const every = { auditEvery: 1 };
@@ -35,7 +46,18 @@ describe.each(cells().map((cell, at) => [nameOfCell(cell), cell, at] as const))(
     const runner = new ProgramRunner(specOfCell(cell));
     for (let i = 0; i < PROGRAMS_PER_CELL; i++) {
       const failures = i % 2 === 0 ? 0 : FAILURES;
-      const program = randomProgram(1000 * at + i, { ...usualShape, failures });
+      const profile = randomProfiles[i % randomProfiles.length]!;
+      const program = randomProgram(1000 * at + i, { ...usualShape, failures, profile });
+      const failure = judge(runner, program, everyEighth);
+      if (failure !== undefined) expect.fail(keepSmallest(runner, program, name));
+    }
+  });
+
+  test("the same with a pool of huge pages, which is too small for all of them", () => {
+    const runner = new ProgramRunner(withPool(specOfCell(cell)));
+    for (let i = 0; i < HUGE_PROGRAMS_PER_CELL; i++) {
+      const failures = i % 2 === 0 ? 0 : FAILURES;
+      const program = randomProgram(1000 * at + i, { ...usualShape, failures, profile: "huge-pool" });
       const failure = judge(runner, program, everyEighth);
       if (failure !== undefined) expect.fail(keepSmallest(runner, program, name));
     }

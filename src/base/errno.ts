@@ -15,6 +15,7 @@ export const ETXTBSY = 26;
 export const EFBIG = 27;
 export const ENOSPC = 28;
 export const ENOSYS = 38;
+export const EIDRM = 43;
 export const EOVERFLOW = 75;
 export const EOPNOTSUPP = 95;
 
@@ -36,6 +37,7 @@ const names: ReadonlyMap<number, string> = new Map(
     EFBIG,
     ENOSPC,
     ENOSYS,
+    EIDRM,
     EOVERFLOW,
     EOPNOTSUPP,
   }).map(([name, value]) => [value, name]),

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { Runs } from "./owed-sums.ts";
 import { Rng } from "./rng.ts";
 import { SparseFloat64, SparseInt8, SparseInt32 } from "./sparse-array.ts";
 
@@ -88,6 +89,9 @@ describe.each([
   test.each([1, 2, 3, 4])("is what a plain array is (seed %i)", (seed) => {
     const rng = new Rng(seed);
     const length = 5 * 512 + 100;
+    const sets = [0, 1].map(
+      (at) => new Runs([at, 2, 4].map((part) => ({ first: part * 512 + 7, end: part * 512 + 400 }))),
+    );
     const array = new Sparse(length, -1);
     const plain = new Array<number>(length).fill(-1);
     const edges = [0, 1, 511, 512, 513, 600, 1024, 1536, 2000, length];
@@ -95,7 +99,7 @@ describe.each([
     for (let step = 0; step < 400; step++) {
       const [first, end] = [place(), place()].sort((one, other) => one - other) as [number, number];
       const value = rng.below(most);
-      const kind = rng.below(8);
+      const kind = rng.below(10);
       const stride = most === 2 ? 0 : rng.below(3) - 1;
       if (kind < 4) {
         if (kind < 3) array.lay(first, end, value, stride);
@@ -104,7 +108,14 @@ describe.each([
       } else if (kind < 6 && most > 2) {
         array.addAll(first, end, value);
         for (let at = first; at < end; at++) plain[at]! += value;
-      } else if (first < length) {
+      } else if (kind === 6 && most > 2) {
+        const set = sets[rng.below(sets.length)]!;
+        array.addLater(set, value);
+        for (let run = 0; run < set.count; run++) {
+          for (let at = set.firsts[run]!; at < set.ends[run]!; at++) plain[at]! += value;
+        }
+      } else if (kind === 7) array.compact(first, Math.max(first + 1, end));
+      else if (first < length) {
         array.write(first, value);
         plain[first] = value;
       }
@@ -140,4 +151,39 @@ test("lines cost their blocks, and a literal block that has become lines is line
   expect(array.read(5000)).toBe(7 + 3 * 5000);
   array.write(100_000, 1);
   expect(array.hostBytes).toBe(literal);
+});
+
+test("what is added later is there at once, in all sections that its runs reach into, and costs one number", () => {
+  const length = 4 * 2 ** 15;
+  const array = new SparseInt32(length);
+  const odd = new Runs(Array.from({ length: 2 ** 6 }, (_, at) => ({ first: at * 2048 + 1000, end: at * 2048 + 2000 })));
+  const all = new Runs([{ first: 5, end: length - 5 }]);
+  array.addLater(odd, 1);
+  array.addLater(all, 10);
+  array.addLater(odd, 2);
+  expect([array.addedLater(odd), array.addedLater(all)]).toEqual([3, 10]);
+  const before = array.hostBytes;
+  for (let time = 0; time < 1000; time++) array.addLater(odd, 1);
+  expect(array.hostBytes).toBe(before);
+  expect([4, 5, 999, 1000, 1999, 2000, length - 6, length - 5].map((at) => array.read(at))).toEqual([
+    0, 10, 10, 1013, 1013, 10, 10, 0,
+  ]);
+  expect(array.addedLater(odd)).toBe(0);
+  expect(array.endOf(10, 5, length)).toBe(1000);
+});
+
+test("sections that single writes have made are lines, once somebody says that they are to stay", () => {
+  const array = new SparseInt32(2 ** 16);
+  for (let at = 0; at < 2 ** 16; at++) array.write(at, at % 500 === 0 ? 1 : 2 * at);
+  const all = new Runs([{ first: 0, end: 2 ** 16 }]);
+  expect(array.versionOf(all)).toBeNaN();
+  const flat = array.hostBytes;
+  array.compact(0, 2 ** 16);
+  expect(array.hostBytes).toBeLessThan(flat / 10);
+  expect([0, 1, 500, 501, 65_535].map((at) => array.read(at))).toEqual([1, 2, 1, 1002, 131_070]);
+  const version = array.versionOf(all);
+  array.addLater(all, 5);
+  expect([array.read(1), array.versionOf(all)]).toEqual([7, version]);
+  array.write(3, 5);
+  expect(array.versionOf(all)).not.toBe(version);
 });

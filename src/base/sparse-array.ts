@@ -5,20 +5,24 @@
  *   flat         elements of its own: what single writes make of an untouched section
  *   lined        64 blocks of 512 elements: what operations on ranges make of the others. Such a block is
  *                linear     value + stride x offset: all alike, or a straight line
- *                pieces     up to five such lines, one after the other
+ *                lines      up to twelve such lines, one after the other
  *                literal    512 elements of its own
  *
  * Reading and writing a flat section is two loads and a comparison. Operations on ranges cost by the block where there are
- * lines; `lay` and `addAll` make lined sections of flat ones, and lines of literal blocks that have become lines. Indices
- * are below 2^31 and not checked.
+ * lines; `lay`, `addAll` and `compact` make lined sections of flat ones, and lines of literal blocks that have become lines.
+ * What is added to the same thousands of runs again and again (`addLater`) is one number until somebody looks at one of
+ * their sections. Indices are below 2^31 and not checked.
  *
  * One class a kind of element, for what is done element by element: a read shared by all would have to ask each time
  * which kind it has. What is done by blocks they share.
  */
 
-/** Elements of a section: 2^15. */
+import { LineRecords, Lines, MOST_LINES } from "./lines.ts";
+import { OwedSums, type Runs } from "./owed-sums.ts";
+
 const SECTION_SHIFT = 15;
-const SECTION_LENGTH = 1 << SECTION_SHIFT;
+/** Elements of a section: 2^15. */
+export const SECTION_LENGTH = 1 << SECTION_SHIFT;
 const SECTION_MASK = SECTION_LENGTH - 1;
 /** Elements of a block: 2^9. */
 const BLOCK_SHIFT = 9;
@@ -28,47 +32,17 @@ const BLOCKS = SECTION_LENGTH / BLOCK_LENGTH;
 /** In `places`: the block is one line. */
 const LINEAR = 0;
 
-const MOST_PIECES = 5;
-/** Doubles of a record of pieces: for each its end, its value where it starts, and its stride. */
-const RECORD = MOST_PIECES * 3;
 /** An operation that touches fewer elements of a block makes it literal. */
 const WORTH_LINES = 64;
 /** What a block costs beside its elements: its place, its value and its stride. */
 const DESCRIPTOR_BYTES = 4 + 8 + 8;
+/** What a section costs at least: a pointer and its number. What else there is costs the host nothing until it is lined. */
+const SECTION_BYTES = 8 + 4;
 const FIRST_CAPACITY = 8;
 
 type Elements = Int8Array<ArrayBuffer> | Int32Array<ArrayBuffer> | Float64Array<ArrayBuffer>;
 
-/** The lines of one block while it is being worked on: ends, values where each starts, strides. */
-class Lines {
-  count = 0;
-  readonly ends = new Int32Array(2 * MOST_PIECES + 4);
-  readonly values = new Float64Array(2 * MOST_PIECES + 4);
-  readonly strides = new Float64Array(2 * MOST_PIECES + 4);
-
-  /** One more line, up to `end`; a continuation of the one before it is the same line. */
-  push(end: number, value: number, stride: number): void {
-    const last = this.count - 1;
-    const start = last < 0 ? 0 : this.ends[last];
-    if (end <= start) return;
-    if (last >= 0) {
-      const before = last === 0 ? 0 : this.ends[last - 1];
-      const lastIsOne = start - before === 1;
-      const thisIsOne = end - start === 1;
-      const step = lastIsOne ? (thisIsOne ? value - this.values[last] : stride) : this.strides[last];
-      if ((thisIsOne || stride === step) && value === this.values[last] + step * (start - before)) {
-        this.ends[last] = end;
-        this.strides[last] = step;
-        return;
-      }
-    }
-    this.ends[this.count] = end;
-    this.values[this.count] = value;
-    this.strides[this.count] = end - start === 1 ? 0 : stride;
-    this.count++;
-  }
-}
-
+/** The lines of a block that is being worked on, and what becomes of them. */
 const lines = new Lines();
 const edited = new Lines();
 
@@ -86,15 +60,17 @@ abstract class RunArray<E extends Elements> {
   /** By section: which of the lined ones it is; 0: it is untouched, or flat. */
   private readonly linedNumbers: Int32Array;
   private linedTaken = 1;
-  /** By block of a lined section: LINEAR, or where its elements start in `data`, or minus the number of its pieces. */
+  /** By section: changes since it is lined. */
+  private readonly versions: Float64Array;
+  /** By block of a lined section: LINEAR, or where its elements start in `data`, or minus the number of its record. */
   private places = new Int32Array(BLOCKS);
   /** By linear block: its first element, and its stride. */
   private values = new Float64Array(BLOCKS);
   private strides = new Float64Array(BLOCKS);
-  /** Records of pieces; number 0 is nobody's. */
-  private pieces = new Float64Array(0);
-  private recordsTaken = 1;
-  private readonly freeRecords: number[] = [];
+  private readonly records = new LineRecords();
+  private readonly owed: OwedSums;
+  /** What has been added later is being written down: nothing changes. */
+  private isSettling = false;
   /** Literal blocks, counted from 1: the first block of `data` is nobody's. */
   private literalsTaken = 1;
   private readonly freeLiterals: number[] = [];
@@ -108,6 +84,8 @@ abstract class RunArray<E extends Elements> {
     this.data = none;
     this.sections = new Array<E>(sections).fill(none);
     this.linedNumbers = new Int32Array(sections);
+    this.versions = new Float64Array(sections);
+    this.owed = new OwedSums(SECTION_SHIFT, sections);
   }
 
   /** Writes all of `[first, end)`. What is flat or literal stays so: somebody changes it again soon. */
@@ -128,6 +106,19 @@ abstract class RunArray<E extends Elements> {
         else this.fillPart(block, from, to, value, 0);
       }
       at += to - from;
+    }
+  }
+
+  /** The same for a few or many: what is untouched becomes flat by few, and lines by many. */
+  put(first: number, end: number, value: number, stride = 0): void {
+    if (end - first >= WORTH_LINES) {
+      this.lay(first, end, value, stride);
+      return;
+    }
+    for (let at = first, next = value; at < end; at++, next += stride) {
+      const section = this.sections[at >>> SECTION_SHIFT];
+      if (section === this.lined) this.writeInLines(at, next);
+      else section[at & SECTION_MASK] = next;
     }
   }
 
@@ -153,10 +144,13 @@ abstract class RunArray<E extends Elements> {
       const block = this.blockOf(at);
       const from = at & BLOCK_MASK;
       const to = Math.min(BLOCK_LENGTH, from + end - at);
-      if (to - from === BLOCK_LENGTH && this.places[block] === LINEAR) this.values[block] += delta;
-      else if (this.places[block] <= 0) {
-        this.load(block);
-        this.splice(block, from, to, (value) => value + delta, Number.NaN);
+      const record = -this.places[block];
+      if (to - from === BLOCK_LENGTH && record === 0) this.values[block] += delta;
+      else if (record >= 0) {
+        if (record === 0 || !this.records.tryAdd(record, from, to, delta)) {
+          this.load(block);
+          this.splice(block, from, to, delta, Number.NaN);
+        }
       } else {
         const place = this.spell(block);
         const { data } = this;
@@ -165,6 +159,42 @@ abstract class RunArray<E extends Elements> {
       }
       at += to - from;
     }
+  }
+
+  /**
+   * The same for all elements of `runs`, at the cost of one: it is written there when somebody looks. Worth its while for
+   * runs that are the same again and again.
+   */
+  addLater(runs: Runs, delta: number): void {
+    this.owed.add(runs, delta, (section) => {
+      if (this.linedNumbers[section] === 0) this.makeLined(section);
+    });
+  }
+
+  /** What is not yet written of that. */
+  addedLater(runs: Runs): number {
+    return this.owed.of(runs);
+  }
+
+  /** Makes lines of all sections that `[first, end)` reaches into and somebody has written, as far as they can be. */
+  compact(first: number, end: number): void {
+    for (let section = first >>> SECTION_SHIFT; section <= (end - 1) >>> SECTION_SHIFT; section++) {
+      const number = this.linedNumbers[section];
+      if (number === 0 && this.sections[section] !== this.lined) this.makeLined(section);
+      else if (number !== 0) for (let block = 0; block < BLOCKS; block++) this.compress(number * BLOCKS + block);
+    }
+  }
+
+  /**
+   * A number that changes with each change, but for what is added later, in the sections that the runs reach into; not a
+   * number where changes are not counted, because a section has no lines.
+   */
+  versionOf(runs: Runs): number {
+    let sum = 0;
+    for (const section of runs.sections(SECTION_SHIFT)) {
+      sum += this.linedNumbers[section] === 0 ? Number.NaN : this.versions[section];
+    }
+    return sum;
   }
 
   /** The same where it is not to stay: what is flat stays flat. */
@@ -192,6 +222,7 @@ abstract class RunArray<E extends Elements> {
       if (section !== this.lined) {
         at = start + this.endIn(section, value, at - start, stop - start);
       } else {
+        this.settle(at >>> SECTION_SHIFT);
         const block = this.linedNumbers[at >>> SECTION_SHIFT] * BLOCKS + ((at >>> BLOCK_SHIFT) & (BLOCKS - 1));
         stop = Math.min(stop, at - (at & BLOCK_MASK) + BLOCK_LENGTH);
         at = this.endInBlock(block, value, at, stop);
@@ -209,21 +240,21 @@ abstract class RunArray<E extends Elements> {
       return first - offset + this.endIn(this.data, value, place + offset, place + offset + end - first) - place;
     if (place === LINEAR && this.strides[block] === 0) return this.values[block] === value ? end : first;
     if (place === LINEAR) return this.inLines(first) === value ? first + 1 : first;
-    const { pieces } = this;
-    let at = first;
-    for (let piece = -place * RECORD; at < end; piece += 3) {
-      const stop = first - offset + pieces[piece];
-      if (stop <= at) continue;
+    const { data } = this.records;
+    for (let at = first; at < end; ) {
+      const line = this.records.lineAt(-place, at & BLOCK_MASK);
       if (this.inLines(at) !== value) return at;
-      at = pieces[piece + 2] === 0 ? Math.min(stop, end) : at + 1;
-      if (at < stop) return at;
+      const stop = Math.min(first - offset + data[line], end);
+      at = data[line + 2] === 0 ? stop : at + 1;
+      if (at < stop) return this.inLines(at) === value ? this.endInBlock(block, value, at, end) : at;
     }
-    return at;
+    return end;
   }
 
   /** Where the line ends that `first` is on, at most at `end`: the elements `[first, it)` differ by `stride` each. */
   endOfLine(stride: number, first: number, end: number): number {
     for (let at = first; at + 1 < end; ) {
+      this.settle(at >>> SECTION_SHIFT);
       const number = this.linedNumbers[at >>> SECTION_SHIFT];
       const block = number * BLOCKS + ((at >>> BLOCK_SHIFT) & (BLOCKS - 1));
       const stop = Math.min(end, at - (at & BLOCK_MASK) + BLOCK_LENGTH);
@@ -243,7 +274,7 @@ abstract class RunArray<E extends Elements> {
     const { BYTES_PER_ELEMENT: bytes } = this.lined;
     const elements = (this.literalsTaken - 1) * BLOCK_LENGTH + this.flats * SECTION_LENGTH;
     const descriptors = this.linedTaken * BLOCKS * DESCRIPTOR_BYTES;
-    return elements * bytes + (this.recordsTaken - 1) * RECORD * 8 + descriptors + this.sections.length * 12;
+    return elements * bytes + this.records.hostBytes + descriptors + this.sections.length * SECTION_BYTES;
   }
 
   /** That many elements, all zero. */
@@ -259,27 +290,27 @@ abstract class RunArray<E extends Elements> {
 
   /** The element at an index whose section is not flat. */
   protected inLines(index: number): number {
-    const block = this.linedNumbers[index >>> SECTION_SHIFT] * BLOCKS + ((index >>> BLOCK_SHIFT) & (BLOCKS - 1));
+    const section = index >>> SECTION_SHIFT;
+    if (this.owed.isOwed(section)) this.settle(section);
+    const block = this.linedNumbers[section] * BLOCKS + ((index >>> BLOCK_SHIFT) & (BLOCKS - 1));
     const offset = index & BLOCK_MASK;
     const place = this.places[block];
     if (place > 0) return this.data[place + offset];
     if (place === LINEAR) return this.values[block] + this.strides[block] * offset;
-    const { pieces } = this;
-    let at = -place * RECORD;
-    let start = 0;
-    while (offset >= pieces[at]) {
-      start = pieces[at];
-      at += 3;
-    }
-    return pieces[at + 1] + pieces[at + 2] * (offset - start);
+    return this.records.read(-place, offset);
   }
 
   /** Writes an element whose section is not flat. */
   protected writeInLines(index: number, value: number): void {
     if (this.inLines(index) === value) return;
     if (this.linedNumbers[index >>> SECTION_SHIFT] !== 0) {
-      const place = this.spell(this.blockOf(index));
-      this.data[place + (index & BLOCK_MASK)] = value;
+      const block = this.blockOf(index);
+      const offset = index & BLOCK_MASK;
+      if (this.places[block] > 0) this.data[this.places[block] + offset] = value;
+      else {
+        this.load(block);
+        this.splice(block, offset, offset + 1, value, 0);
+      }
       return;
     }
     const section = this.elements(SECTION_LENGTH);
@@ -289,10 +320,20 @@ abstract class RunArray<E extends Elements> {
     section[index & SECTION_MASK] = value;
   }
 
+  /** Writes down what is owed to a section. */
+  private settle(section: number): void {
+    if (!this.owed.isOwed(section)) return;
+    this.isSettling = true;
+    this.owed.settle(section, (first, end, delta) => this.addAll(first, end, delta));
+    this.isSettling = false;
+  }
+
   /** The block of an index, in a section that is lined from now on. */
   private blockOf(index: number): number {
     const section = index >>> SECTION_SHIFT;
     if (this.linedNumbers[section] === 0) this.makeLined(section);
+    else if (this.owed.isOwed(section)) this.settle(section);
+    if (!this.isSettling) this.versions[section]++;
     return this.linedNumbers[section] * BLOCKS + ((index >>> BLOCK_SHIFT) & (BLOCKS - 1));
   }
 
@@ -321,9 +362,11 @@ abstract class RunArray<E extends Elements> {
   }
 
   private fillPart(block: number, from: number, to: number, start: number, stride: number): void {
-    if (this.places[block] <= 0 && to - from >= WORTH_LINES) {
+    const isSame = stride === 0 && this.places[block] === LINEAR && this.strides[block] === 0;
+    if (isSame && this.values[block] === start) return;
+    if (this.places[block] <= 0 && (to - from >= WORTH_LINES || to - from === 1)) {
       this.load(block);
-      this.splice(block, from, to, (_value, offset) => start + stride * (offset - from), stride);
+      this.splice(block, from, to, start, stride);
       return;
     }
     const place = this.spell(block);
@@ -360,36 +403,32 @@ abstract class RunArray<E extends Elements> {
       lines.push(BLOCK_LENGTH, this.values[block], this.strides[block]);
       return;
     }
-    const { pieces } = this;
-    for (let at = -place * RECORD, end = 0; end < BLOCK_LENGTH; at += 3) {
-      end = pieces[at];
-      lines.push(end, pieces[at + 1], pieces[at + 2]);
-    }
+    this.records.load(-place, BLOCK_LENGTH, lines);
   }
 
-  /** Stores `lines` with `[from, to)` changed; `stride` is the new one there, or NaN where strides stay. */
-  private splice(
-    block: number,
-    from: number,
-    to: number,
-    changed: (value: number, offset: number) => number,
-    stride: number,
-  ): void {
+  /**
+   * Stores `lines` with `[from, to)` changed: to a line that starts with `value` there and grows by `stride`; or, where that
+   * is NaN, by adding `value` to all.
+   */
+  private splice(block: number, from: number, to: number, value: number, stride: number): void {
+    const isSum = Number.isNaN(stride);
+    const { ends, values, strides, count } = lines;
     edited.count = 0;
-    for (let line = 0, start = 0; line < lines.count; line++) {
-      const end = lines.ends[line];
-      const step = lines.strides[line];
-      const valueAt = (offset: number): number => lines.values[line] + step * (offset - start);
-      const inFrom = Math.max(start, from);
-      const inTo = Math.min(end, to);
-      if (inFrom < inTo) {
-        edited.push(inFrom, valueAt(start), step);
-        edited.push(inTo, changed(valueAt(inFrom), inFrom), Number.isNaN(stride) ? step : stride);
-        edited.push(end, valueAt(inTo), step);
-      } else edited.push(end, valueAt(start), step);
+    for (let line = 0, start = 0; line < count; line++) {
+      const end = ends[line];
+      const step = strides[line];
+      const first = values[line];
+      if (start < to && end > from) {
+        const inFrom = Math.max(start, from);
+        const inTo = Math.min(end, to);
+        edited.push(inFrom, first, step);
+        if (isSum) edited.push(inTo, first + step * (inFrom - start) + value, step);
+        else edited.push(inTo, value + stride * (inFrom - from), stride);
+        edited.push(end, first + step * (inTo - start), step);
+      } else edited.push(end, first, step);
       start = end;
     }
-    if (edited.count <= MOST_PIECES) {
+    if (edited.count <= MOST_LINES) {
       this.store(block);
       return;
     }
@@ -409,17 +448,7 @@ abstract class RunArray<E extends Elements> {
       return;
     }
     this.leave(block);
-    const record = this.freeRecords.pop() ?? this.recordsTaken++;
-    if ((record + 1) * RECORD > this.pieces.length) {
-      this.pieces = longer(this.pieces, new Float64Array(Math.max(FIRST_CAPACITY, record * 2) * RECORD));
-    }
-    const { pieces } = this;
-    for (let line = 0, at = record * RECORD; line < edited.count; line++, at += 3) {
-      pieces[at] = edited.ends[line];
-      pieces[at + 1] = edited.values[line];
-      pieces[at + 2] = edited.strides[line];
-    }
-    this.places[block] = -record;
+    this.places[block] = -this.records.store(edited);
   }
 
   private makeLinear(block: number, value: number, stride: number): void {
@@ -432,7 +461,7 @@ abstract class RunArray<E extends Elements> {
   private leave(block: number): void {
     const place = this.places[block];
     if (place > 0) this.freeLiterals.push(place / BLOCK_LENGTH);
-    else if (place < 0) this.freeRecords.push(-place);
+    else if (place < 0) this.records.drop(-place, BLOCK_LENGTH);
     this.places[block] = LINEAR;
   }
 
@@ -446,7 +475,7 @@ abstract class RunArray<E extends Elements> {
   private findLines(data: E, place: number): boolean {
     edited.count = 0;
     for (let start = 0; start < BLOCK_LENGTH; ) {
-      if (edited.count === MOST_PIECES) return false;
+      if (edited.count === MOST_LINES) return false;
       const first = data[place + start];
       const stride = start + 1 < BLOCK_LENGTH ? data[place + start + 1] - first : 0;
       let end = start + 1;
@@ -454,7 +483,7 @@ abstract class RunArray<E extends Elements> {
       edited.push(end, first, stride);
       start = end;
     }
-    return edited.count <= MOST_PIECES;
+    return edited.count <= MOST_LINES;
   }
 }
 

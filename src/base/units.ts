@@ -12,6 +12,11 @@ export type Vaddr = Unit<"Vaddr">;
 export type Vpn = Unit<"Vpn">;
 /** A physical frame number, below 2^31. */
 export type Pfn = Unit<"Pfn">;
+/** Consecutive frames, `end` not among them. */
+export interface FrameRun {
+  readonly first: Pfn;
+  readonly end: Pfn;
+}
 /** The place of a page-table entry: `tableFrame * entriesPerTable + index`; an exact double. */
 export type PteSlot = Unit<"PteSlot">;
 /** A page's index in a file (Linux's pgoff). */

@@ -215,7 +215,7 @@ function describeFrames(kernel: Kernel, shown: ReadonlySet<Pfn>): string[] {
 function describeFrame(kernel: Kernel, frame: Pfn, past: number): string {
   const { frames } = kernel;
   const flags = frames.flags.read(frame);
-  const zone = kernel.segments.has(frame) ? "segment" : kernel.allocator.zoneOf(frame).name.toLowerCase();
+  const zone = kernel.rawMemory.has(frame) ? "segment" : kernel.allocator.zoneOf(frame).name.toLowerCase();
   const words = [zone, `refs ${frames.refs.read(frame)}`];
   if ((flags & frameBits.PG_ANON) !== 0) words.push("anon");
   else if (frames.mapping.read(frame) !== 0) words.push(filePlace(kernel, frame, past));

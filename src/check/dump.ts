@@ -18,6 +18,7 @@ import type { AddressSpace } from "../mm/address-space.ts";
 import type { FileObject, OpenFile } from "../mm/file.ts";
 import { NOT_CACHED } from "../mm/page-cache.ts";
 import type { Process } from "../mm/process.ts";
+import { isAttached } from "../mm/shm/segments.ts";
 import type { Vma } from "../mm/vma.ts";
 import { BREAK_HOLE_BYTES, WINDOW, WINDOW_BYTES } from "./executor.ts";
 import { entryOf, hasNoStructPage, holdsFrame } from "./page-walk.ts";
@@ -111,7 +112,9 @@ const countsText = (smaps: Smaps): string =>
 function areaName({ files, machine }: DumpWorld, mm: AddressSpace, vma: Vma): string {
   if (vma.file !== null) {
     const at = files.findIndex((opened) => opened?.file === vma.file);
-    return at >= 0 ? `f${at}` : "shanon";
+    if (at >= 0) return `f${at}`;
+    if (isAttached(vma)) return "segment";
+    return vma.file.kind === "hugetlbfs" ? "hugetlb" : "shanon";
   }
   return isHeap[machine.kernel.personality.heapName](vma, mm) ? "heap" : "anon";
 }
@@ -141,7 +144,8 @@ function frameText({ machine, frameNames }: DumpWorld, frame: Pfn): string {
     frameNames.set(frame, name);
   }
   if (hasNoStructPage(kernel, frame)) return `${name}r`;
-  return `${name}${kernel.frames.mapCount.read(frame) === 1 ? "" : "s"}`;
+  const { frames } = kernel;
+  return `${name}${frames.mapCount.read(frames.headOf(frame)) === 1 ? "" : "s"}`;
 }
 
 function contentsText(world: DumpWorld, process: Process, first: Vpn, pages: number): string {
@@ -164,7 +168,8 @@ function contentAt({ machine }: DumpWorld, process: Process, page: Vpn): number 
     found = entryOf(kernel, process.mm.root, page);
   }
   if (found === undefined || !holdsFrame(found.flags)) return -1;
-  return kernel.memory.readByte(kernel.entries.frame(found.table, found.index), CONTENT_OFFSET);
+  const inEntry = page % kernel.format.entrySpan(found.level);
+  return kernel.memory.readByte(kernel.entries.frame(found.table, found.index) + inEntry, CONTENT_OFFSET);
 }
 
 /** ` 00x3 51`: equal neighbours written once. */

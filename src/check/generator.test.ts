@@ -18,8 +18,11 @@ describe("random programs", () => {
 
   test("use nearly every operation of the language", () => {
     const used = new Set<string>();
-    for (let seed = 0; seed < 100; seed++) {
-      for (const { name } of randomProgram(seed, { ...usualShape, failures: 0.1 }).operations) used.add(name);
+    for (const profile of ["base", "segments"] as const) {
+      for (let seed = 0; seed < 100; seed++) {
+        for (const { name } of randomProgram(seed, { ...usualShape, failures: 0.1, profile }).operations)
+          used.add(name);
+      }
     }
     expect(operationNames.filter((name) => !used.has(name))).toEqual(["fadv", "fsync", "rlimit", "fill", "scan"]);
   });

@@ -33,6 +33,17 @@ const MAP_ANONYMOUS = 0x20;
 const READ_WRITE = 3;
 const FILE_BYTES = [PAGE_SIZE, 2 * PAGE_SIZE, 4 * PAGE_SIZE, 8 * PAGE_SIZE, 16 * PAGE_SIZE];
 
+/** Segments that a program knows, and the pages of the largest. */
+const SEGMENTS = 3;
+const MOST_SEGMENT_PAGES = 8;
+const IPC_CREAT = 0o1000;
+const IPC_EXCL = 0o2000;
+const OWNERS_RIGHTS = 0o600;
+const SHM_RDONLY = 0o10000;
+const SHM_RND = 0o20000;
+const SHM_REMAP = 0o40000;
+const SHM_EXEC = 0o100000;
+
 /** Where addresses crowd: the first pages of the window, the end of its first page table, its last pages. */
 const CROWDS = [0, 0x1f_0000, WINDOW_BYTES - 0x2_0000, WINDOW_BYTES - 0x2_0000, WINDOW_BYTES - 0x2_0000];
 const CROWD_PAGES = 32;
@@ -214,6 +225,14 @@ class Generator {
         return [file(), number(rng.below(8) * PAGE_SIZE), number(rng.below(8) * PAGE_SIZE), number(rng.below(7))];
       case "fsync":
         return [file()];
+      case "shmget":
+        return this.newSegment();
+      case "shmat":
+        return this.attachment();
+      case "shmdt":
+        return [this.attached()];
+      case "shmrm":
+        return [number(rng.below(SEGMENTS))];
       default:
         return [];
     }
@@ -238,6 +257,34 @@ class Generator {
       number(anonymous !== 0 ? -1 : rng.below(2)),
       number(anonymous !== 0 ? 0 : rng.pick([0, 0, 0x1000, 0x4000])),
     ];
+  }
+
+  private newSegment(): readonly Operand[] {
+    const { rng } = this;
+    const key = rng.pick([0, 0, 1, 2]);
+    const bytes = (1 + rng.below(MOST_SEGMENT_PAGES)) * PAGE_SIZE - (rng.chance(0.2) ? rng.below(PAGE_SIZE) : 0);
+    const flags = rng.pick([IPC_CREAT, IPC_CREAT, IPC_CREAT, IPC_CREAT | IPC_EXCL, 0]) | OWNERS_RIGHTS;
+    return [number(rng.below(SEGMENTS)), number(key), number(bytes), number(flags)];
+  }
+
+  /** A segment where something may lie already, or anywhere. */
+  private attachment(): readonly Operand[] {
+    const { rng } = this;
+    const [place] = this.range();
+    const last = WINDOW_BYTES - MOST_SEGMENT_PAGES * PAGE_SIZE;
+    const start = place.base === "window" ? { ...place, value: Math.min(place.value, last) } : place;
+    const flags = rng.pick([0, 0, 0, SHM_RDONLY, SHM_RND, SHM_REMAP, SHM_REMAP, SHM_REMAP | SHM_EXEC]);
+    const segment = number(rng.below(SEGMENTS));
+    if (rng.chance(0.4)) return [segment, number(0), number(flags)];
+    return [segment, this.remember(start, number(MOST_SEGMENT_PAGES * PAGE_SIZE)), number(flags)];
+  }
+
+  /** A place where a segment may have been attached, or before it. */
+  private attached(): Operand {
+    const { rng, mapped } = this;
+    if (mapped.length === 0) return { base: "window", value: this.address() };
+    const { start } = rng.pick(mapped);
+    return { base: "window", value: Math.max(0, start - rng.pick([0, 0, 0, 0, PAGE_SIZE, 2 * PAGE_SIZE, 0x800])) };
   }
 
   /** A start and a length that stay within the window, or seldom just above the break. */

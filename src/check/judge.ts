@@ -6,6 +6,7 @@ import { KernelBug } from "../base/errors.ts";
 import type { Machine } from "../machine.ts";
 import { audit } from "./audit/audit.ts";
 import { describe } from "./describe.ts";
+import { unfoundedShortage } from "./huge-shortage.ts";
 import { compareContents } from "./model/contents.ts";
 import { FlatModel, type FlatRules } from "./model/flat-model.ts";
 import { formatOperation, type Operation, type Program } from "./program.ts";
@@ -85,6 +86,8 @@ class Judgement {
     }
     if (!short && operation.name === "fork" && printed === "ENOMEM")
       throw wrong(operation, line, run, "ENOMEM, and reclaim has not given up");
+    const unfounded = unfoundedShortage(operation, printed, run);
+    if (unfounded !== undefined) throw wrong(operation, line, run, unfounded);
     const told = this.tell(operation, printed, short);
     if (told !== undefined) throw wrong(operation, line, run, told);
     for (const process of killed?.replace(" killed=", "").split(",") ?? []) this.model?.kill(Number(process));
@@ -118,6 +121,7 @@ const rulesOf = ({ machine }: ProgramRun): FlatRules => ({
   personality: machine.kernel.personality.name as FlatRules["personality"],
   nonlinear: machine.spec.design.nonlinear,
   pfnMappings: machine.spec.design.pfnMappings,
+  hugePages: machine.kernel.format.entrySpan(2),
 });
 
 function requireLaws(operation: Operation, line: string, run: ProgramRun): void {
@@ -142,7 +146,11 @@ const failWhole: ReadonlySet<string> = new Set([
   "brk",
   "mincore",
   "msync",
+  "shmget",
+  "shmdt",
+  "shmrm",
 ]);
+const SHM_REMAP = 0o40000;
 const MAP_FIXED = 0x10;
 /** MREMAP_FIXED and MREMAP_DONTUNMAP: what was at the target is gone before the move is tried. */
 const MREMAP_TO = 6;
@@ -150,6 +158,7 @@ const MREMAP_TO = 6;
 /** Whether a failed operation has left everything as it was. Mapping to a fixed place removes first what was there. */
 function changesAllOrNothing({ name, operands }: Operation): boolean {
   if (name === "mmap") return (operands[3]!.value & MAP_FIXED) === 0;
+  if (name === "shmat") return (operands[2]!.value & SHM_REMAP) === 0;
   if (name === "mremap") return (operands[3]!.value & MREMAP_TO) === 0;
   return failWhole.has(name);
 }

@@ -26,6 +26,8 @@ export interface Disagreement {
 export interface Blindness {
   /** Without frame numbers there are no `pg` lines. */
   readonly frames: boolean;
+  /** Pages in its pool of huge pages, of which nobody else uses any; none unless it is said. */
+  readonly hugePages?: number;
 }
 
 export class KernelComparison {
@@ -130,7 +132,11 @@ export class KernelComparison {
   private runner(personality: PersonalityName): ProgramRunner {
     let runner = this.runners.get(personality);
     if (runner === undefined) {
-      runner = new ProgramRunner(oracleSpec("x86-64", personality));
+      const spec = oracleSpec("x86-64", personality);
+      runner = new ProgramRunner({
+        ...spec,
+        tunables: { ...spec.tunables, hugePages: this.blindness.hugePages ?? 0 },
+      });
       this.runners.set(personality, runner);
     }
     return runner;

@@ -50,6 +50,8 @@ const DONTNEED_LOCKED = 24;
 const UNKNOWN_ADVICE = 99;
 /** Advice that changes nothing but an area's flags: RANDOM, SEQUENTIAL, DONTFORK, DOFORK, DONTDUMP, DODUMP and so on. */
 const FLAG_ADVICE = [0, 1, 2, 10, 11, 16, 17, 18, 19];
+const DONTFORK = 10;
+const DOFORK = 11;
 const COLD = 20;
 const PAGEOUT = 21;
 const WILLNEED = 3;
@@ -140,12 +142,53 @@ export const profiles = {
     advice: [...base.advice, REMOVE, REMOVE, REMOVE],
     familiar: 0.8,
   },
+  segments: {
+    ...base,
+    about: "System V shared memory among other mappings, whole, in pieces, and after a fork",
+    // An attached segment that mremap has made larger is detached area by area: where areas end the model does not know.
+    weights: { ...base.weights, shmget: 5, shmat: 14, shmdt: 7, shmrm: 2, fork: 4, mremap: 0, rfp: 0, madvise: 5 },
+    familiar: 0.8,
+  },
   hugetlb: {
     ...base,
     about: "mappings that ask for huge pages of a machine that has none",
     weights: { mmap: 30, w: 8, r: 8, munmap: 6, mprotect: 4, mremap: 4, madvise: 3, fork: 1, mincore: 1, stat: 1 },
     extraFlags: { chance: 0.6, flags: [MAP_HUGETLB, MAP_HUGETLB, MAP_HUGETLB | MAP_POPULATE] },
     large: 0.3,
+  },
+  "huge-pool": {
+    ...base,
+    about: "mappings of huge pages, some of which the machine has: promises, private copies, shortages",
+    weights: {
+      mmap: 20,
+      w: 24,
+      r: 14,
+      munmap: 6,
+      mprotect: 5,
+      madvise: 6,
+      fork: 5,
+      exit: 2,
+      mlock: 1,
+      mlockall: 0.3,
+      munlock: 0.5,
+      mincore: 1,
+      fwrite: 1,
+      stat: 1,
+    },
+    anonymous: 0.95,
+    extraFlags: {
+      chance: 0.75,
+      flags: [MAP_HUGETLB, MAP_HUGETLB, MAP_HUGETLB | MAP_NORESERVE, MAP_HUGETLB | MAP_POPULATE],
+    },
+    // What else makes areas of parts of others the model does not know.
+    advice: [WILLNEED, DONTNEED, DONTNEED, DONTNEED, FREE, REMOVE, REMOVE, DONTFORK, DOFORK].concat([
+      POPULATE_READ,
+      POPULATE_WRITE,
+      DONTNEED_LOCKED,
+      COLD,
+    ]),
+    familiar: 0.75,
+    large: 0.9,
   },
 } as const satisfies Record<string, Profile>;
 

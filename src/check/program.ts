@@ -10,6 +10,8 @@
  *     P r ADDR | P w ADDR VALUE | P x ADDR  load, store or execute one byte
  *     P fill ADDR LENGTH VALUE              store at byte 0x10 of page after page, one more each time (only on the model)
  *     P scan ADDR LENGTH                    load that byte of page after page (only on the model)
+ *     P shmget S KEY LENGTH FLAGS           a segment of System V shared memory, which the program calls S from now on
+ *     P shmat S ADDR|- FLAGS | P shmdt ADDR | P shmrm S
  *     P fork Q | P exit | P stat ...
  *     P fail N [M]                          the next operation's Nth allocation of a page fails, and its Mth of a small
  *                                           object (only on the model; 0: none)
@@ -21,7 +23,7 @@
 import { UsageError } from "../base/errors.ts";
 import { nearest } from "../base/nearest.ts";
 
-/** How many processes and files a program may use. */
+/** How many processes, files and segments a program may use. */
 export const PROCESSES = 8;
 export const FILES = 8;
 
@@ -86,6 +88,10 @@ const grammar = {
   falloc: "nnnn",
   fadv: "nnnn",
   fsync: "n",
+  shmget: "nnnn",
+  shmat: "nan",
+  shmdt: "a",
+  shmrm: "n",
   fork: "n",
   exit: "",
   rlimit: "nn",
@@ -109,6 +115,9 @@ const fileOperand: Partial<Record<OperationName, number>> = {
   fadv: 0,
   fsync: 0,
 };
+
+/** Operations whose first operand names a segment. */
+const segmentOperations: ReadonlySet<OperationName> = new Set(["shmget", "shmat", "shmrm"]);
 
 /** Reads every program of a text; `source` is its name in messages. */
 export function parsePrograms(text: string, source: string): Program[] {
@@ -194,6 +203,9 @@ class Parser {
   }
 
   private checkFile(operation: Operation): void {
+    const [first] = operation.operands;
+    if (segmentOperations.has(operation.name) && !(first!.value >= 0 && first!.value < FILES))
+      this.fail(`${operation.name}: segment ${first!.value}: segments are 0 to ${FILES - 1}`);
     const at = fileOperand[operation.name];
     if (at === undefined) return;
     const { value } = operation.operands[at]!;

@@ -20,6 +20,7 @@ import type { Outcome } from "./compare-outcomes.ts";
 import { type DumpWorld, dumpFile, dumpProcess } from "./dump.ts";
 import { BREAK_HOLE_BYTES, type Executor, startExecutor, WINDOW, WINDOW_BYTES } from "./executor.ts";
 import {
+  FILES,
   type FilePlace,
   filling,
   type Operand,
@@ -32,6 +33,8 @@ import { pageTableKib } from "./smaps.ts";
 
 /** The most pages that one mincore of the executor asks for. */
 const MOST_VECTOR = 1024;
+/** A number that no segment has. */
+const NO_SEGMENT = -1;
 /** The byte of each page of a new file that says which page it is. */
 const MARK_OFFSET = 0x10;
 const MARK_FIRST = 0x40;
@@ -47,6 +50,8 @@ export class ProgramRun {
   readonly program: Program;
   readonly executor: Executor;
   readonly files: (OpenFile | null)[] = [];
+  /** By the program's number: what the kernel calls the segment. */
+  readonly segments: number[] = new Array<number>(FILES).fill(NO_SEGMENT);
   /** By the program's number: the process, or null once it is gone. */
   readonly processes: (Process | null)[] = [];
   private readonly baseTablesKib: number;
@@ -144,6 +149,8 @@ export class ProgramRun {
         return this.mincore(process, args[0]!, args[1]!);
       case "fread":
         return this.fileRead(process, args[0]!, args[1]!);
+      case "shmget":
+        return this.createSegment(process, args);
       default: {
         const { name, args: callArgs } = this.systemCall(operation, args);
         return this.resultText(operation, this.call(process, name, callArgs));
@@ -154,7 +161,7 @@ export class ProgramRun {
   private resultText(operation: Operation, result: number): string {
     if (operation.name === "brk") return ` ${this.address(result)}`;
     if (result < 0) return ` ${errnoName(result)}`;
-    if (operation.name === "mmap" || operation.name === "mremap") return ` ${this.address(result)}`;
+    if (givesAddress.has(operation.name)) return ` ${this.address(result)}`;
     return ` ${result}`;
   }
 
@@ -180,6 +187,10 @@ export class ProgramRun {
         return { name, args: [file()] };
       case "rlimit":
         return { name: "setrlimit", args };
+      case "shmat":
+        return { name, args: [this.segments[args[0]!]!, args[1]!, args[2]!] };
+      case "shmrm":
+        return { name: "shmctl", args: [this.segments[args[0]!]!, IPC_RMID] };
       default:
         return { name, args };
     }
@@ -189,6 +200,14 @@ export class ProgramRun {
   private call(process: Process, name: string, args: readonly Argument[]): number {
     if (this.machine.kernel.personality.calls[name] === undefined) return -ENOSYS;
     return this.machine.call(process.threads[0]!, name, args);
+  }
+
+  /** Numbers of segments are the kernel's own business: what is printed is whether there is one. */
+  private createSegment(process: Process, [segment, key, bytes, flags]: readonly number[]): string {
+    const result = this.call(process, "shmget", [key!, bytes!, flags!]);
+    if (result < 0) return ` ${errnoName(result)}`;
+    this.segments[segment!] = result;
+    return " ok";
   }
 
   private mincore(process: Process, address: Vaddr, lengthBytes: number): string {
@@ -313,6 +332,10 @@ export class ProgramRun {
     return "X";
   }
 }
+
+/** Operations that print where something is mapped. */
+const givesAddress: ReadonlySet<OperationName> = new Set(["mmap", "mremap", "shmat"]);
+const IPC_RMID = 0;
 
 /** Which operands are signed: advice and offsets in files. The others are unsigned longs. */
 const signedOperands: Partial<Record<OperationName, readonly number[]>> = {

@@ -3,6 +3,7 @@ import { type Program, parsePrograms } from "./program.ts";
 import { errorLayout, errorRows, everyAdvice, everyArea } from "./suites/errors.ts";
 import { foundPrograms } from "./suites/found.ts";
 import { mergePrograms } from "./suites/merges.ts";
+import { segmentPrograms } from "./suites/segments.ts";
 import { tablePrograms } from "./suites/tables.ts";
 
 /** By name: what a suite is about, and its programs' text. */
@@ -10,6 +11,10 @@ export const suites = {
   errors: { about: "each call's table of errors, and every advice on every kind of area", programs: errorPrograms },
   joins: { about: "which areas join and where they split", programs: mergePrograms },
   tables: { about: "bytes of page tables where tables begin and end", programs: tablePrograms },
+  segments: {
+    about: "System V shared memory: errors, addresses, pieces of what was attached",
+    programs: segmentPrograms,
+  },
   found: { about: "programs that once differed", programs: foundPrograms },
 } as const satisfies Record<string, { about: string; programs: () => string[] }>;
 

@@ -36,6 +36,8 @@ const WORD_SHIFT = 10;
 /** The words of all slots are numbered by an int32. */
 const MOST_SLOTS = 2 ** (31 - WORD_SHIFT);
 const FIRST_SLOTS = 256;
+/** So many frames are written as one run; fewer, one by one. */
+const WORTH_A_RUN = 64;
 
 // What a state says of a frame. None in `states`: ask `runs`. Negative: -1 - twice the number of a pattern, or -2 - twice that of a record of few words.
 const NONE = 0;
@@ -59,6 +61,19 @@ export interface MemoryLimits {
   /** Frames that get words of their own at once. */
   readonly plainSlots?: number;
 }
+
+/** The contents of one frame or several, which many others will have too. Made by `wordModel`. */
+export interface WordModel {
+  /** By number: the slot that has these words as long as a frame has them, or -1. */
+  readonly slots: Int32Array;
+  /** Writes the words of one, where all are zero. */
+  readonly spell: (at: number, words: Int32Array, place: number) => void;
+}
+
+export const wordModel = (frames: number, spell: WordModel["spell"]): WordModel => ({
+  slots: new Int32Array(frames).fill(-1),
+  spell,
+});
 
 export class PhysicalMemory {
   readonly frames: number;
@@ -87,11 +102,9 @@ export class PhysicalMemory {
   private readonly freeSlots: number[] = [];
   private slotsTaken = 0;
   /** By shared slot: how many frames have it. */
-  private readonly sharers = new Map<number, number>();
+  private readonly sharers = new SparseInt32(MOST_SLOTS);
   /** The shared slots that are as a model says, and which model. */
-  private readonly models = new Map<number, number>();
-  private readonly modelOf = new Map<number, number>();
-  private lastModel = 0;
+  private readonly models = new Map<number, WordModel>();
 
   constructor(frames: number, limits: MemoryLimits = {}) {
     if (!Number.isInteger(frames) || frames < 1 || frames > MOST_FRAMES) {
@@ -185,6 +198,10 @@ export class PhysicalMemory {
 
   /** The same for all of `[first, end)`. */
   zeroRun(first: Pfn, end: Pfn): void {
+    if (end - first < WORTH_A_RUN) {
+      for (let frame = first; frame < end; frame++) this.zero(frame);
+      return;
+    }
     this.dropRun(first, end);
     this.layState(first, end, ZERO);
   }
@@ -198,6 +215,11 @@ export class PhysicalMemory {
   /** The same for all of `[first, end)`. */
   forgetRun(first: Pfn, end: Pfn): void {
     this.dropRun(first, end);
+    for (let from = first; from < end; ) {
+      const stop = Math.min(end, from - (from & SECTION_MASK) + FRAMES_PER_SECTION);
+      if (this.inRuns[from >>> SECTION_SHIFT] !== 0) this.runs.lay(from, stop, NONE);
+      from = stop;
+    }
   }
 
   /** `to` gets the contents of `from`. Words are shared until one side is changed. */
@@ -207,7 +229,7 @@ export class PhysicalMemory {
     this.drop(this.stateOf(to));
     if (source >= LITERAL) {
       const slot = source & (LITERAL - 1);
-      this.sharers.set(slot, (this.sharers.get(slot) ?? 1) + 1);
+      this.sharers.add(slot, source >= SHARED ? 1 : 2);
       this.setState(from, SHARED | slot);
       this.setState(to, SHARED | slot);
     } else if (source >= 0) this.setState(to, source);
@@ -232,31 +254,68 @@ export class PhysicalMemory {
     const state = patternState(this.patterns.numberOf(pattern));
     if (end - start === 1) {
       this.setState(start, state);
-      this.firsts.write(start, line.first);
+      // A line among lines stays one.
+      if (this.inRuns[start >>> SECTION_SHIFT] !== 0) this.firsts.lay(start, end, line.first);
+      else this.firsts.write(start, line.first);
       return;
     }
     this.layState(start, end, state);
     this.firsts.lay(start, end, line.first, line.stride);
   }
 
-  /** A number for contents that many frames will have. */
-  newModel(): number {
-    return ++this.lastModel;
+  /** The frames `[start, end)` get the contents of a model, from its number `at` on. */
+  fillLike(start: Pfn, end: Pfn, model: WordModel, at: number): void {
+    this.dropRun(start, end);
+    this.changes++;
+    this.keepModel(model, at, at + end - start);
+    for (let frame = start; frame < end; ) {
+      const number = at + frame - start;
+      const slot = model.slots[number]!;
+      let same = 1;
+      while (frame + same < end && model.slots[number + same] === slot + same) same++;
+      this.sharers.addEach(slot, slot + same, 1);
+      if (same === 1) this.setState(frame, SHARED | slot);
+      else this.layState(frame, frame + same, SHARED | slot, 1);
+      frame += same;
+    }
   }
 
-  /** The frame's words become those of a model, which `spell` writes if no frame has them as they are. */
-  fillLike(frame: Pfn, model: number, spell: (words: Int32Array, place: number) => void): void {
-    this.drop(this.stateOf(frame));
-    this.changes++;
-    let slot = this.models.get(model);
-    if (slot === undefined) {
-      slot = this.takeSlot();
-      spell(this.words, slot << WORD_SHIFT);
-      this.models.set(model, slot);
-      this.modelOf.set(slot, model);
+  /** The frame shares the words of a model's number `at` if they are the ones that it has. */
+  shareLike(frame: Pfn, model: WordModel, at: number): void {
+    const state = this.stateOf(frame);
+    if (state < LITERAL || state >= SHARED) return;
+    this.keepModel(model, at, at + 1);
+    const slot = model.slots[at]!;
+    const [own, others] = [state << WORD_SHIFT, slot << WORD_SHIFT];
+    for (let word = 0; word < WORDS_PER_FRAME; word++) {
+      if (this.words[own + word] === this.words[others + word]) continue;
+      if (this.sharers.read(slot) === 0) this.forgetModel(slot);
+      return;
     }
-    this.sharers.set(slot, (this.sharers.get(slot) ?? 0) + 1);
+    this.drop(state);
+    this.sharers.add(slot, 1);
     this.setState(frame, SHARED | slot);
+  }
+
+  /** Spells what no frame has of the model's numbers `[first, end)`. */
+  private keepModel(model: WordModel, first: number, end: number): void {
+    let missing = 0;
+    for (let at = first; at < end; at++) if (model.slots[at]! < 0) missing++;
+    // Side by side, so that frames that have one each are a line.
+    let fresh = missing > 1 ? this.takeSlots(missing) : -1;
+    for (let at = first; at < end && missing > 0; at++) {
+      if (model.slots[at]! >= 0) continue;
+      const slot = fresh < 0 ? this.takeSlot() : fresh++;
+      model.slots[at] = slot;
+      this.models.set(slot, model);
+      model.spell(at, this.words, slot << WORD_SHIFT);
+    }
+  }
+
+  /** No frame has the slot as its model says any more. */
+  private forgetModel(slot: number): void {
+    this.stopSharing(slot);
+    this.freeSlots.push(slot);
   }
 
   /** The pattern that the frame's contents are, or undefined. */
@@ -301,7 +360,7 @@ export class PhysicalMemory {
   get hostBytes(): number {
     const { runs, firsts, few, patterns } = this;
     const flat = this.slotsTaken * PAGE_SIZE + this.statesTaken * 4 + this.sections.length * 5;
-    return flat + runs.hostBytes + firsts.hostBytes + few.hostBytes + patterns.hostBytes;
+    return flat + this.sharers.hostBytes + runs.hostBytes + firsts.hostBytes + few.hostBytes + patterns.hostBytes;
   }
 
   private stateOf(frame: Pfn): number {
@@ -324,22 +383,36 @@ export class PhysicalMemory {
     this.states[section + (frame & SECTION_MASK)] = state;
   }
 
-  /** The same for all of `[first, end)`, whose sections move to `runs`. */
-  private layState(first: Pfn, end: Pfn, state: number): void {
+  /** The same for all of `[first, end)`, whose sections move to `runs`; a frame's is `stride` more than the one before it. */
+  private layState(first: Pfn, end: Pfn, state: number, stride = 0): void {
+    this.moveToRuns(first, end);
+    this.runs.lay(first, end, state, stride);
+  }
+
+  private moveToRuns(first: Pfn, end: Pfn): void {
+    const { states, runs } = this;
     for (let number = first >>> SECTION_SHIFT; number <= (end - 1) >>> SECTION_SHIFT; number++) {
       const section = this.sections[number]!;
       this.inRuns[number] = 1;
       if (section === 0) continue;
       const from = number * FRAMES_PER_SECTION;
-      for (let at = 0; at < FRAMES_PER_SECTION; at++) {
-        const old = this.states[section + at]!;
-        if (old !== NONE) this.runs.write(from + at, old);
+      for (let at = 0; at < FRAMES_PER_SECTION; ) {
+        const state = states[section + at]!;
+        const start = at++;
+        if (state === NONE) continue;
+        while (at < FRAMES_PER_SECTION && states[section + at] === state) at++;
+        runs.fill(from + start, from + at, state);
       }
-      this.states.fill(NONE, section, section + FRAMES_PER_SECTION);
+      states.fill(NONE, section, section + FRAMES_PER_SECTION);
       this.sections[number] = 0;
       this.freeSections.push(section);
     }
-    this.runs.lay(first, end, state);
+  }
+
+  /** What is known of the frames `[first, end)` is to stay for long: it is kept as runs of them. */
+  compact(first: Pfn, end: Pfn): void {
+    this.moveToRuns(first, end);
+    this.runs.compact(first, end);
   }
 
   /** Where frames of the state end that `first` has, as far as is known at once; at most at `end`. */
@@ -419,7 +492,8 @@ export class PhysicalMemory {
   /** The slot of a frame that shared it, its own from now on. */
   private unshared(frame: Pfn, state: number): number {
     const shared = state & (LITERAL - 1);
-    if (this.sharers.get(shared) === 1) {
+    if (this.sharers.read(shared) === 1) {
+      this.sharers.write(shared, 0);
       this.stopSharing(shared);
       this.setState(frame, LITERAL | shared);
       return shared;
@@ -433,11 +507,10 @@ export class PhysicalMemory {
   }
 
   private stopSharing(slot: number): void {
-    this.sharers.delete(slot);
-    const model = this.modelOf.get(slot);
+    const model = this.models.get(slot);
     if (model === undefined) return;
-    this.modelOf.delete(slot);
-    this.models.delete(model);
+    model.slots[model.slots.indexOf(slot)] = -1;
+    this.models.delete(slot);
   }
 
   /** Gives back what a frame of that state has. */
@@ -446,11 +519,7 @@ export class PhysicalMemory {
       const slot = state & (LITERAL - 1);
       this.changes++;
       if (state >= SHARED) {
-        const left = this.sharers.get(slot)! - 1;
-        if (left > 0) {
-          this.sharers.set(slot, left);
-          return;
-        }
+        if (this.sharers.add(slot, -1) > 0) return;
         this.stopSharing(slot);
       }
       this.freeSlots.push(slot);
@@ -460,7 +529,7 @@ export class PhysicalMemory {
     }
   }
 
-  /** Gives back what `[first, end)` has; it is none. */
+  /** Gives back what `[first, end)` has; the caller says what it is now. */
   private dropRun(first: Pfn, end: Pfn): void {
     if (!(first >= 0 && end <= this.frames)) bug(`frames ${first} to ${end} are outside physical memory`);
     for (let from = first; from < end; ) {
@@ -488,7 +557,6 @@ export class PhysicalMemory {
       const isOne = state >= LITERAL || (state < 0 && !isPattern(state));
       frame = isOne ? frame + 1 : this.endOfState(state, frame, end);
     }
-    this.runs.lay(first, end, NONE);
   }
 
   private takeSection(): number {
@@ -508,17 +576,25 @@ export class PhysicalMemory {
       this.words.fill(0, free << WORD_SHIFT, (free + 1) << WORD_SHIFT);
       return free;
     }
-    this.reserve(PAGE_SIZE);
+    return this.takeSlots(1);
+  }
+
+  /** The first of so many slots of zero words, side by side. */
+  private takeSlots(count: number): number {
+    this.reserve(count * PAGE_SIZE);
     const slots = this.words.length >>> WORD_SHIFT;
-    if (this.slotsTaken === slots) {
-      this.words = grown(this.words, Math.min(Math.max(FIRST_SLOTS, slots * 2), MOST_SLOTS) * WORDS_PER_FRAME);
+    const first = this.slotsTaken;
+    if (first + count > slots) {
+      const wanted = Math.max(FIRST_SLOTS, slots * 2, first + count);
+      this.words = grown(this.words, Math.min(wanted, MOST_SLOTS) * WORDS_PER_FRAME);
     }
-    return this.slotsTaken++;
+    this.slotsTaken += count;
+    return first;
   }
 
   private reserve(bytes: number): void {
     const need = this.hostBytes + bytes;
-    if (need <= this.limitBytes && this.slotsTaken < MOST_SLOTS) return;
+    if (need <= this.limitBytes && this.slotsTaken + Math.ceil(bytes / PAGE_SIZE) <= MOST_SLOTS) return;
     throw new UsageError(hostMemoryMessage(need, Math.min(this.limitBytes, MOST_SLOTS * PAGE_SIZE)));
   }
 }

@@ -34,10 +34,11 @@
  * @differs file entries of x86-64 are 2.6's beside swap entries and PROT_NONE of today: no kernel had both
  */
 import { bug } from "../base/errors.ts";
+import type { Runs } from "../base/owed-sums.ts";
 import type { FileIndex, Pfn, PteSlot, SwapSlot } from "../base/units.ts";
 import type { PagingFormat } from "./paging-format.ts";
 import type { Pattern } from "./patterns.ts";
-import type { PhysicalMemory } from "./physical-memory.ts";
+import { type PhysicalMemory, type WordModel, wordModel } from "./physical-memory.ts";
 
 export const PTE_PRESENT = 1 << 0; // the MMU may use this entry
 export const PTE_WRITE = 1 << 1; // stores allowed
@@ -88,12 +89,6 @@ export const presentFrame = (low: number, high: number): Pfn =>
 
 /** Whether the high word of a present entry forbids fetches. */
 export const forbidsFetch = (high: number): boolean => high < 0;
-
-/** Consecutive frames. */
-export interface FrameRun {
-  readonly first: Pfn;
-  readonly end: Pfn;
-}
 
 /** No pattern of entries. */
 const NO_LINE: Pattern = { entryWords: 1, low: 0, high: 0, shift: FRAME_SHIFT, start: 0, end: 0 };
@@ -184,40 +179,67 @@ export class Entries {
   }
 
   /**
-   * Every entry of a table that has none becomes present, for consecutive frames from `first` on: the same as `set` for
-   * each, at the cost of one.
+   * Every entry of the tables `[start, end)`, which have none, becomes present, for consecutive frames from `first` on: the
+   * same as `set` for each, at the cost of one.
    */
-  setAll(table: OpenTable, first: Pfn, flags: number): void {
-    if ((flags & PTE_PRESENT) === 0) bug(`all entries of table ${table}: flags ${flags} are not present`);
-    const isForbidden = (flags & PTE_NO_EXECUTE) !== 0 && this.format.hasNoExecute;
-    const pattern = this.lines[isForbidden ? 1 : 0]!;
-    const low = flags & HARDWARE;
-    if (pattern.low !== low) {
-      this.lines[isForbidden ? 1 : 0] = {
-        entryWords: this.wide ? 2 : 1,
-        low,
-        high: isForbidden ? HIGH_NO_EXECUTE : 0,
-        shift: FRAME_SHIFT,
-        start: 0,
-        end: this.entriesPerFrame,
-      };
-    }
-    this.memory.fillWith(table, this.lines[isForbidden ? 1 : 0]!, first);
+  setAll(start: Pfn, end: Pfn, first: Pfn, flags: number): void {
+    if ((flags & PTE_PRESENT) === 0) bug(`all entries of table ${start}: flags ${flags} are not present`);
+    this.memory.fillRun(start, end, this.lineOf(flags), { first, stride: this.entriesPerFrame });
   }
 
-  /** The same for frames in several runs, one after the other; tables of one `model` share their words. */
-  setAllLike(table: OpenTable, model: number, runs: readonly FrameRun[], flags: number): void {
-    if ((flags & PTE_PRESENT) === 0) bug(`all entries of table ${table}: flags ${flags} are not present`);
-    const forbidden = (flags & PTE_NO_EXECUTE) !== 0 && this.format.hasNoExecute ? HIGH_NO_EXECUTE : 0;
-    this.memory.fillLike(table, model, (words, place) => {
-      let at = place;
-      for (const { first, end } of runs) {
-        for (let frame = first; frame < end; frame++) {
-          words[at++] = (frame << FRAME_SHIFT) | (flags & HARDWARE);
-          if (this.wide) words[at++] = ((frame >>> LOW_FRAME_BITS) & HIGH_FRAME_MASK) | forbidden;
+  /** The same for frames in several runs, as `tablesLike` has made a model of: the tables are those from its number `at` on. */
+  setAllLike(start: Pfn, end: Pfn, model: WordModel, at: number): void {
+    this.memory.fillLike(start, end, model, at);
+  }
+
+  /** A model of so many tables, one after the other, whose entries map the frames of `runs` with these flags. */
+  tablesLike(tables: number, runs: Runs, flags: number): WordModel {
+    if ((flags & PTE_PRESENT) === 0) bug(`a model of ${tables} tables: flags ${flags} are not present`);
+    const { low, high } = this.lineOf(flags);
+    const { entriesPerFrame, wide } = this;
+    const { firsts, ends, count } = runs;
+    /** By run: the number of its first entry, counted from the first table's. */
+    const starts = new Int32Array(count + 1);
+    for (let run = 0; run < count; run++) starts[run + 1] = starts[run]! + ends[run]! - firsts[run]!;
+    return wordModel(tables, (number, words, place) => {
+      const end = (number + 1) * entriesPerFrame;
+      let entry = number * entriesPerFrame;
+      for (let run = lastAtMost(starts, entry), at = place; entry < end; run++) {
+        const stop = Math.min(end, starts[run + 1]!);
+        for (let frame = firsts[run]! + entry - starts[run]!; entry < stop; entry++, frame++) {
+          words[at++] = (frame << FRAME_SHIFT) | low;
+          if (wide) words[at++] = ((frame >>> LOW_FRAME_BITS) & HIGH_FRAME_MASK) | high;
         }
       }
     });
+  }
+
+  /** The entries of `table` from `index` on, none so far, become present, one for each of the frames `[first, end)`. */
+  setRun(table: OpenTable, index: number, first: Pfn, end: Pfn, flags: number): void {
+    if (!this.memory.isBlank(table)) {
+      for (let frame = first; frame < end; frame++) this.set(table, index + frame - first, frame, flags);
+      return;
+    }
+    const pattern = { ...this.lineOf(flags), start: index, end: index + end - first };
+    this.memory.fillWith(table, pattern, first - index);
+  }
+
+  /** The pattern of a table of entries with these flags, for consecutive frames. */
+  private lineOf(flags: number): Pattern {
+    const isForbidden = (flags & PTE_NO_EXECUTE) !== 0 && this.format.hasNoExecute;
+    const known = this.lines[isForbidden ? 1 : 0]!;
+    const low = flags & HARDWARE;
+    if (known.low === low) return known;
+    const line: Pattern = {
+      entryWords: this.wide ? 2 : 1,
+      low,
+      high: isForbidden ? HIGH_NO_EXECUTE : 0,
+      shift: FRAME_SHIFT,
+      start: 0,
+      end: this.entriesPerFrame,
+    };
+    this.lines[isForbidden ? 1 : 0] = line;
+    return line;
   }
 
   clear(table: OpenTable, index: number): void {
@@ -250,6 +272,16 @@ export class Entries {
         break;
     }
     return next;
+  }
+
+  /** The first entry of `[index, end)` whose low word has not all of these bits, or `end`. */
+  endOfFlags(table: OpenTable, index: number, end: number, flags: number): number {
+    const words = this.wide ? 2 : 1;
+    const place = this.memory.placeOf(table);
+    let at = index;
+    if (place < 0) while (at < end && (this.low(table, at) & flags) === flags) at++;
+    else while (at < end && (this.memory.wordAt(place + at * words) & flags) === flags) at++;
+    return at;
   }
 
   /** Changes what a present or PROT_NONE entry says of its frame. */
@@ -347,6 +379,17 @@ export class Entries {
       memory.writeAt(place + word, low);
     }
   }
+}
+
+/** The last place in ascending `numbers` that holds at most `value`. */
+function lastAtMost(numbers: Int32Array, value: number): number {
+  let [low, high] = [0, numbers.length - 1];
+  while (low < high) {
+    const middle = (low + high + 1) >>> 1;
+    if (numbers[middle]! <= value) low = middle;
+    else high = middle - 1;
+  }
+  return low;
 }
 
 /** Bits that a present entry of one level must not have set: the MMU faults on them. */

@@ -50,7 +50,7 @@ export class ReplayedTasks {
     this.machine = machine;
     this.map = map;
     this.described = described;
-    this.context = { machine, map, files: new TraceFiles(machine), attached: new Map() };
+    this.context = { machine, map, files: new TraceFiles(machine), segments: new Map() };
   }
 
   /** The current thread; undefined if it has ended. */

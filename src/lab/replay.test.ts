@@ -122,6 +122,38 @@ describe("a replay", () => {
     expect(outcome.calls).toBe(3);
   });
 
+  test("attaches a segment of shared memory for all who name it, whatever the limits of the kernel", async () => {
+    const GIB = 2 ** 30;
+    const file = { path: "sysv:7", sizeBytes: GIB };
+    const shmat = (result: number, flags: number): TraceEventInput => ({
+      op: "call",
+      name: "shmat",
+      args: [7, 0, flags],
+      result,
+      file,
+    });
+    const steps: readonly Step[] = [
+      start,
+      shmat(0x4000_0000, 0),
+      [STORE, 0x40001],
+      { op: "fork", child: 2, process: 2, shares: "nothing" },
+      { op: "switch", thread: 2 },
+      shmat(0x9000_0000, 0o10000),
+      [LOAD, 0x90001],
+      { op: "call", name: "shmdt", args: [0x4000_0000], result: 0 },
+      [STORE, 0x90001],
+      { op: "switch", thread: 1 },
+      [LOAD, 0x40001],
+    ];
+    for (const kernel of ["linux-6.1", "linux-2.6.11"]) {
+      const spec = specOf("opteron-32g", kernel);
+      const { outcome, counters } = await runTrace("run", spec, new TraceStudy(await input(steps)), options);
+      expect(outcome).toMatchObject({ differenceCount: 0, calls: 3 });
+      expect(outcome.signals).toMatchObject([{ process: 2, why: "SEGV_ACCERR", address: 0x9000_1000 }]);
+      expect(counters).toMatchObject({ sharedWriteFaults: 1, signalFaults: 1 });
+    }
+  });
+
   test("follows forks: each process has its own pages and its own fate", async () => {
     const { outcome, counters } = await run([
       start,

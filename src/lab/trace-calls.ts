@@ -6,17 +6,10 @@ import { errnoName } from "../base/errno.ts";
 import { PAGE_SIZE } from "../base/units.ts";
 import type { Machine } from "../machine.ts";
 import type { Thread } from "../mm/process.ts";
+import { IPC_PRIVATE } from "../mm/shm/segments.ts";
+import { createUnlimited } from "../mm/shm/shm-calls.ts";
 import type { Argument } from "../mm/syscalls.ts";
-import {
-  MAP_ANONYMOUS,
-  MAP_FIXED,
-  MAP_FIXED_NOREPLACE,
-  MAP_SHARED,
-  MREMAP_FIXED,
-  MREMAP_MAYMOVE,
-  PROT_READ,
-  PROT_WRITE,
-} from "./import/calls.ts";
+import { MAP_ANONYMOUS, MAP_FIXED, MAP_FIXED_NOREPLACE, MREMAP_FIXED, MREMAP_MAYMOVE } from "./import/calls.ts";
 import type { AddressMap } from "./rebase.ts";
 import type { EventOf } from "./trace/event.ts";
 import type { TraceFiles } from "./trace-files.ts";
@@ -28,8 +21,8 @@ export interface CallContext {
   readonly machine: Machine;
   readonly map: AddressMap;
   readonly files: TraceFiles;
-  /** By address of an attached System V segment: its length. */
-  readonly attached: Map<number, number>;
+  /** By the number that a System V segment had when it was recorded: the one that it has on the machine. */
+  readonly segments: Map<number, number>;
 }
 
 /** What a call came to, in the addresses of the machine. */
@@ -120,24 +113,36 @@ function brk(context: CallContext, thread: Thread, { args, result }: Call): Call
   return { expected, result: made(context, thread, "brk", [context.map.address(args[0] ?? 0)]) };
 }
 
-/** @differs a System V segment is a named file of tmpfs, as in Linux, without its permissions and its removal */
+/**
+ * A segment is made when it is first attached, as large as it was: the recorded machine may have had other limits.
+ *
+ * @differs a recording does not say whether a segment had huge pages, nor when it was removed
+ */
 function shmat(context: CallContext, thread: Thread, call: Call): CallOutcome {
-  const { map, files, attached } = context;
+  const { map, machine, segments } = context;
   if (call.result < 0) return { expected: call.result, result: call.result };
   const expected = map.address(call.result);
-  const lengthBytes = Math.ceil((call.file?.sizeBytes ?? PAGE_SIZE) / PAGE_SIZE) * PAGE_SIZE;
-  const file = files.open(thread, call.file ?? { path: `sysv:${call.args[0]}` }, lengthBytes);
-  const flags = MAP_SHARED | MAP_FIXED_NOREPLACE;
-  const result = made(context, thread, "mmap", [expected, lengthBytes, PROT_READ | PROT_WRITE, flags, file, 0]);
-  if (result >= 0) attached.set(result, lengthBytes);
-  return { expected, result };
+  const [recorded = 0, , flags = 0] = call.args;
+  let id = segments.get(recorded);
+  if (id === undefined) {
+    const number = createUnlimited(
+      machine.kernel,
+      thread,
+      IPC_PRIVATE,
+      call.file?.sizeBytes || PAGE_SIZE,
+      OWNERS_RIGHTS,
+    );
+    if (number < 0) return { expected, result: number };
+    id = number;
+    segments.set(recorded, id);
+  }
+  return { expected, result: made(context, thread, "shmat", [id, expected, flags]) };
 }
 
+const OWNERS_RIGHTS = 0o600;
+
 function shmdt(context: CallContext, thread: Thread, { args, result }: Call): CallOutcome {
-  const address = context.map.address(args[0]);
-  const lengthBytes = context.attached.get(address);
-  if (lengthBytes === undefined) return { expected: result, result: -22 };
-  return { expected: result, result: made(context, thread, "munmap", [address, lengthBytes]) };
+  return { expected: result, result: made(context, thread, "shmdt", [context.map.address(args[0] ?? 0)]) };
 }
 
 /** A result in words: "0x7f12000", "0", "ENOMEM". */

@@ -58,7 +58,7 @@ export class TraceFiles {
     const bytes = sizeBytes ?? neededBytes;
     const file = createSegmentFile(kernel, { name: path, sizeBytes: bytes, way: "xip" });
     if (file !== null) return file;
-    const left = formatSize(kernel.segments.freeFrames * PAGE_SIZE);
+    const left = formatSize(kernel.rawMemory.freeFrames * PAGE_SIZE);
     throw new UsageError(
       `${path}: its ${formatSize(bytes)} are to be executed in place, and segments have ${left} left; use a larger geometry.segments`,
     );

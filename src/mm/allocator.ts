@@ -10,7 +10,7 @@
  */
 import { ENOMEM } from "../base/errno.ts";
 import { bug } from "../base/errors.ts";
-import type { Pfn } from "../base/units.ts";
+import type { FrameRun, Pfn } from "../base/units.ts";
 import type { Path } from "../sync/path.ts";
 import type { Frames } from "./frames.ts";
 import { NO_FRAME, PG_LRU } from "./frames.ts";
@@ -102,6 +102,27 @@ export class Allocator {
       this.failed = { order, want };
     }
     return frame;
+  }
+
+  /**
+   * The frames that the next calls of `tryAllocate` for one each would give, as far as they lie side by side, no zone is near
+   * its marks, and no lists of CPUs come first; at most `most`. Null: somebody must ask for the next one by itself.
+   */
+  tryAllocateRun(most: number, want: Want, owner: Owner): FrameRun | null {
+    if (this.attempts + most >= this.nextFailure) return null;
+    const { zones, lowFloors } = this.routes[want];
+    const at = zones.findIndex((zone, number) => zone.buddy.freePages - 1 >= lowFloors[number]);
+    const zone = zones[at];
+    if (zone === undefined || zone.perCpu !== null) return null;
+    const run = zone.buddy.takeRun(Math.min(most, zone.buddy.freePages - lowFloors[at]));
+    if (run === null) return null;
+    const { first, end } = run;
+    this.attempts += end - first;
+    this.failing = false;
+    zone.account(owner, end - first);
+    this.frames.owner.put(first, end, owner);
+    this.frames.refs.put(first, end, 1);
+    return run;
   }
 
   /**
@@ -350,6 +371,12 @@ export class Allocator {
     const { refs, mapCount, owner } = this.frames;
     const unmapped = mapCount.endOf(0, first, refs.endOf(1, first, end));
     return owner.endOf(owner.read(first), first, unmapped);
+  }
+
+  /** What is known of the frames `[first, end)` is to stay for long. */
+  compact(first: Pfn, end: Pfn): void {
+    this.frames.compact(first, end);
+    for (const { buddy } of this.zones) buddy.compact(first, end);
   }
 
   /** Frees single frames of one owner, whose one reference is dropped. */

@@ -11,7 +11,7 @@
  */
 import { bug } from "../base/errors.ts";
 import { SparseInt8 } from "../base/sparse-array.ts";
-import type { Pfn } from "../base/units.ts";
+import type { FrameRun, Pfn } from "../base/units.ts";
 import type { Frames } from "./frames.ts";
 import { NO_FRAME } from "./frames.ts";
 
@@ -82,6 +82,55 @@ export class Buddy {
     }
     const block = this.takeFromRun();
     return block === NO_FRAME ? NO_FRAME : this.carve(block, this.orders - 1, order);
+  }
+
+  /**
+   * The single frames that the next so many calls of `take(0)` would give, as far as they lie side by side; at most `most`.
+   * The smallest free block goes first, from its lower end to its upper one, and until it is gone nothing smaller comes.
+   */
+  takeRun(most: number): FrameRun | null {
+    let run: { first: Pfn; end: Pfn } | null = null;
+    for (let left = most; left > 0; ) {
+      const block = this.nextSingle();
+      if (block === NO_FRAME || (run !== null && block !== run.end)) break;
+      const taken = this.takeFirst(left);
+      if (run === null) run = { first: block, end: block + taken };
+      else run.end += taken;
+      left -= taken;
+    }
+    return run;
+  }
+
+  /** The frame that `take(0)` would give. */
+  private nextSingle(): Pfn {
+    return this.heads.find((head) => head !== NO_FRAME) ?? this.runs[0]?.first ?? NO_FRAME;
+  }
+
+  /** Takes single frames of the smallest free block, or of the first run, until it is gone, or `most`; how many. */
+  private takeFirst(most: number): number {
+    const { heads, frames } = this;
+    const listed = heads.findIndex((head) => head !== NO_FRAME);
+    const order = listed < 0 ? this.orders - 1 : listed;
+    const largest = 1 << order;
+    let count = Math.min(most, largest);
+    const first = this.nextSingle();
+    if (listed >= 0) {
+      heads[order] = frames.next.read(first);
+      this.listed[order]--;
+    } else {
+      const run = this.runs[0]!;
+      count = Math.max(count, Math.min(most - (most % largest), run.end - run.first));
+      run.first += Math.ceil(count / largest) * largest;
+      if (run.first === run.end) this.runs.shift();
+    }
+    this.free -= count;
+    this.blocks.put(first - this.first, first - this.first + count, -1);
+    // Each but the first began a block, alone on its list, before it was taken.
+    frames.next.fill(first + 1, first + count, NO_FRAME);
+    const end = first + Math.ceil(count / largest) * largest;
+    for (let block = first + count; block < end; block += block & -block)
+      this.link(block, 31 - Math.clz32(block & -block));
+    return count;
   }
 
   /**
@@ -185,6 +234,12 @@ export class Buddy {
       }
     }
     yield* this.runs;
+  }
+
+  /** What is known of the frames `[first, end)` is to stay for long, as far as they are here. */
+  compact(first: Pfn, end: Pfn): void {
+    const [from, to] = [Math.max(first, this.first), Math.min(end, this.end)];
+    if (from < to) this.blocks.compact(from - this.first, to - this.first);
   }
 
   get hostBytes(): number {

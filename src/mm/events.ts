@@ -19,7 +19,7 @@ export const EVENT_COPY = 3;
 export const EVENT_MOVE = 4;
 /** `count` entries were given other rights. */
 export const EVENT_PROTECT = 5;
-/** A page table was allocated in `frame`; detail is its level. */
+/** `count` page tables were allocated from `frame` on; detail is their level. */
 export const EVENT_TABLE = 6;
 /** The page table in `frame` was freed; detail is its level. */
 export const EVENT_TABLE_FREED = 7;

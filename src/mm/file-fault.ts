@@ -21,6 +21,7 @@ import { entryFlags, mapNewAnonymous, mapShared, tryUserFrame } from "./mapped-f
 import type { FoundPage } from "./nonlinear/truncation.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
 import { copyMissing, isNone } from "./pfnmap/raw-fault.ts";
+import { isAttached } from "./shm/segments.ts";
 import { lockTables, unlockTables } from "./table-lock.ts";
 import {
   BUS_ADRERR,
@@ -179,7 +180,8 @@ function mapCopy(kernel: Kernel, vma: Vma, page: Vpn, copy: Pfn): Verdict {
 function mapAround(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn): boolean {
   const { tables, entries, counters } = kernel;
   const window = kernel.personality.pages.faultAroundPages(kernel.tunables);
-  if (window <= 1) return false;
+  // Segments have no map_pages.
+  if (window <= 1 || isAttached(vma)) return false;
   const leafSpan = tables.span(LEAF);
   const leafStart = page - (page % leafSpan);
   const first = Math.max(page - (page % window), leafStart, vma.start);

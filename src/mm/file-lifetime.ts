@@ -54,4 +54,5 @@ function destroy(kernel: Kernel, file: FileObject): void {
   if (file.raw !== null) destroySegmentFile(kernel, file.raw);
   if (file.promise === "size") kernel.commitment.uncharge(file.endIndex);
   kernel.files.forget(file);
+  kernel.segments.fileGone(file);
 }

@@ -6,6 +6,7 @@
  * @differs mapCount counts PTEs from 0 (Linux stores it less one); mapping and index name an object by number
  */
 import { bug } from "../base/errors.ts";
+import type { Runs } from "../base/owed-sums.ts";
 import { SparseFloat64, SparseInt8, SparseInt32 } from "../base/sparse-array.ts";
 import type { Pfn } from "../base/units.ts";
 import { type Watch, WatchedFloat64, WatchedInt32 } from "./memmap/watched-arrays.ts";
@@ -47,6 +48,8 @@ export class Frames {
   readonly refs: SparseInt32;
   /** By frame: page-table entries that map it; 0 = unmapped. */
   readonly mapCount: SparseInt32;
+  /** By runs of frames: the version of their counts at which all were mapped. */
+  private readonly mappedAt = new WeakMap<Runs, number>();
   /** Frames that some entry maps (nr_mapped). */
   mapped = 0;
   /** By frame: PG_* bits. */
@@ -167,6 +170,28 @@ export class Frames {
     this.mapCount.addAll(first, end, 1);
   }
 
+  /** The same for all frames of `runs`, to which it may happen again and again. */
+  addMappingsOf(runs: Runs): void {
+    const { mapCount, mappedAt } = this;
+    if (mappedAt.get(runs) !== mapCount.versionOf(runs)) {
+      for (let run = 0; run < runs.count; run++) {
+        for (let at = runs.firsts[run]!; at < runs.ends[run]!; ) {
+          const count = mapCount.read(at);
+          const stop = mapCount.endOf(count, at, runs.ends[run]!);
+          if (count === 0) this.mapped += stop - at;
+          at = stop;
+        }
+      }
+    }
+    mapCount.addLater(runs, 1);
+    mappedAt.set(runs, mapCount.versionOf(runs));
+  }
+
+  /** What is known of the frames `[first, end)` is to stay for long. */
+  compact(first: Pfn, end: Pfn): void {
+    for (const array of this.arrays) array.compact(first, end);
+  }
+
   /** The same as `dropMapping` for all of `[first, end)`. */
   dropMappings(first: Pfn, end: Pfn): void {
     for (let at = first; at < end; ) {
@@ -200,10 +225,11 @@ export class Frames {
 
   /** What the arrays cost their host. */
   get hostBytes(): number {
+    return this.arrays.reduce((sum, array) => sum + array.hostBytes, 0);
+  }
+
+  private get arrays(): readonly (SparseInt8 | SparseInt32 | SparseFloat64)[] {
     const { refs, mapCount, flags, mapping, index, next, previous, swapSlot, owner, orders } = this;
-    return [refs, mapCount, flags, mapping, index, next, previous, swapSlot, owner, orders].reduce(
-      (sum, array) => sum + array.hostBytes,
-      0,
-    );
+    return [refs, mapCount, flags, mapping, index, next, previous, swapSlot, owner, orders];
   }
 }

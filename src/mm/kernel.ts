@@ -30,11 +30,12 @@ import type { Commitment } from "./overcommit.ts";
 import type { PageTables } from "./page-table.ts";
 import type { Personality } from "./personality.ts";
 import type { PfnMappings } from "./pfnmap/pfn-mappings.ts";
-import type { Segments } from "./pfnmap/segments.ts";
+import type { RawMemory } from "./pfnmap/segments.ts";
 import type { Process } from "./process.ts";
 import type { OomVictim } from "./reclaim/oom-kill.ts";
 import type { Reclaim } from "./reclaim/reclaim.ts";
 import type { ReverseMap } from "./rmap/reverse-map.ts";
+import type { Segments } from "./shm/segments.ts";
 import type { Slabs } from "./slab.ts";
 import type { Swap } from "./swap/swap.ts";
 import type { TableDiscard } from "./tables/discard/table-discard.ts";
@@ -66,7 +67,7 @@ export interface Kernel {
   readonly zeroFrame: Pfn;
 
   /** Memory outside all zones. */
-  readonly segments: Segments;
+  readonly rawMemory: RawMemory;
 
   // The mechanisms, one choice each.
   readonly tables: PageTables;
@@ -83,6 +84,8 @@ export interface Kernel {
 
   readonly anonVmas: AnonVmas;
   readonly files: Files;
+  /** System V shared memory. */
+  readonly segments: Segments;
   /** Where pages go for which there is no memory. */
   readonly swap: Swap;
   readonly commitment: Commitment;

@@ -95,7 +95,8 @@ function* unmapAndPromise(kernel: Kernel, mm: AddressSpace, region: Region, char
 function* promiseAndUnmap(kernel: Kernel, mm: AddressSpace, region: Region, charged: number): Path<number> {
   const { start, pages } = region;
   const end = start + pages;
-  if (splitAround(kernel, mm, start, end) < 0) return -ENOMEM;
+  const split = splitAround(kernel, mm, start, end);
+  if (split < 0) return split;
   if (!mayExpand(kernel, mm, region.flags, pages - mappedPages(mm, start, end))) return -ENOMEM;
   const promised = charged > 0 ? mappedPages(mm, start, end, VM_ACCOUNT) : 0;
   if (charged > promised && kernel.commitment.charge(charged - promised, mm) < 0) return -ENOMEM;

@@ -92,6 +92,10 @@ export function* mmap(kernel: Kernel, thread: Thread, request: MapRequest): Path
   return address;
 }
 
+/** A mapping of a file for somebody who holds mmap_sem for write, and brings the pages in himself. */
+export const mapHeld = (kernel: Kernel, thread: Thread, request: MapRequest): Path<number> =>
+  hugeOf(request.file!.file) === null ? mapLocked(kernel, thread, request) : mapHuge(kernel, thread, request);
+
 /** Whether a new area's pages are brought in at once. */
 const wantsPages = (flags: number, defaultFlags: number): boolean =>
   ((flags & flag.MAP_LOCKED) | (defaultFlags & VM_LOCKED)) !== 0 ||

@@ -6,6 +6,7 @@
  *     part:  PPAAAANNNNNN  4 PPNNNNNNNNNN  (the range is P's tail)    PPPPPPAAAAMM  5 PPPPPPPPPPMM  (it is M's head)
  *     whole: PPPPAAAANNNN  6 PPPPPPPPPPPP  7 PPPPPPPPNNNN  8 PPPPNNNNNNNN
  *
+ * An area of a segment of shared memory that is mapped never goes for this: today it may still grow over a part of another.
  * In case 8 the area that lay there goes and the one above grows: an area's rights never change under its pages.
  *
  * @models linux-6.1 mm/mmap.c vma_merge, can_vma_merge_before, can_vma_merge_after, __vma_adjust, vma_expand
@@ -15,6 +16,7 @@ import type { AddressSpace } from "./address-space.ts";
 import type { AnonVma } from "./anon-vma.ts";
 import type { FileObject, OpenFile } from "./file.ts";
 import type { Kernel } from "./kernel.ts";
+import { isAttached } from "./shm/segments.ts";
 import type { Vma } from "./vma.ts";
 import { detachVma, freeVma, resizeVma, shiftBoundary } from "./vma-memory.ts";
 
@@ -76,7 +78,12 @@ export function mergeVma(kernel: Kernel, mm: AddressSpace, previous: Vma | null,
   const next = middle !== null && middle.end === end ? middle.above : middle;
 
   const below = previous !== null && continues(kernel, previous, range) ? previous : null;
-  const above = next !== null && precedes(kernel, range, next) ? next : null;
+  let above = next !== null && precedes(kernel, range, next) ? next : null;
+  if (isAttached(range)) {
+    const wouldGo = middle !== null && middle.start === start && middle.end === end;
+    if (kernel.personality.joinsAttached === "never" || wouldGo) return null;
+    if (below !== null) above = null;
+  }
   if (below !== null && above !== null && compatible(below.anonVma, above.anonVma)) {
     return joinBoth(kernel, below, middle!, above, range.source);
   }
@@ -137,7 +144,7 @@ function growDown(kernel: Kernel, middle: Vma, above: Vma, start: Vpn, source: V
  * @models linux-6.1 mm/mmap.c __mmap_region ("Attempt to expand an old mapping")
  */
 export function expandInto(kernel: Kernel, below: Vma | null, above: Vma | null, range: MergeRange): Vma | null {
-  if ((range.flags & kernel.personality.unmergeable) !== 0) return null;
+  if ((range.flags & kernel.personality.unmergeable) !== 0 || isAttached(range)) return null;
   const upper = above !== null && precedes(kernel, range, above) ? above : null;
   const asPartOfUpper = upper === null ? range : { ...range, anonVma: upper.anonVma };
   const lower = below !== null && continues(kernel, below, asPartOfUpper) ? below : null;

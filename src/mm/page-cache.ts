@@ -13,7 +13,7 @@
  */
 import { ENOMEM } from "../base/errno.ts";
 import { bug } from "../base/errors.ts";
-import type { FileIndex, Pfn } from "../base/units.ts";
+import type { FileIndex, FrameRun, Pfn } from "../base/units.ts";
 import type { Slab } from "./slab.ts";
 
 const SLOTS = 64;
@@ -25,13 +25,23 @@ interface Node {
   /** One bit a slot: slots 0 to 31 and 32 to 63. */
   dirtyLow: number;
   dirtyHigh: number;
-  /** A leaf's frames, NOT_CACHED where empty. */
-  readonly frames: Int32Array;
+  /** A leaf's frames, NOT_CACHED where empty; none for a full leaf whose frames lie side by side, but perhaps for the first. */
+  frames: Int32Array;
+  /** Of such a leaf: the first frame, and the second. */
+  first: Pfn;
+  second: Pfn;
   /** The nodes below one that is no leaf. */
   readonly children: (Node | null)[];
 }
 
 const noFrames = new Int32Array(0);
+const noChildren: (Node | null)[] = [];
+
+/** The frame in a slot of a leaf, or NOT_CACHED. */
+function frameIn({ frames, first, second }: Node, slot: number): Pfn {
+  if (frames.length > 0) return frames[slot];
+  return slot === 0 ? first : second + slot - 1;
+}
 
 /** Adds up the dirty pages of many caches. */
 export interface DirtyTally {
@@ -52,6 +62,7 @@ export class PageCache {
   // Nodes that nothing is left in, for the next that is needed: the swap cache's come and go with each page.
   private spareLeaf: Node | null = null;
   private spareInner: Node | null = null;
+  private spareFrames: Int32Array | null = null;
 
   constructor(slab: Slab, tally: DirtyTally = { pages: 0 }) {
     this.slab = slab;
@@ -78,7 +89,28 @@ export class PageCache {
   /** The frame that caches page `index`, or NOT_CACHED. */
   find(index: FileIndex): Pfn {
     const leaf = this.leaf(index);
-    return leaf === null ? NOT_CACHED : leaf.frames[index % SLOTS];
+    return leaf === null ? NOT_CACHED : frameIn(leaf, index % SLOTS);
+  }
+
+  /** How many indices from `index` on have no page, and a node that is there. */
+  roomAt(index: FileIndex): number {
+    const leaf = this.leaf(index);
+    if (leaf === null || leaf.frames.length === 0) return 0;
+    const from = index % SLOTS;
+    let slot = from;
+    while (slot < SLOTS && leaf.frames[slot] === NOT_CACHED) slot++;
+    return slot - from;
+  }
+
+  /** The pages from `index` on are now in the frames `[first, end)`. Requires: there is room at once. */
+  insertRun(index: FileIndex, { first, end }: FrameRun): void {
+    const leaf = this.leaf(index)!;
+    const from = index % SLOTS;
+    for (let frame = first; frame < end; frame++) leaf.frames[from + frame - first] = frame;
+    leaf.count += end - first;
+    this.pages += end - first;
+    this.changes += end - first;
+    this.straighten(leaf);
   }
 
   /** Page `index`, not cached so far, is now in `frame`. 0, or -ENOMEM with nothing changed. */
@@ -97,7 +129,7 @@ export class PageCache {
       }
       at = child;
     }
-    if (at.frames[index % SLOTS] !== NOT_CACHED) bug(`page ${index} is cached twice`);
+    if (at.count === SLOTS || at.frames[index % SLOTS] !== NOT_CACHED) bug(`page ${index} is cached twice`);
     at.frames[index % SLOTS] = frame;
     at.count++;
     this.pages++;
@@ -208,9 +240,34 @@ export class PageCache {
       else this.spareInner = null;
       return spare;
     }
-    const frames = level === 1 ? new Int32Array(SLOTS).fill(NOT_CACHED) : noFrames;
-    const children = level === 1 ? [] : new Array<Node | null>(SLOTS).fill(null);
-    return { count: 0, dirtyLow: 0, dirtyHigh: 0, frames, children };
+    const frames = level === 1 ? this.emptyFrames() : noFrames;
+    const children = level === 1 ? noChildren : new Array<Node | null>(SLOTS).fill(null);
+    return { count: 0, dirtyLow: 0, dirtyHigh: 0, frames, first: NOT_CACHED, second: NOT_CACHED, children };
+  }
+
+  private emptyFrames(): Int32Array {
+    const frames = this.spareFrames ?? new Int32Array(SLOTS);
+    this.spareFrames = null;
+    return frames.fill(NOT_CACHED);
+  }
+
+  /** A full leaf whose frames lie side by side keeps two of them. */
+  private straighten(leaf: Node): void {
+    const { frames } = leaf;
+    if (leaf.count < SLOTS) return;
+    for (let slot = 2; slot < SLOTS; slot++) if (frames[slot] !== frames[slot - 1] + 1) return;
+    leaf.first = frames[0];
+    leaf.second = frames[1];
+    leaf.frames = noFrames;
+    this.spareFrames = frames;
+  }
+
+  /** It has them all again. */
+  private spell(leaf: Node): void {
+    if (leaf.frames.length > 0) return;
+    const frames = this.emptyFrames();
+    for (let slot = 0; slot < SLOTS; slot++) frames[slot] = frameIn(leaf, slot);
+    leaf.frames = frames;
   }
 
   private release(): void {
@@ -222,6 +279,7 @@ export class PageCache {
   private without(node: Node, level: number, index: FileIndex): Node | null {
     const slot = slotOf(index, level);
     if (level === 1) {
+      this.spell(node);
       node.frames[slot] = NOT_CACHED;
       node.count--;
     } else {
@@ -302,7 +360,7 @@ function visitPages(
     const index = base + slot * span;
     if (index >= end) return true;
     if (level === 1) {
-      const frame = node.frames[slot];
+      const frame = frameIn(node, slot);
       if (frame !== NOT_CACHED && !visit(index, frame)) return false;
     } else {
       const child = node.children[slot];
@@ -326,7 +384,7 @@ function visitDirty(
     if (index >= end) return true;
     if (!isMarked(node, slot)) continue;
     if (level === 1) {
-      if (!visit(index, node.frames[slot])) return false;
+      if (!visit(index, frameIn(node, slot))) return false;
     } else if (!visitDirty(node.children[slot] as Node, level - 1, index, first, end, visit)) return false;
   }
   return true;

@@ -52,6 +52,8 @@ export interface PagePolicy {
   readonly moves: "entries" | "tables" | "realigned-tables";
   /** What MADV_DONTNEED frees: pages, or also the leaf tables that it leaves empty. */
   readonly dontNeedFrees: "pages" | "empty-tables";
+  /** Where there is no swap: whether reclaim looks at pages that need it. */
+  readonly withoutSwap: "looks at all" | "looks at files";
   /** Whether taking the A bit off an entry takes its translation out of TLBs, so that the next use is seen. */
   readonly flushesYoung: boolean;
   /** How tables are freed leaf by leaf when areas are unmapped. */

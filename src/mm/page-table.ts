@@ -27,7 +27,7 @@
  */
 import { ENOMEM } from "../base/errno.ts";
 import { bug } from "../base/errors.ts";
-import type { Pfn, PteSlot, Vpn } from "../base/units.ts";
+import type { FrameRun, Pfn, PteSlot, Vpn } from "../base/units.ts";
 import type { PagingFormat } from "../hw/paging-format.ts";
 import {
   type Entries,
@@ -130,6 +130,11 @@ export class PageTables {
   close(table: OpenTable): void {
     this.opened[this.where.here]!--;
     if (table >= this.highmemFrom) this.parts.access.hide(table, USE_FIRST);
+  }
+
+  /** Whether the frame is in highmem, where a window must be made to look at it. */
+  isHigh(frame: Pfn): boolean {
+    return frame >= this.highmemFrom;
   }
 
   /** As if the table had been opened and closed so many times more, right after it was. */
@@ -329,6 +334,29 @@ export class PageTables {
       frame = next;
     }
     return frame;
+  }
+
+  /**
+   * Leaf tables for so many spans from `page` on, the start of one, which the table above them is there for and has none of
+   * yet: as many as lie side by side in memory. Null: one must be asked for by itself.
+   */
+  tryHangLeaves(mm: AddressSpace, page: Vpn, most: number): FrameRun | null {
+    const { frames, cache, counters, events, leaves } = this.parts;
+    this.requireClosed("allocating page tables");
+    const run = cache.takeRun(LEAF, most);
+    if (run === null) return null;
+    const { first, end } = run;
+    frames.flags.put(first, end, PG_TABLE);
+    frames.mapping.put(first, end, mm.id);
+    frames.index.put(first, end, page, this.span(LEAF));
+    leaves.hungRun(first, end);
+    mm.tablesByLevel[LEAF]! += end - first;
+    counters.tablesAllocated += end - first;
+    events.record(EVENT_TABLE, mm.id, page, end - first, first, 0, LEAF);
+    const above = this.open(this.tableAt(mm, page, LEAF + 1));
+    this.entries.setRun(above, this.indexAt(page, LEAF + 1), first, end, linkFlags(this.format, LEAF + 1));
+    this.close(above);
+    return run;
   }
 
   /** The frame of the table of `level` that covers `page`, waiting for memory if need be; or -ENOMEM. */

@@ -12,6 +12,7 @@ import { linux2611 } from "./personalities/linux-2.6.11.ts";
 import { linux61 } from "./personalities/linux-6.1.ts";
 import { linux618 } from "./personalities/linux-6.18.ts";
 import type { Badness } from "./reclaim/oom-kill.ts";
+import type { SegmentRules } from "./shm/rules.ts";
 import type { SystemCalls } from "./syscalls.ts";
 import type { Vma } from "./vma.ts";
 
@@ -57,6 +58,10 @@ export interface Personality {
   readonly hugePromises: "used-up" | "renewed";
   /** VM_* bits of such an area, beside VM_HUGETLB. */
   readonly bigAreaFlags: number;
+  /** System V shared memory. */
+  readonly segments: SegmentRules;
+  /** Whether areas that shmat has made ever become one again once they are parts: if none of them must go for it, or never. */
+  readonly joinsAttached: "never" | "if-none-goes";
   /** What happens to pages and page tables. */
   readonly pages: PagePolicy;
   /** How smaps spells VM_LOCKONFAULT. */

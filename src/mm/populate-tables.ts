@@ -1,15 +1,21 @@
 /**
- * Whole leaf tables made present at once, where a range of pages is touched before anybody uses it: a file's pages that
- * are all cached, in a few runs of consecutive frames, need no look at each. What comes of it is what a fault for each
- * page would leave behind, down to every counter, only that the host's time follows tables and its memory what is
- * different: such a table is a line of entries, or shares its words with the other tables of the same pages; the counts
- * of its frames are lines, and their chains are alike.
+ * Whole leaf tables made present at once, as many as one table above them has side by side, where a range of pages is
+ * touched before anybody uses it: a file's pages that are all cached, in a few runs of consecutive frames, need no look at
+ * each. What comes of it is what a fault for each page would leave behind, down to every counter, only that the host's
+ * time follows what is different, and its memory too: such a table is a line of entries, or shares its words with the
+ * other tables of the same pages; the table above them is a line of tables; the counts of the pages' frames are one
+ * number until somebody asks.
+ *
+ * Where a fault draws memory for more than tables (chains), tables are made one by one, in the order of the faults.
  *
  * @models linux-6.1 mm/memory.c do_read_fault, do_shared_fault, for each page of a table
- * @differs the events of a table's faults are one event, whose count is its pages
+ * @differs the events of such tables' faults are one event, whose count is their pages
  */
-import type { FileIndex, Pfn, Vpn } from "../base/units.ts";
-import { type FrameRun, type OpenTable, PTE_DIRTY, PTE_PRESENT, PTE_WRITE } from "../hw/pte.ts";
+import { bug } from "../base/errors.ts";
+import { Runs } from "../base/owed-sums.ts";
+import type { FileIndex, FrameRun, Pfn, Vpn } from "../base/units.ts";
+import type { WordModel } from "../hw/physical-memory.ts";
+import { PTE_DIRTY, PTE_PRESENT, PTE_WRITE } from "../hw/pte.ts";
 import { WANT_KERNEL, WANT_USER } from "./allocator.ts";
 import { EVENT_FAULT } from "./events.ts";
 import type { FileObject } from "./file.ts";
@@ -23,71 +29,104 @@ import { tryLockTables, unlockTables } from "./table-lock.ts";
 import { FAULT_MINOR, type Intent } from "./verdict.ts";
 import { VM_NONLINEAR, VM_SHARED, VM_WRITE, type Vma } from "./vma.ts";
 
-/** Memory that must be left over: beyond what the tables of one table's pages, and their chains, can take. */
+/** Memory that must be left over: beyond the tables, and what their pages' chains can take. */
 const FRAMES_TO_SPARE = 256;
-/** Pages that lie in more runs than this are looked at one by one. */
+/** Pages that lie in more runs than this for each table are looked at one by one. */
 const MOST_RUNS = 32;
+/** More than the leaf tables that one table above them holds. */
+const MOST_TABLES = 2 ** 11;
 
-/** What a table that maps a file from one index on looks like, as long as the file has these pages. */
+/** What so many tables look like that map a file from one index on, as long as the file has these pages. */
 export interface TableModel {
   /** Of the file's pages. */
   readonly changes: number;
-  readonly runs: readonly FrameRun[];
+  readonly tables: number;
+  readonly runs: Runs;
   /** By the flags of their entries: the model of their words. */
-  readonly words: Map<number, number>;
+  readonly words: Map<number, WordModel>;
+  /** What the flags' versions added up to when all pages were found ready; when all were dirty. */
+  readyAt: number;
+  dirtyAt: number;
 }
 
 /**
- * Maps all pages of the leaf table of `page`, the first one that it covers, and charges their faults; false, and nothing
- * changed, if each must be looked at. Requires: mmap_sem is held, the table's whole span lies in the area, which may be
- * touched so.
+ * Maps all pages of leaf tables from `page` on, the first one that a table covers, and charges their faults: as many as
+ * have the same table above them and end at `end`. Returns the page after the last; `page`, with nothing changed, if each
+ * must be looked at. Requires: mmap_sem is held, the first table's whole span lies in the area, which may be touched so.
  */
-export function tryPopulateTable(kernel: Kernel, payer: Process, vma: Vma, page: Vpn, intent: Intent): boolean {
-  const { tables } = kernel;
-  const { file, mm } = vma;
-  if (file === null || file.raw !== null || (vma.flags & VM_NONLINEAR) !== 0 || !isUndisturbed(kernel)) return false;
-  if (intent === "write" && (vma.flags & (VM_SHARED | VM_WRITE)) !== (VM_SHARED | VM_WRITE)) return false;
-  const written = intent === "write" ? PTE_DIRTY | PTE_WRITE : 0;
-  const flags = entryFlags(kernel, vma) | written;
-  if ((flags & PTE_PRESENT) === 0 || tables.tableAt(mm, page, LEAF) !== NO_TABLE) return false;
-  const model = modelAt(kernel, file, vma.indexAt(page));
-  if (model === undefined || !areReady(kernel, model) || !tryLockTables(kernel, mm)) return false;
-  const isMapped = mapTable(kernel, vma, page, model, flags);
-  unlockTables(kernel, mm);
-  if (!isMapped) return false;
-  if (intent === "write") makeDirty(kernel, file, model);
-  charge(kernel, payer, vma, page, intent);
-  return true;
+export function tryPopulateTables(
+  kernel: Kernel,
+  payer: Process,
+  vma: Vma,
+  range: { readonly page: Vpn; readonly end: Vpn },
+  intent: Intent,
+): Vpn {
+  const { page } = range;
+  const flags = populatedFlags(kernel, vma, intent);
+  if (flags === 0 || !isUndisturbed(kernel, 1)) return page;
+  const most = missingTables(kernel, vma, page, range.end);
+  const tables = most > 1 && kernel.reverseMap.searchesFiles && isUndisturbed(kernel, most) ? most : Math.min(most, 1);
+  const model = tables === 0 ? undefined : modelAt(kernel, vma.file!, vma.indexAt(page), tables);
+  if (model === undefined || !areReady(kernel, model) || !tryLockTables(kernel, vma.mm)) return page;
+  const isMapped = tables > 1 ? mapTables(kernel, vma, page, model, flags) : mapTable(kernel, vma, page, model, flags);
+  unlockTables(kernel, vma.mm);
+  if (!isMapped) return page;
+  if (intent === "write") makeDirty(kernel, vma.file!, model);
+  charge(kernel, payer, vma, page, model, intent);
+  return page + tables * kernel.tables.span(LEAF);
+}
+
+/** The flags of entries that faults of that intent would make; 0 if they would not map the file's own pages, present. */
+export function populatedFlags(kernel: Kernel, vma: Vma, intent: Intent): number {
+  if (vma.file === null || vma.file.huge !== null || vma.file.raw !== null || (vma.flags & VM_NONLINEAR) !== 0)
+    return 0;
+  if (intent === "write" && (vma.flags & (VM_SHARED | VM_WRITE)) !== (VM_SHARED | VM_WRITE)) return 0;
+  const flags = entryFlags(kernel, vma) | (intent === "write" ? PTE_DIRTY | PTE_WRITE : 0);
+  return (flags & PTE_PRESENT) === 0 ? 0 : flags;
 }
 
 /** Whether nobody else runs meanwhile, and memory does not get short. */
-const isUndisturbed = ({ tlbFlush, tables, allocator }: Kernel): boolean =>
+export const isUndisturbed = ({ tlbFlush, tables, allocator }: Kernel, frames: number): boolean =>
   tlbFlush.interrupts === null &&
   !tables.takesRoom &&
-  allocator.canSpare(FRAMES_TO_SPARE, WANT_KERNEL) &&
-  allocator.canSpare(FRAMES_TO_SPARE, WANT_USER);
+  allocator.canSpare(FRAMES_TO_SPARE + frames, WANT_KERNEL) &&
+  allocator.canSpare(FRAMES_TO_SPARE + frames, WANT_USER);
 
-/** Where the file's pages are that a table maps from `index` on; undefined if they are not all there, or far apart. */
-function modelAt(kernel: Kernel, file: FileObject, index: FileIndex): TableModel | undefined {
-  const known = file.tableModels.get(index);
+/** How many leaf tables are missing from `page` on, in whole spans before `end`, below the same table. */
+function missingTables({ tables }: Kernel, { mm }: Vma, page: Vpn, end: Vpn): number {
+  const span = tables.span(LEAF);
+  const stop = tables.endOf(page, LEAF + 1, end);
+  const whole = stop - (stop % span);
+  const above = tables.tableAt(mm, page, LEAF + 1);
+  return ((above === NO_TABLE ? whole : tables.nextUsed(above, LEAF + 1, page, whole)) - page) / span;
+}
+
+/** Where the file's pages are that tables map from `index` on; undefined if they are not all there, or far apart. */
+export function modelAt(kernel: Kernel, file: FileObject, index: FileIndex, tables: number): TableModel | undefined {
+  const key = index * MOST_TABLES + tables;
+  const known = file.tableModels.get(key);
   if (known !== undefined && known.changes === file.pages.changes) return known;
-  const pages = kernel.tables.span(LEAF);
-  const end = index + pages;
+  const end = index + tables * kernel.tables.span(LEAF);
   if (end > file.endIndex) return undefined;
-  const runs: { first: Pfn; end: Pfn }[] = [];
+  const found: { first: Pfn; end: Pfn }[] = [];
+  let last: { first: Pfn; end: Pfn } | undefined;
   let next = index;
   file.pages.forEach(index, end, (at, frame) => {
-    const last = runs[runs.length - 1];
-    if (at !== next || runs.length > MOST_RUNS) return false;
+    if (at !== next || found.length > MOST_RUNS * tables) return false;
     next++;
     if (last !== undefined && last.end === frame) last.end++;
-    else runs.push({ first: frame, end: frame + 1 });
+    else {
+      last = { first: frame, end: frame + 1 };
+      found.push(last);
+    }
     return true;
   });
-  if (next < end || runs.length > MOST_RUNS) return undefined;
-  for (const run of runs) layFlags(kernel, run);
-  const model = { changes: file.pages.changes, runs, words: new Map<number, number>() };
-  file.tableModels.set(index, model);
+  if (next < end || found.length > MOST_RUNS * tables) return undefined;
+  for (const run of found) layFlags(kernel, run);
+  const runs = new Runs(found);
+  const words = new Map<number, WordModel>();
+  const model = { changes: file.pages.changes, tables, runs, words, readyAt: Number.NaN, dirtyAt: Number.NaN };
+  file.tableModels.set(key, model);
   return model;
 }
 
@@ -102,80 +141,136 @@ function layFlags({ frames }: Kernel, { first, end }: FrameRun): void {
 }
 
 /** Whether all pages hold what the file has, and nobody is busy with one. */
-function areReady({ frames }: Kernel, { runs }: TableModel): boolean {
-  const { flags } = frames;
-  for (const { first, end } of runs) {
-    for (let at = first; at < end; ) {
+function areReady(kernel: Kernel, model: TableModel): boolean {
+  const version = kernel.frames.flags.versionOf(model.runs);
+  if (model.readyAt === version) return true;
+  const { flags } = kernel.frames;
+  const { firsts, ends, count } = model.runs;
+  for (let run = 0; run < count; run++) {
+    for (let at = firsts[run]!; at < ends[run]!; ) {
       const state = flags.read(at);
       if ((state & (PG_UPTODATE | PG_LOCKED | PG_ANON)) !== PG_UPTODATE) return false;
-      at = flags.endOf(state, at, end);
+      at = flags.endOf(state, at, ends[run]!);
     }
   }
+  model.readyAt = version;
   return true;
 }
 
+/** One table, and what its entries need. */
 function mapTable(kernel: Kernel, vma: Vma, page: Vpn, model: TableModel, flags: number): boolean {
   const { tables, entries, frames, reverseMap, personality } = kernel;
-  const { mm } = vma;
-  if (tables.tryEnsure(mm, page, personality.pages.firstTables) === NO_TABLE) return false;
-  const leaf = tables.tryEnsureLeaf(mm, page);
+  if (tables.tryEnsure(vma.mm, page, personality.pages.firstTables) === NO_TABLE) return false;
+  const leaf = tables.tryEnsureLeaf(vma.mm, page);
   if (leaf === NO_TABLE) return false;
   const table = tables.open(leaf);
-  writeEntries(kernel, table, model, flags);
+  writeEntries(kernel, { first: leaf, end: leaf + 1 }, model, 0, flags);
   let slot = entries.slotOf(table, 0);
-  for (const { first, end } of model.runs) {
+  const { firsts, ends, count } = model.runs;
+  for (let run = 0; run < count; run++) {
+    const [first, end] = [firsts[run]!, ends[run]!];
     reverseMap.addRun(first, end, slot, vma);
     frames.refs.addAll(first, end, 1);
     slot += end - first;
   }
-  if (frames.has(model.runs[0]!.first, PG_SWAPBACKED)) mm.resident.shmem += tables.span(LEAF);
-  else mm.resident.file += tables.span(LEAF);
+  countResident(kernel, vma, model);
   tables.close(table);
   return true;
 }
 
+/** The same for as many as the model has, which need nothing but their tables. Requires: memory for them cannot run out. */
+function mapTables(kernel: Kernel, vma: Vma, page: Vpn, model: TableModel, flags: number): boolean {
+  const { tables, frames, reverseMap } = kernel;
+  if (tables.tryEnsure(vma.mm, page, LEAF + 1) === NO_TABLE) return false;
+  for (let at = 0; at < model.tables; ) {
+    const first = page + at * tables.span(LEAF);
+    const leaves = tables.tryHangLeaves(vma.mm, first, model.tables - at) ?? oneLeaf(kernel, vma, first);
+    writeEntries(kernel, leaves, model, at, flags);
+    at += leaves.end - leaves.first;
+  }
+  reverseMap.addSearched(model.runs);
+  frames.refs.addLater(model.runs, 1);
+  countResident(kernel, vma, model);
+  return true;
+}
+
+function oneLeaf({ tables }: Kernel, { mm }: Vma, page: Vpn): FrameRun {
+  const leaf = tables.tryEnsureLeaf(mm, page);
+  if (leaf === NO_TABLE) bug("memory ends while tables are made that there was room for");
+  return { first: leaf, end: leaf + 1 };
+}
+
+function countResident({ frames }: Kernel, { mm }: Vma, { runs }: TableModel): void {
+  if (frames.has(runs.firsts[0]!, PG_SWAPBACKED)) mm.resident.shmem += runs.length;
+  else mm.resident.file += runs.length;
+}
+
 /** The pages are newer than their file. */
-function makeDirty(kernel: Kernel, file: FileObject, { runs }: TableModel): void {
+function makeDirty(kernel: Kernel, file: FileObject, model: TableModel): void {
   const { flags } = kernel.frames;
-  for (const { first, end } of runs) {
-    for (let at = first; at < end; ) {
+  if (model.dirtyAt === flags.versionOf(model.runs)) return;
+  const { firsts, ends, count } = model.runs;
+  for (let run = 0; run < count; run++) {
+    for (let at = firsts[run]!; at < ends[run]!; ) {
       const state = flags.read(at);
-      const stop = flags.endOf(state, at, end);
+      const stop = flags.endOf(state, at, ends[run]!);
       if ((state & PG_DIRTY) === 0) for (let frame = at; frame < stop; frame++) setFrameDirty(kernel, file, frame);
       at = stop;
     }
   }
+  model.dirtyAt = flags.versionOf(model.runs);
 }
 
-function writeEntries({ entries, memory }: Kernel, table: OpenTable, { runs, words }: TableModel, flags: number): void {
-  if (runs.length === 1) {
-    entries.setAll(table, runs[0]!.first, flags);
+/** The entries of the leaf tables are those of the model's, from its table `at` on. */
+function writeEntries({ entries }: Kernel, leaves: FrameRun, model: TableModel, at: number, flags: number): void {
+  const { runs, tables, words } = model;
+  if (runs.count === 1) {
+    entries.setAll(leaves.first, leaves.end, runs.firsts[0]! + at * (runs.length / tables), flags);
     return;
   }
-  let number = words.get(flags);
-  if (number === undefined) {
-    number = memory.newModel();
-    words.set(flags, number);
+  let known = words.get(flags);
+  if (known === undefined) {
+    known = entries.tablesLike(tables, runs, flags);
+    words.set(flags, known);
   }
-  entries.setAllLike(table, number, runs, flags);
+  entries.setAllLike(leaves.first, leaves.end, known, at);
 }
 
-/** Counts what the faults of the table's pages count: each write, and one read in each window of fault-around. */
-function charge(kernel: Kernel, payer: Process, vma: Vma, page: Vpn, intent: Intent): void {
+/** Counts what the faults of the tables' pages count: each write, and one read in each window of fault-around. */
+function charge(kernel: Kernel, payer: Process, vma: Vma, page: Vpn, model: TableModel, intent: Intent): void {
   const { tables, counters, personality, tunables } = kernel;
-  const pages = tables.span(LEAF);
+  const span = tables.span(LEAF);
   const around = intent === "read" ? personality.pages.faultAroundPages(tunables) : 1;
-  const window = Math.min(Math.max(1, around), pages);
-  const faults = pages / window;
+  const window = Math.min(Math.max(1, around), span);
+  const faults = (model.tables * span) / window;
+  const pages = model.tables * span;
   counters.minorFaults += faults;
   payer.minorFaults += faults;
   if (intent === "read") counters.fileReadFaults += faults;
   else counters.sharedWriteFaults += faults;
   counters.faultAroundPages += pages - faults;
   counters.pagesPopulated += pages;
-  // Looked at by who populates, before and after, by the fault, and to map; without a table nobody looks before. Once here.
-  tables.reopened(tables.tableAt(vma.mm, page, LEAF), LOOKS_OF_FAULT * faults - LOOKS_OF_FIRST + (pages - faults) - 1);
+  lookAgain(kernel, vma, page, model.tables, faults / model.tables);
   kernel.events.record(EVENT_FAULT, vma.mm.id, page, pages, -1, FAULT_MINOR, intent === "write" ? 1 : 0);
+}
+
+/**
+ * Each table is looked at by who populates, before and after, by each fault, and to map; without a table nobody looks
+ * before; and one of several has not been opened yet.
+ */
+function lookAgain({ tables, frames }: Kernel, { mm }: Vma, page: Vpn, count: number, faults: number): void {
+  const span = tables.span(LEAF);
+  const looks = LOOKS_OF_FAULT * faults - LOOKS_OF_FIRST + (span - faults);
+  if (count === 1) {
+    tables.reopened(tables.tableAt(mm, page, LEAF), looks - 1);
+    return;
+  }
+  if (!tables.isHigh(frames.count - 1)) return;
+  for (let at = page; at < page + count * span; at += span) {
+    const table = tables.open(tables.tableAt(mm, at, LEAF));
+    tables.close(table);
+    tables.reopened(table, looks - 1);
+  }
 }
 
 /** Times that a fault of a page that is populated opens its leaf table; so many fewer for the first, which makes it. */

@@ -7,7 +7,7 @@
  */
 import { EFAULT, EINVAL, ENOMEM } from "../base/errno.ts";
 import type { Vpn } from "../base/units.ts";
-import { type OpenTable, PTE_DIRTY, PTE_PRESENT, PTE_PROT_NONE, PTE_WRITE } from "../hw/pte.ts";
+import { PTE_DIRTY, PTE_PRESENT, PTE_PROT_NONE, PTE_WRITE } from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
 import { makePresent } from "./fault.ts";
 import { setFrameDirty } from "./file-pages.ts";
@@ -15,7 +15,9 @@ import { NO_FRAME, PG_ANON } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
 import { namesPage } from "./pfnmap/pfn-mappings.ts";
-import { tryPopulateTable } from "./populate-tables.ts";
+import { touchBig } from "./populate-big.ts";
+import { settleTables, tryPopulateHoles } from "./populate-holes.ts";
+import { tryPopulateTables } from "./populate-tables.ts";
 import type { Process, Thread } from "./process.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
 import { FAULT_OOM, type Intent, isRepaired } from "./verdict.ts";
@@ -108,14 +110,30 @@ export function* touchPages(
   // Whoever holds mmap_sem for others makes no areas: what is raw stays so until it is written.
   const staysRaw = (vma.flags & VM_RAW) !== 0 && isCopyOnWrite(vma.flags) && kernel.pfnMappings.copies === "to an area";
   const touch: Touch = staysRaw ? { ...asked, intent: "read" } : asked;
-  if ((vma.flags & VM_BIG) !== 0) return yield* touchBig(kernel, payer, vma, first, end, touch);
-  const span = kernel.tables.span(LEAF);
+  if ((vma.flags & VM_BIG) !== 0) {
+    const touched = yield* touchBig(kernel, payer, vma, { first, end }, touch.intent);
+    return touched === "touched" ? 0 : touched === "fault" ? -EFAULT : -ENOMEM;
+  }
+  const { tables } = kernel;
+  const span = tables.span(LEAF);
+  let filledFrom = end;
   for (let page = first; page < end; page++) {
+    if (filledFrom < page && page === tables.endOf(page - 1, LEAF + 1, end)) {
+      settleTables(kernel, vma, { page: filledFrom, end: page }, touch.intent);
+      filledFrom = end;
+    }
     while (page % span === 0 && page + span <= end) {
-      if (!tryPopulateTable(kernel, payer, vma, page, touch.intent)) break;
-      page += span;
+      const next = tryPopulateTables(kernel, payer, vma, { page, end }, touch.intent);
+      if (next === page) break;
+      page = next;
     }
     if (page === end) break;
+    const holes = tryPopulateHoles(kernel, payer, vma, { page, end }, touch.intent);
+    if (holes > 0) {
+      filledFrom = Math.min(filledFrom, page - (page % span));
+      page += holes - 1;
+      continue;
+    }
     for (;;) {
       const found = yield* find(kernel, vma, page, touch);
       if (found === "there" || (found === "untouched" && spares(kernel, vma, touch))) break;
@@ -124,24 +142,7 @@ export function* touchPages(
     }
     kernel.counters.pagesPopulated++;
   }
-  return 0;
-}
-
-/** The same for big pages, each of which is touched once. */
-function* touchBig(kernel: Kernel, payer: Process, vma: Vma, first: Vpn, end: Vpn, { intent }: Touch): Path<number> {
-  const { tables, entries } = kernel;
-  for (let page = first; page < end; ) {
-    const entry = tables.largeAt(vma.mm, page);
-    const flags = entry === null ? 0 : entries.flags(entry.table as OpenTable, entry.index);
-    if (entry === null || (intent === "write" && (flags & PTE_WRITE) === 0 && (vma.flags & VM_WRITE) !== 0)) {
-      const verdict = yield* makePresent(kernel, payer, vma, page, intent);
-      if (!isRepaired(verdict)) return verdict === FAULT_OOM ? -ENOMEM : -EFAULT;
-      continue;
-    }
-    const next = tables.endOf(page, entry.level - 1, end);
-    kernel.counters.pagesPopulated += next - page;
-    page = next;
-  }
+  if (filledFrom < end) settleTables(kernel, vma, { page: filledFrom, end }, touch.intent);
   return 0;
 }
 

@@ -15,9 +15,11 @@ import { MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE, moveArea, type Remap } 
 import { backingOf, findPlace } from "./placement.ts";
 import { populate } from "./populate.ts";
 import type { Thread } from "./process.ts";
+import { isAttached } from "./shm/segments.ts";
 import { unmap } from "./unmap.ts";
 import { VM_ACCOUNT, VM_BIG, VM_DONTEXPAND, VM_LOCKED, VM_MAYSHARE, VM_PFNMAP, VM_SHARED, type Vma } from "./vma.ts";
 import { MAP_FIXED, MAP_SHARED } from "./vma-flags.ts";
+import { resizeVma } from "./vma-memory.ts";
 import { alignUpWrapped } from "./words.ts";
 
 /** The arguments of the call. */
@@ -154,7 +156,9 @@ export function growInPlace(kernel: Kernel, vma: Vma, pages: number): number {
   const { mm, end, flags } = vma;
   const charged = (flags & VM_ACCOUNT) !== 0 ? pages : 0;
   if (charged > 0 && kernel.commitment.charge(charged, mm) < 0) return -ENOMEM;
-  if (mergeVma(kernel, mm, vma, { ...rangeOf(vma, end, end + pages, flags), source: null }) === null) {
+  // An area that never joins others can still grow.
+  if (isAttached(vma)) resizeVma(vma, vma.start, end + pages, vma.fileIndex);
+  else if (mergeVma(kernel, mm, vma, { ...rangeOf(vma, end, end + pages, flags), source: null }) === null) {
     kernel.commitment.uncharge(charged);
     return -ENOMEM;
   }

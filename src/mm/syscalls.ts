@@ -13,6 +13,7 @@ import type { MapRequest } from "./map.ts";
 import type { Thread } from "./process.ts";
 import type { RemapArguments } from "./remap.ts";
 import { lacksMemory, retried } from "./retried.ts";
+import { type MapHeld, shmat, shmctl, shmdt, shmget } from "./shm/shm-calls.ts";
 import { unsigned } from "./words.ts";
 
 /** A number, a file that is open (null: a descriptor that is not), or where mincore leaves its answer. */
@@ -57,6 +58,8 @@ export interface AddressSpaceCalls {
   readonly munlock: RangeCall;
   readonly mlockall: (kernel: Kernel, thread: Thread, flags: number) => Path<number>;
   readonly munlockall: (kernel: Kernel, thread: Thread) => Path<number>;
+  /** What shmat does once it knows what to map where. */
+  readonly mapHeld: MapHeld;
 }
 
 /** The table of a kernel's calls, those on files too. */
@@ -77,6 +80,14 @@ export function systemCalls(calls: AddressSpaceCalls): SystemCalls {
       if (!(vector instanceof Uint8Array)) return failing(-EFAULT);
       return calls.mincore(kernel, thread, word(kernel, args[0]), word(kernel, args[1]), vector);
     }),
+    shmget: call("key size flags", (kernel, thread, args) =>
+      shmget(kernel, thread, int(args[0]), word(kernel, args[1]), int(args[2])),
+    ),
+    shmat: call("id address flags", (kernel, thread, args) =>
+      shmat(kernel, thread, [int(args[0]), word(kernel, args[1]), int(args[2])], calls.mapHeld),
+    ),
+    shmdt: call("address", (kernel, thread, args) => shmdt(kernel, thread, word(kernel, args[0]))),
+    shmctl: call("id command", (kernel, _thread, args) => shmctl(kernel, int(args[0]), int(args[1]))),
     mlockall: call("flags", (kernel, thread, args) => calls.mlockall(kernel, thread, int(args[0]))),
     munlockall: call("", (kernel, thread) => calls.munlockall(kernel, thread)),
     setrlimit: call("resource bytes", (kernel, thread, args) => setLimit(thread, int(args[0]), word(kernel, args[1]))),

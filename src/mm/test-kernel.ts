@@ -3,13 +3,12 @@
  * touches pages. A picture says what is mapped, one letter or word a page.
  */
 import { bug } from "../base/errors.ts";
-import { addressOf, type Pfn, type Vpn } from "../base/units.ts";
+import { addressOf, type FrameRun, type Pfn, type Vpn } from "../base/units.ts";
 import { FETCH, LOAD, STORE } from "../hw/access.ts";
 import { Cpu } from "../hw/cpu.ts";
 import { type PagingFormatName, pagingFormats } from "../hw/paging-format.ts";
 import { PhysicalMemory } from "../hw/physical-memory.ts";
 import {
-  type FrameRun,
   type OpenTable,
   PTE_ACCESSED,
   PTE_DIRTY,
@@ -47,10 +46,11 @@ import { Commitment } from "./overcommit.ts";
 import { LEAF, NO_TABLE, PageTables } from "./page-table.ts";
 import { type PersonalityName, personalities } from "./personality.ts";
 import { type PfnMappingName, pfnMappingOptions } from "./pfnmap/options.ts";
-import { Segments } from "./pfnmap/segments.ts";
+import { RawMemory } from "./pfnmap/segments.ts";
 import { Process, Thread } from "./process.ts";
 import { type ReclaimName, reclaims } from "./reclaim/reclaims.ts";
 import { type ReverseMapName, type ReverseMapPlacement, reverseMaps } from "./rmap/reverse-maps.ts";
+import { Segments } from "./shm/segments.ts";
 import { Slabs, slubPacking } from "./slab.ts";
 import { createSpace, switchSpace } from "./space.ts";
 import { Swap, usualClusterOrder } from "./swap/swap.ts";
@@ -232,6 +232,7 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
     tlbFlush,
     anonVmas,
     files,
+    segments: new Segments(),
     swap: new Swap({
       sizes: machine.swap ?? [],
       clusterOrder: tunables.pageCluster ?? usualClusterOrder(count),
@@ -251,7 +252,7 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
     nonlinear: nonlinears[machine.nonlinear ?? "emulated"],
     bigPages,
     pfnMappings,
-    segments: new Segments(segments, zones),
+    rawMemory: new RawMemory(segments, zones),
     vmemmap: fullVmemmap,
     reclaim,
     commitment: new Commitment({

@@ -14,6 +14,7 @@ import { listLaws } from "./list-laws.ts";
 import { memMapLaws } from "./memmap-laws.ts";
 import { memoryLaws } from "./memory-laws.ts";
 import { pfnLaws } from "./pfn-laws.ts";
+import { segmentLaws } from "./segment-laws.ts";
 import { swapLaws } from "./swap-laws.ts";
 import { tableLaws } from "./table-laws.ts";
 
@@ -32,6 +33,7 @@ export const laws: readonly Law[] = [
   ...fileEntryLaws,
   ...bigPageLaws,
   ...pfnLaws,
+  ...segmentLaws,
   ...memMapLaws,
   ...cpuLaws,
 ];

@@ -102,8 +102,8 @@ describe("what breaks the laws of memory without struct pages is found:", () => 
 
   test("a frame of a segment among the free ones", () => {
     const world = new World();
-    const { allocator, segments } = world.machine.kernel;
-    const { first } = segments.ranges[0]!;
+    const { allocator, rawMemory } = world.machine.kernel;
+    const { first } = rawMemory.ranges[0]!;
     allocator.zones[0]!.buddy.freeRanges = function* () {
       yield { first, end: first + 1 };
     };
@@ -112,14 +112,14 @@ describe("what breaks the laws of memory without struct pages is found:", () => 
 
   test("a frame of a segment that is free and a file's", () => {
     const world = new World();
-    world.machine.kernel.segments.take(1, "scattered");
+    world.machine.kernel.rawMemory.take(1, "scattered");
     expect(world.broken()).toContain("segments-are-conserved");
   });
 
   test("a struct page of a segment that is referred to once too often", () => {
     const world = new World("pfnMappings=struct-pages");
-    const { segments, frames } = world.machine.kernel;
-    frames.addReference(segments.ranges[0]!.first);
+    const { rawMemory, frames } = world.machine.kernel;
+    frames.addReference(rawMemory.ranges[0]!.first);
     expect(world.broken()).toContain("segments-are-conserved");
   });
 

@@ -19,8 +19,8 @@ const rawEntriesNameSegments: Law = {
   },
 };
 
-function wrongRaw({ segments }: Kernel, { vma, page, frame, flags }: Entry): string | undefined {
-  if (!segments.has(frame)) return "in no segment";
+function wrongRaw({ rawMemory }: Kernel, { vma, page, frame, flags }: Entry): string | undefined {
+  if (!rawMemory.has(frame)) return "in no segment";
   if (vma === null) return "in no area";
   if ((vma.flags & VM_RAW) === 0) return "in an area that holds pages only";
   const raw = vma.file?.raw;
@@ -110,17 +110,17 @@ const formulaFindsNoPage: Law = {
   statement:
     "No page lies in a segment, unless segments have struct pages: so no copy is where a formula looks for its source.",
   check: ({ kernel, entries, freeRanges, tableFrames }, report) => {
-    const { segments, frames, allocator } = kernel;
-    for (const { first, end } of segments.ranges) {
+    const { rawMemory, frames, allocator } = kernel;
+    for (const { first, end } of rawMemory.ranges) {
       if (allocator.zones.some((zone) => first < zone.end && end > zone.first))
         report(`${first}..${end} lies in a zone`);
       if (freeRanges.some((range) => first < range.end && end > range.first))
         report(`the allocator has ${first}..${end}`);
     }
-    for (const frame of tableFrames.keys()) if (segments.has(frame)) report(`frame ${frame} is a page table`);
+    for (const frame of tableFrames.keys()) if (rawMemory.has(frame)) report(`frame ${frame} is a page table`);
     for (const { frame } of entries) {
-      const isFiles = segments.has(frame) && kernel.files.byId(frames.mapping.read(frame)).raw !== null;
-      if (segments.has(frame) && !isFiles) report(`frame ${frame} is a page of nobody's`);
+      const isFiles = rawMemory.has(frame) && kernel.files.byId(frames.mapping.read(frame)).raw !== null;
+      if (rawMemory.has(frame) && !isFiles) report(`frame ${frame} is a page of nobody's`);
     }
   },
 };
@@ -130,12 +130,12 @@ const segmentsAreConserved: Law = {
   statement:
     "Each frame of a segment is free or one file's; where segments have struct pages, a file's frame has one reference, and one more for each entry that holds it.",
   check: ({ kernel, byFrame }, report) => {
-    const { segments, files, frames } = kernel;
+    const { rawMemory, files, frames } = kernel;
     const owners = new Map<number, string>();
     for (const file of files.all()) {
       for (let index = 0; index < (file.raw?.pages ?? 0); index++) {
         const frame = file.raw!.frameOf(index);
-        if (owners.has(frame) || !segments.has(frame)) report(`frame ${frame} of ${file.name} is not its own`);
+        if (owners.has(frame) || !rawMemory.has(frame)) report(`frame ${frame} of ${file.name} is not its own`);
         owners.set(frame, file.name);
         if (frame >= frames.count) continue;
         const refs = frames.refs.read(frame);
@@ -143,9 +143,9 @@ const segmentsAreConserved: Law = {
         if (refs !== 1 + maps) report(`frame ${frame} of ${file.name}: ${refs} references, ${maps} entries`);
       }
     }
-    const all = segments.ranges.reduce((sum, { first, end }) => sum + end - first, 0);
-    if (segments.freeFrames + owners.size !== all)
-      report(`${segments.freeFrames} free, ${owners.size} of files, ${all} in all`);
+    const all = rawMemory.ranges.reduce((sum, { first, end }) => sum + end - first, 0);
+    if (rawMemory.freeFrames + owners.size !== all)
+      report(`${rawMemory.freeFrames} free, ${owners.size} of files, ${all} in all`);
   },
 };
 

@@ -2,6 +2,7 @@
 import { PAGE_SIZE, pageOf, type Vpn } from "../../base/units.ts";
 import { breakSharing, type FlatPage, type FlatProcess, isBeyondEnd, PROT_READ, PROT_WRITE } from "./flat-memory.ts";
 import { expectErrno, type FlatCall, isModern, isSince617, textOf } from "./flat-model.ts";
+import { cutsHuge, giveBackHuge, hugeArea, hugeUnit, isolateHuge, mayLackPage } from "./huge.ts";
 
 const MADV_WILLNEED = 3;
 const MADV_DONTNEED = 4;
@@ -23,7 +24,8 @@ const knownToday = [...knownIn26, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 
 /** What one page's part of the advice does: nothing, or an error that ends the call. */
 type AdvisePage = (process: FlatProcess, page: Vpn, flat: FlatPage) => string | undefined;
 
-const isPrivateAnonymous = ({ file, shared }: FlatPage): boolean => file === null && !shared;
+const isPrivateAnonymous = ({ file, shared, huge }: FlatPage): boolean =>
+  file === null && !shared && huge === undefined;
 
 function drop(process: FlatProcess, page: Vpn): undefined {
   process.change(page, { own: null, mayBeFreed: false });
@@ -52,10 +54,10 @@ const advices: Readonly<Record<number, AdvisePage>> = {
     return void process.change(page, { mayBeFreed: flat.own !== null, writtenSince: new Set() });
   },
   [MADV_REMOVE]: (_process, _page, flat) => {
-    if (flat.locked || flat.file === null) return "EINVAL";
+    if (flat.locked || (flat.file === null && flat.huge === undefined)) return "EINVAL";
     if (!flat.shared) return "EACCES";
-    if (flat.file.segment !== null) return "EOPNOTSUPP";
-    return void flat.file.clear(flat.index * PAGE_SIZE, (flat.index + 1) * PAGE_SIZE);
+    if (flat.file!.segment !== null) return "EOPNOTSUPP";
+    return void flat.file!.clear(flat.index * PAGE_SIZE, (flat.index + 1) * PAGE_SIZE);
   },
   [MADV_DONTFORK]: (process, page) => void process.change(page, { forkRule: "skipped" }),
   [MADV_DOFORK]: (process, page) => void process.change(page, { forkRule: "copied" }),
@@ -67,6 +69,10 @@ const advices: Readonly<Record<number, AdvisePage>> = {
   [MADV_POPULATE_READ]: (process, page, flat) => populatePage(process, page, flat, false),
   [MADV_POPULATE_WRITE]: (process, page, flat) => populatePage(process, page, flat, true),
 };
+
+const dropsPages = (advice: number): boolean => advice === MADV_DONTNEED || advice === MADV_DONTNEED_LOCKED;
+const changesForks = (advice: number, { forkRule }: FlatPage): boolean =>
+  (advice === MADV_DONTFORK && forkRule !== "skipped") || (advice === MADV_DOFORK && forkRule === "skipped");
 
 /** 2.6.11 has nothing to read ahead where there is no file. */
 const willNeed = ({ file }: FlatPage): string | undefined => (file === null ? "EBADF" : undefined);
@@ -82,6 +88,9 @@ export const advise: FlatCall = (model, process, args, result) => {
   if (!known && (modern || !process.isFree(first, end))) return expectErrno(result, "EINVAL");
   const populates = advice === MADV_POPULATE_READ || advice === MADV_POPULATE_WRITE;
   const stopsAtHoles = populates && isSince617(model.rules);
+  if (dropsPages(advice) && cutsHuge(model, process, first)) return expectErrno(result, "EINVAL");
+  // Up to there the huge pages of one area change, none of which is cut.
+  let whole = first;
   let hole = false;
   for (let page = first; page < end; page++) {
     const flat = process.pages.get(page);
@@ -92,6 +101,16 @@ export const advise: FlatCall = (model, process, args, result) => {
     }
     // Nobody punches holes in nonlinear areas; which pages share their area only the kernel knows.
     if (advice === MADV_REMOVE && flat.unordered && textOf(result) === "EINVAL") return undefined;
+    if (flat.huge !== undefined) {
+      if (changesForks(advice, flat) && page >= whole) {
+        whole = Math.min(hugeArea(process, page).end, end);
+        if (cutsHuge(model, process, page) || cutsHuge(model, process, whole)) return expectErrno(result, "EINVAL");
+        isolateHuge(process, page, whole);
+      }
+      if (dropsPages(advice) && page >= end - (end % hugeUnit(model))) continue;
+      if (populates && result.kind === "errno" && result.errno === "EFAULT" && mayLackPage(flat)) return undefined;
+      if (advice === MADV_REMOVE || (dropsPages(advice) && !flat.shared)) giveBackHuge(model, process, page, flat);
+    }
     const error = !modern && advice === MADV_WILLNEED ? willNeed(flat) : advices[advice]?.(process, page, flat);
     if (error !== undefined) return expectErrno(result, error);
   }

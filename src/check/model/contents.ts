@@ -13,9 +13,11 @@ export function compareContents(model: FlatModel, dump: readonly string[]): stri
     const start = (base === "W" ? WINDOW : model.breakStart) + Number.parseInt(offset!, 16);
     pagesOf(dump[at + 2]!).forEach((byte, page) => {
       const expected = model.contentOf(Number(process), start / PAGE_SIZE + page);
-      const mayDiffer = byte === "00" && model.mayBeFreed(Number(process), start / PAGE_SIZE + page);
-      const isHidden = byte === "--" && model.isDevice(Number(process), start / PAGE_SIZE + page);
-      if (byte !== expected && !mayDiffer && !isHidden)
+      const at = start / PAGE_SIZE + page;
+      const mayDiffer =
+        (byte === "00" && model.mayBeFreed(Number(process), at)) ||
+        (byte === "--" && (model.mayLackPage(Number(process), at) || model.isDevice(Number(process), at)));
+      if (byte !== expected && !mayDiffer)
         wrong.push(`P${process} ${base}+${offset} page ${page}: ${byte}, expected ${expected}`);
     });
   });

@@ -3,6 +3,7 @@
  * deeply. What any kernel of any design must show a program follows from this alone.
  */
 import { PAGE_SIZE, type Vpn } from "../../base/units.ts";
+import { type FlatHuge, inheritedHuge } from "./huge.ts";
 
 /** The bytes of a page that are not zero, by offset. */
 export type Bytes = Map<number, number>;
@@ -12,15 +13,15 @@ export const PROT_WRITE = 2;
 export const PROT_EXEC = 4;
 
 /** How a file is mapped whose contents are frames of a segment. */
-export type FlatSegment = "xip" | "xip-scattered" | "remap" | "nopfn";
+export type RawPlace = "xip" | "xip-scattered" | "remap" | "nopfn";
 
 export class FlatFile {
   sizeBytes: number;
   /** Null for a file that has a page cache. */
-  readonly segment: FlatSegment | null;
+  readonly segment: RawPlace | null;
   readonly pages = new Map<number, Bytes>();
 
-  constructor(sizeBytes: number, segment: FlatSegment | null = null) {
+  constructor(sizeBytes: number, segment: RawPlace | null = null) {
     this.sizeBytes = sizeBytes;
     this.segment = segment;
   }
@@ -65,6 +66,11 @@ export class FlatFile {
 /** What a fork does with a page: both have it, the child has none, or the child has zeros. */
 export type ForkRule = "copied" | "skipped" | "wiped";
 
+/** What one shmat has made. */
+export interface FlatAttachment {
+  readonly segment: { readonly sizeBytes: number };
+}
+
 /** One page of one process. */
 export interface FlatPage {
   readonly rights: number;
@@ -81,6 +87,12 @@ export interface FlatPage {
   readonly locked: boolean;
   readonly forkRule: ForkRule;
   readonly growsDown: boolean;
+  /** Whether it may ever be written: not if its segment was attached for reading. */
+  readonly mayWrite: boolean;
+  /** Of a part of a huge page. */
+  readonly huge?: FlatHuge;
+  /** One attached segment, of which it is a page. */
+  readonly attachment?: FlatAttachment;
   /** MADV_FREE: until it is written, the page may be found zero. */
   readonly mayBeFreed: boolean;
   /** Places that were written since then: those are certain, whether the rest was lost before or not. */
@@ -144,6 +156,7 @@ export const newPage = (parts: Partial<FlatPage>): FlatPage => ({
   locked: false,
   forkRule: "copied",
   growsDown: false,
+  mayWrite: true,
   mayBeFreed: false,
   writtenSince: new Set(),
   ...parts,
@@ -205,7 +218,8 @@ export function forkProcess(parent: FlatProcess): FlatProcess {
   for (const [page, flat] of parent.pages) {
     if (flat.forkRule === "skipped") continue;
     const own = flat.own === null ? null : new Map(flat.forkRule === "wiped" ? [] : flat.own);
-    child.pages.set(page, { ...flat, own, locked: false });
+    const huge = inheritedHuge(flat);
+    child.pages.set(page, { ...flat, own, locked: false, ...(huge === undefined ? {} : { huge }) });
   }
   return child;
 }

@@ -7,6 +7,7 @@ const today: FlatRules = {
   personality: "linux-6.1",
   nonlinear: "emulated",
   pfnMappings: "special-bit",
+  hugePages: 512,
 };
 
 /** Follows a program whose lines are `operation | what was printed`; the first thing that is wrong. */

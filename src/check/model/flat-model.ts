@@ -16,7 +16,7 @@ import {
   FlatFile,
   type FlatPage,
   FlatProcess,
-  type FlatSegment,
+  type RawPlace,
   forkProcess,
   isBeyondEnd,
   PROT_EXEC,
@@ -24,9 +24,11 @@ import {
   readByte,
   writeByte,
 } from "./flat-memory.ts";
+import { type FlatHuge, mayLackPage } from "./huge.ts";
 import { allocateFile, lock, lockAll, readFile, truncate, unlock, unlockAll, writeFile } from "./locks-and-files.ts";
 import { changeBreak, map, protect, remap, unmap } from "./mappings.ts";
 import { remapFilePages } from "./remap-file-pages.ts";
+import { attach, createSegment, detach, type FlatSegment, removeSegment } from "./segments.ts";
 
 /** What differs between kernels, as a program sees it. */
 export interface FlatRules {
@@ -37,6 +39,8 @@ export interface FlatRules {
   readonly nonlinear: Design["nonlinear"];
   /** How copies of memory without struct pages are known. */
   readonly pfnMappings: Design["pfnMappings"];
+  /** Pages of 4 KiB in the huge pages that MAP_HUGETLB asks for, whether there are any or not. */
+  readonly hugePages: number;
 }
 
 /** Whether the kernel is one of today's: they differ from each other in little that a program sees. */
@@ -57,6 +61,10 @@ export type Verdict = string | undefined;
 export class FlatModel {
   readonly rules: FlatRules;
   readonly files: FlatFile[] = [];
+  /** By the program's number. */
+  readonly segments: (FlatSegment | undefined)[] = [];
+  /** Those that can be found, whether the program still has a number for them or not. */
+  readonly segmentsByKey = new Map<number, FlatSegment>();
   readonly processes: (FlatProcess | undefined)[] = [];
   readonly breakStart: Vaddr;
   private readonly arena: Arena;
@@ -125,6 +133,12 @@ export class FlatModel {
   /** Whether nobody but its owner may look at the page: a device's, of which a dump shows what has been touched. */
   isDevice(process: number, page: Vpn): boolean {
     return this.processes[process]?.pages.get(page)?.file?.isDevice === true;
+  }
+
+  /** Whether the page may not be there to be shown: it is a huge one, and the pool may be used up. */
+  mayLackPage(process: number, page: Vpn): boolean {
+    const flat = this.processes[process]?.pages.get(page);
+    return flat !== undefined && mayLackPage(flat);
   }
 
   /** Whether some process has locked pages, or will. */
@@ -199,8 +213,12 @@ export class FlatModel {
   }
 
   /** The signals that an access may end in; "none" beside them if it may also succeed. */
-  private signalFor(process: FlatProcess, page: Vpn, kind: "r" | "w" | "x"): string[] {
-    const flat = process.pages.get(page);
+  private signalFor(
+    process: FlatProcess,
+    page: Vpn,
+    kind: "r" | "w" | "x",
+    flat: FlatPage | undefined = process.pages.get(page),
+  ): string[] {
     if (flat === undefined) {
       // Around it is filler without rights, or what a program has made of it.
       return this.arena.contains(page) ? ["SEGV 1"] : ["SEGV 2", "SEGV 1", "none"];
@@ -208,6 +226,8 @@ export class FlatModel {
     const { rights } = flat;
     if (rights === 0) return ["SEGV 2"];
     if (isUnfillable(this.rules, flat)) return ["SEGV 2", "BUS 2"];
+    if (mayLackPage(flat) && this.signalFor(process, page, kind, { ...flat, huge: CERTAIN }).length === 0)
+      return ["BUS 2", "none"];
     if (kind === "w") {
       if ((rights & PROT_WRITE) === 0) return ["SEGV 2"];
       return isBeyondEnd(flat) ? ["BUS 2"] : [];
@@ -263,10 +283,12 @@ export class FlatModel {
 const isUnfillable = ({ pfnMappings }: FlatRules, { file, shared }: FlatPage): boolean =>
   file?.segment === "nopfn" && !shared && (pfnMappings === "refuse-cow" || pfnMappings === "linear-rule");
 
+/** As if there were pages enough. */
+const CERTAIN: FlatHuge = { area: {}, isCertain: true };
 const CONTENT_OFFSET = 0x10;
 const MARK_FIRST = 0x40;
 
-function markedFile(bytes: number, segment: FlatSegment | null): FlatFile {
+function markedFile(bytes: number, segment: RawPlace | null): FlatFile {
   const file = new FlatFile(bytes, segment);
   for (let at = CONTENT_OFFSET, mark = 0; at < bytes; at += PAGE_SIZE, mark++) file.write(at, MARK_FIRST + (mark & 15));
   return file;
@@ -294,6 +316,10 @@ const calls = {
   fread: readFile,
   fwrite: writeFile,
   falloc: allocateFile,
+  shmget: createSegment,
+  shmat: attach,
+  shmdt: detach,
+  shmrm: removeSegment,
 } as const;
 
 /** Calls that change nothing a program sees: their errors depend on their arguments and on holes. */

@@ -11,6 +11,7 @@ import {
   textOf,
   type Verdict,
 } from "./flat-model.ts";
+import { mayLackPage } from "./huge.ts";
 
 const pagesIn = (bytes: number): number => Math.ceil(bytes / PAGE_SIZE);
 
@@ -25,6 +26,20 @@ const mayBeLocked = (process: FlatProcess, page: Vpn): boolean => process.pages.
 
 const MLOCK_ONFAULT = 1;
 
+/** Whether the pool of huge pages may be too short for the range. */
+function mayLackAny(process: FlatProcess, first: Vpn, end: Vpn): boolean {
+  for (let page = first; page < end; page++) {
+    const flat = process.pages.get(page);
+    if (flat !== undefined && mayLackPage(flat)) return true;
+  }
+  return false;
+}
+
+/** Huge pages are never swapped: there is nothing to lock. */
+function lockPage(process: FlatProcess, page: Vpn): void {
+  if (process.pages.get(page)?.huge === undefined && mayBeLocked(process, page)) process.change(page, { locked: true });
+}
+
 export const lock: FlatCall = (model, process, args, result) => {
   const [address, lengthBytes, flags = 0] = args as [number, number, number?];
   const isOld = !isModern(model.rules);
@@ -33,13 +48,14 @@ export const lock: FlatCall = (model, process, args, result) => {
   const { first, end } = wholePages(address, lengthBytes);
   if (first === end) return result.kind === "errno" ? result.errno : undefined;
   const hole = process.firstHole(first, end);
-  for (let page = first; page < hole; page++) if (mayBeLocked(process, page)) process.change(page, { locked: true });
+  for (let page = first; page < hole; page++) lockPage(process, page);
   if (hole < end) {
     // 2.6.11 had made present what lies before the hole; this kernel's mlock, as 6.1's, makes nothing present then.
     return isOld ? expectErrno(result, "ENOMEM", "EFAULT", "EPERM") : expectErrno(result, "ENOMEM");
   }
   if ((flags & MLOCK_ONFAULT) !== 0) return result.kind === "errno" ? result.errno : undefined;
   if (isOld) return lockAreas(process, first, end, result);
+  if (result.kind === "errno" && result.errno === "ENOMEM" && mayLackAny(process, first, end)) return undefined;
   const stopped = populate(process, first, end);
   if (stopped !== undefined) return expectErrno(result, "ENOMEM");
   return result.kind === "errno" ? `${result.errno}, expected 0` : undefined;
@@ -74,7 +90,7 @@ export const lockAll: FlatCall = (model, process, args, result) => {
   process.lockFuture = (flags & MCL_FUTURE) === 0 ? "no" : onFault ? "on-fault" : "at-once";
   if ((flags & MCL_CURRENT) === 0) return undefined;
   for (const page of [...process.pages.keys()]) {
-    if (mayBeLocked(process, page)) process.change(page, { locked: true });
+    lockPage(process, page);
     if (!onFault) populateWhatCan(process, page, page + 1);
   }
   return undefined;

@@ -20,6 +20,7 @@ import {
   textOf,
   type Verdict,
 } from "./flat-model.ts";
+import { cutsHuge, hugeArea, hugeUnit, isolateHuge, MAP_HUGETLB, MAP_NORESERVE } from "./huge.ts";
 
 const MAP_TYPE = 0xf;
 const MAP_SHARED = 1;
@@ -38,6 +39,7 @@ const isAligned = (bytes: number): boolean => bytes % PAGE_SIZE === 0;
 const pagesIn = (bytes: number): number => Math.ceil(bytes / PAGE_SIZE);
 
 export const map: FlatCall = (model, process, args, result) => {
+  if (isModern(model.rules) && (args[3]! & MAP_HUGETLB) !== 0) return mapHuge(model, process, args, result);
   const [hint, lengthBytes, prot, flags, fileNumber, offset] = args as [number, number, number, number, number, number];
   const modern = isModern(model.rules);
   const anonymous = (flags & MAP_ANONYMOUS) !== 0;
@@ -65,6 +67,8 @@ export const map: FlatCall = (model, process, args, result) => {
   }
   const refused = file !== null && !isShared && refusesPrivate(model.rules, file, offset / PAGE_SIZE, pages);
   if (refused) return expectErrno(result, "EINVAL", ...noPlace);
+  if (fixed && cutsAny(model, process, first, first + pages))
+    return expectErrno(result, isSince617(model.rules) ? "EINVAL" : "ENOMEM");
   if (result.kind === "errno")
     return result.errno === "ENOMEM" && !fixed ? undefined : `${result.errno}, expected an address`;
   if (result.kind !== "address") return `${textOf(result)}, expected an address`;
@@ -94,6 +98,45 @@ function refusesPrivate({ pfnMappings }: FlatRules, file: FlatFile, first: numbe
   const inFile = Math.min(first + pages, pagesIn(file.sizeBytes)) - first;
   return pfnMappings === "linear-rule" && file.segment === "xip-scattered" && inFile > 1;
 }
+/** Whether one end of a range lies within a huge page. */
+const cutsAny = (model: FlatModel, process: FlatProcess, first: Vpn, end: Vpn): boolean =>
+  cutsHuge(model, process, first) || cutsHuge(model, process, end);
+
+/**
+ * Huge pages of memory. What lay at a fixed place is gone before it is known whether the pool has so many; those that
+ * were promised are certain to be there.
+ */
+const mapHuge: FlatCall = (model, process, args, result) => {
+  const [hint, lengthBytes, prot, flags, fileNumber, offset] = args as [number, number, number, number, number, number];
+  const unit = hugeUnit(model);
+  const isFixed = (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) !== 0;
+  if (!isAligned(offset)) return expectErrno(result, "EINVAL");
+  if ((flags & MAP_ANONYMOUS) === 0)
+    return expectErrno(result, model.files[fileNumber] === undefined ? "EBADF" : "EINVAL");
+  if (lengthBytes === 0) return expectErrno(result, "EINVAL");
+  const first = pageOf(hint);
+  const pages = Math.ceil(pagesIn(lengthBytes) / unit) * unit;
+  if (isFixed && (!isAligned(hint) || first % unit !== 0)) return expectErrno(result, "EINVAL");
+  if ((flags & MAP_FIXED_NOREPLACE) !== 0 && !process.isFree(first, first + pages))
+    return expectErrno(result, "EEXIST");
+  const type = flags & MAP_TYPE;
+  const isShared = type === MAP_SHARED || type === MAP_SHARED_VALIDATE;
+  const noPlace = isFixed ? [] : ["ENOMEM"];
+  if (!isShared && type !== MAP_PRIVATE) return expectErrno(result, "EINVAL", ...noPlace);
+  if ((flags & MAP_GROWSDOWN) !== 0) return expectErrno(result, "EINVAL", "EOPNOTSUPP", ...noPlace);
+  if (isFixed) process.unmap(first, first + pages);
+  if (result.kind === "errno")
+    return expectErrno(result, "ENOMEM", ...(type === MAP_SHARED_VALIDATE ? ["EOPNOTSUPP"] : []));
+  if (result.kind !== "address") return `${textOf(result)}, expected an address`;
+  const start = pageOf(result.address);
+  if (start % unit !== 0) return `huge pages at page ${start}`;
+  const wrong = wrongPlace(process, { hint, fixed: isFixed, pages, start });
+  if (wrong !== undefined) return wrong;
+  const huge = { area: {}, isCertain: (flags & MAP_NORESERVE) === 0 };
+  const file = isShared ? new FlatFile(pages * PAGE_SIZE) : null;
+  place(process, start, pages, newPage({ rights: prot & RIGHTS, shared: isShared, file, huge }), 0);
+  return undefined;
+};
 
 interface Asked {
   readonly offset: number;
@@ -131,9 +174,11 @@ export function place(process: FlatProcess, start: Vpn, pages: number, page: Fla
   for (let at = 0; at < pages; at++) process.pages.set(start + at, { ...page, index: index + at, linear: index + at });
 }
 
-export const unmap: FlatCall = (_model, process, args, result) => {
+export const unmap: FlatCall = (model, process, args, result) => {
   const [address, lengthBytes] = args as [number, number];
   if (!isAligned(address) || lengthBytes === 0) return expectErrno(result, "EINVAL");
+  const first = pageOf(address);
+  if (cutsAny(model, process, first, first + pagesIn(lengthBytes))) return expectErrno(result, "EINVAL");
   if (result.kind === "errno") return `${result.errno}, expected 0`;
   process.unmap(pageOf(address), pageOf(address) + pagesIn(lengthBytes));
   return undefined;
@@ -147,9 +192,17 @@ export const protect: FlatCall = (_model, process, args, result) => {
   const first = pageOf(address);
   const end = first + pagesIn(lengthBytes);
   const hole = process.firstHole(first, end);
+  // Up to there the huge pages of one area change, none of which is cut.
+  let whole = first;
   for (let page = first; page < hole; page++) {
     const flat = process.pages.get(page);
     if (flat === undefined) continue;
+    if (flat.huge !== undefined && page >= whole && changesRights(flat, prot)) {
+      whole = Math.min(hugeArea(process, page).end, end);
+      if (cutsHuge(_model, process, page) || cutsHuge(_model, process, whole)) return expectErrno(result, "EINVAL");
+      isolateHuge(process, page, whole);
+    }
+    if (!flat.mayWrite && (prot & PROT_WRITE) !== 0) return expectErrno(result, "EACCES");
     process.change(page, { rights: prot & RIGHTS });
     // A locked private page that may now be written gets its own bytes at once.
     const becomesWritable = (flat.rights & PROT_WRITE) === 0 && (prot & PROT_WRITE) !== 0;
@@ -160,6 +213,8 @@ export const protect: FlatCall = (_model, process, args, result) => {
   if (hole < end) return expectErrno(result, "ENOMEM");
   return result.kind === "errno" ? `${result.errno}, expected 0` : undefined;
 };
+
+const changesRights = ({ rights }: FlatPage, prot: number): boolean => rights !== (prot & RIGHTS);
 
 const MREMAP_MAYMOVE = 1;
 const MREMAP_FIXED = 2;

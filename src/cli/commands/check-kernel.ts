@@ -1,5 +1,4 @@
 /** `bigmem check kernel`: does the kernel underneath answer programs as bigmem does? */
-import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { Command } from "commander";
 import { UsageError } from "../../base/errors.ts";
@@ -70,13 +69,12 @@ function chosenBatches({ programs, seed, profile }: Options): Batch[] {
   const count = wholeNumber("--programs", programs, 0);
   const first = wholeNumber("--seed", seed, 0);
   if (profile !== undefined) return [{ profile: profileNamed(profile), seed: first, programs: count }];
-  const names = profileNames.filter((name) => profileApplies(name));
   return [
     ...suiteNames.map((suite) => ({ suite })),
-    ...names.map((name, at) => ({
+    ...profileNames.map((name, at) => ({
       profile: name,
       seed: first,
-      programs: Math.floor((count * (at + 1)) / names.length) - Math.floor((count * at) / names.length),
+      programs: Math.floor((count * (at + 1)) / profileNames.length) - Math.floor((count * at) / profileNames.length),
     })),
   ];
 }
@@ -86,19 +84,7 @@ function profileNamed(name: string): ProfileName {
     throw new UsageError(
       `there is no profile "${name}"${didYouMean(name, profileNames)}; there are ${profileNames.join(", ")}`,
     );
-  if (!profileApplies(name as ProfileName))
-    throw new UsageError(`--profile ${name}: this machine has a pool of huge pages, and bigmem models none`);
   return name as ProfileName;
-}
-
-/** bigmem has no pool of huge pages: it can be compared only where the kernel has none either. */
-function profileApplies(name: ProfileName): boolean {
-  if (name !== "hugetlb") return true;
-  try {
-    return /^HugePages_Total:\s+0$/m.test(readFileSync("/proc/meminfo", "utf8"));
-  } catch {
-    return false;
-  }
 }
 
 function wholeNumber(option: string, text: string, least: number): number {
@@ -109,10 +95,15 @@ function wholeNumber(option: string, text: string, least: number): number {
 }
 
 async function askKernel(kernel: LiveKernel, batches: Batch[], options: Options): Promise<void> {
-  const jobs = options.jobs === undefined ? availableParallelism() : wholeNumber("--jobs", options.jobs, 1);
+  const { hugePages } = kernel.sight;
+  if (hugePages === null)
+    throw new UsageError("somebody uses huge pages of this machine: what is left of its pool cannot be known");
+  const asked = options.jobs === undefined ? availableParallelism() : wholeNumber("--jobs", options.jobs, 1);
+  // One pool is for all: each program must find it whole.
+  const jobs = hugePages > 0 ? 1 : asked;
   if (options.record !== undefined && !(kernel.sight.frames && kernel.sight.locks))
     throw new UsageError("--record needs root: outcomes without frames would be half of what there is");
-  const comparison = new KernelComparison(likenessOf(kernel.release), kernel.sight);
+  const comparison = new KernelComparison(likenessOf(kernel.release), { frames: kernel.sight.frames, hugePages });
   const kept = new Map<string, Outcome>();
   const total = batches.reduce((sum, batch) => sum + ("suite" in batch ? 0 : batch.programs), 0);
   const progress = new Progress("programs", total, false);

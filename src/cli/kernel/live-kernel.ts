@@ -3,6 +3,7 @@
  * as many processes as wanted, each on a CPU of its own and fed through its standard input.
  */
 import { type ChildProcessWithoutNullStreams, execFileSync, spawn, spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { arch, availableParallelism, platform, release } from "node:os";
 import { type Outcome, parseOutcomes } from "../../check/compare-outcomes.ts";
 import { formatProgram, type Program } from "../../check/program.ts";
@@ -28,6 +29,8 @@ export interface Sight {
   readonly frames: boolean;
   /** No limit on locked memory. */
   readonly locks: boolean;
+  /** Pages in its pool of huge pages; null: somebody else uses some of them. */
+  readonly hugePages: number | null;
 }
 
 export class LiveKernel {
@@ -40,7 +43,7 @@ export class LiveKernel {
     this.path = path;
     this.release = release();
     const said = execFileSync(path, ["-i"], { encoding: "utf8" });
-    this.sight = { frames: /frames=1/.test(said), locks: /locks=1/.test(said) };
+    this.sight = { frames: /frames=1/.test(said), locks: /locks=1/.test(said), hugePages: idleHugePages() };
   }
 
   /** Runs one program and waits for it. */
@@ -74,6 +77,13 @@ export class LiveKernel {
       for (const executor of executors) executor.end();
     }
   }
+}
+
+/** Pages in the kernel's pool of huge pages, if all are free and promised to nobody. */
+function idleHugePages(): number | null {
+  const text = readFileSync("/proc/meminfo", "utf8");
+  const count = (key: string) => Number(new RegExp(`^HugePages_${key}:\\s+(\\d+)$`, "m").exec(text)?.[1] ?? 0);
+  return count("Free") === count("Total") && count("Rsvd") === 0 ? count("Total") : null;
 }
 
 /** The kernel underneath; or what is missing to ask it. */

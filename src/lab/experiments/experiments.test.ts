@@ -139,7 +139,7 @@ describe("shared-segment", () => {
   const smallPages = rows.filter(({ design }) => !["magic", "hugetlbfs"].includes(String(design)));
 
   test("has a row for each design, which all run where memory is plenty", () => {
-    expect(smallPages).toHaveLength(6);
+    expect(smallPages).toHaveLength(7);
     for (const row of smallPages) {
       expect(row).toMatchObject({ processes: 40, outcome: "all run", pageFaults: 40 * 4096, reads: 40_000 });
       expect(verdict).toContain(`${row.design}: all 40 run`);
@@ -168,7 +168,46 @@ describe("shared-segment", () => {
     const designs = "hugetlbfs,hugetlbfs-shared-pmd";
     const wide = { processes: "8", size: "2G", machine: "skylake-256g", kernel: "linux-6.1", designs };
     const [own, common] = run("shared-segment", wide).rows as [Row, Row];
-    expect(Number(own.upperTablesBytes) - Number(common.upperTablesBytes)).toBe(7 * 1 * 4096);
+    expect(Number(own.upperTablesBytes) - Number(common.upperTablesBytes)).toBe(7 * 2 * 4096);
+  });
+
+  test("counts the tables that arithmetic says, to the byte, and what huge pages save of struct pages", () => {
+    const today = { processes: "6", size: "3G", machine: "epyc-6t", kernel: "linux-6.1" };
+    const { rows: wide } = run("shared-segment", today);
+    expect(wide.map(({ design }) => design)).toEqual([
+      "low-objects",
+      "hugetlbfs",
+      "hugetlbfs-shared-pmd",
+      "hugetlbfs-1g",
+    ]);
+    for (const row of [...rows, ...wide]) {
+      expect(Number(row.leafTablesBytes) + Number(row.upperTablesBytes)).toBe(row.arithmeticTablesBytes);
+    }
+    const pages = (3 * 2 ** 30) / 4096;
+    const folded = [pages * 64, pages * 64, (pages / 512) * 4096, 3 * 4096];
+    expect(wide.map(({ structPagesBytes }) => structPagesBytes)).toEqual(folded);
+  });
+
+  test("lets each process after the first touch its own random share", () => {
+    const own = { ...small, size: "64M", designs: "low-objects", touch: "1%" };
+    const [row] = run("shared-segment", own).rows as [Row];
+    const pages = (64 * 2 ** 20) / 4096;
+    expect(row).toMatchObject({ processes: 40, outcome: "all run", arithmeticTablesBytes: "" });
+    expect(Number(row.pageFaults)).toBeGreaterThan(pages + (39 * pages * 0.9) / 100);
+    expect(Number(row.pageFaults)).toBeLessThanOrEqual(pages + 39 * Math.round(pages / 100));
+    for (const touch of ["0%", "101%", "some"]) {
+      expect(() => run("shared-segment", { ...small, touch })).toThrow(UsageError);
+    }
+  });
+
+  test("ends where memory ends on a machine of today, where nobody looks for pages that have nowhere to go", () => {
+    const crowd = { processes: "4000", size: "1G", machine: "amd64-8g", kernel: "linux-6.1", designs: "low-objects" };
+    const [row] = run("shared-segment", crowd).rows as [Row];
+    expect(row.outcome).toBe(`process ${Number(row.processes) + 1}: no memory`);
+    expect(Number(row.leafTablesBytes) + Number(row.upperTablesBytes)).toBe(row.arithmeticTablesBytes);
+    // 8 GiB less 1 for the segment and what the kernel takes, in tables of 2 MiB a process.
+    expect(Number(row.processes)).toBeGreaterThan(3200);
+    expect(Number(row.processes)).toBeLessThan(3584);
   });
 
   test("has the chains of the published arithmetic: blocks of 7 links, or of 3 where tables are in highmem", () => {
@@ -183,7 +222,8 @@ describe("shared-segment", () => {
       expect(inHand(design, blocks(slots))).toBeGreaterThanOrEqual(0);
       expect(inHand(design, blocks(slots))).toBeLessThanOrEqual(4 * 32);
     }
-    for (const design of ["low-objects", "highpte-objects", "when-empty"]) expect(of(design).reverseMapBytes).toBe(0);
+    for (const design of ["low-objects", "highpte-objects", "when-empty", "discard-age"])
+      expect(of(design).reverseMapBytes).toBe(0);
   });
 
   test("takes from lowmem only what a design has there", () => {
@@ -228,7 +268,7 @@ describe("shared-segment", () => {
   test("leaves out what a machine cannot be built with, and refuses it by name", () => {
     const today = { processes: "2", size: "1M", machine: "opteron-32g" };
     const names = run("shared-segment", today).rows.map(({ design }) => design);
-    expect(names).toEqual(["low-chains", "low-objects", "when-empty"]);
+    expect(names).toEqual(["low-objects"]);
     for (const designs of ["highpte-objects", "low-chians"]) {
       expect(() => run("shared-segment", { ...today, designs })).toThrow(UsageError);
     }

@@ -13,40 +13,48 @@ import { MAP_FIXED, MAP_SHARED, PROT_READ, PROT_WRITE } from "../import/calls.ts
 import { needed, neededCall } from "./load.ts";
 import { tryTouchPages } from "./static-program.ts";
 
-/** Where every process has the segment: above its program, below its stack. */
+/** Where every process has the segment: above its program, below its stack; where there is room, at a whole GiB. */
 const SEGMENT: Vaddr = 0x2000_0000;
+const WIDE_SEGMENT: Vaddr = 0x4000_0000;
 
-/** What the segment is: a file of some kind, or the big pages of map_large_page. */
-export type SegmentKind = FileKind | "magic";
+/** What the segment is: a file of some kind, one of huge pages of 1 GiB, or the big pages of map_large_page. */
+export type SegmentKind = FileKind | "gigantic" | "magic";
 
 function segmentOf(machine: Machine, sizeBytes: number, kind: SegmentKind): FileObject {
   const { files, bigPages } = machine.kernel;
   if (kind === "magic") return files.create({ name: "segment", kind: "shmem", sizeBytes: 0 });
-  if (kind !== "hugetlbfs") return files.create({ name: "segment", kind, sizeBytes });
-  const [pool] = bigPages.pools;
-  return files.create({ name: "segment", kind, sizeBytes, ...(pool === undefined ? {} : { pool }) });
+  if (kind !== "hugetlbfs" && kind !== "gigantic") return files.create({ name: "segment", kind, sizeBytes });
+  const { pools } = bigPages;
+  const pool = kind === "hugetlbfs" ? pools[0] : pools.find(({ pages }) => addressOf(pages) === GIB);
+  const kept = pool === undefined ? {} : { pool };
+  return files.create({ name: "segment", kind: "hugetlbfs", sizeBytes, ...kept });
 }
+
+const GIB = 2 ** 30;
 
 export class Sharers {
   readonly machine: Machine;
   readonly segment: OpenFile;
   readonly pages: number;
-  readonly first: Vpn = pageOf(SEGMENT);
+  readonly first: Vpn;
   /** Those that use the segment, oldest first. */
   readonly threads: Thread[] = [];
   private readonly parent: Thread;
 
   private readonly isMagic: boolean;
+  private readonly at: Vaddr;
 
   constructor(machine: Machine, sizeBytes: number, kind: SegmentKind = "shmem") {
     this.machine = machine;
     this.pages = sizeBytes / PAGE_SIZE;
     this.isMagic = kind === "magic";
+    this.at = machine.kernel.format.vaddrBits > 32 ? WIDE_SEGMENT : SEGMENT;
+    this.first = pageOf(this.at);
     this.segment = new OpenFile(segmentOf(machine, sizeBytes, kind), "read-write");
     this.parent = machine.spawn("postmaster").threads[0]!;
     if (this.isMagic) return;
     const rights = PROT_READ | PROT_WRITE;
-    neededCall(machine, this.parent, "mmap", [SEGMENT, sizeBytes, rights, MAP_SHARED | MAP_FIXED, this.segment, 0]);
+    neededCall(machine, this.parent, "mmap", [this.at, sizeBytes, rights, MAP_SHARED | MAP_FIXED, this.segment, 0]);
   }
 
   /** One more process, which has not touched the segment yet. */
@@ -60,7 +68,7 @@ export class Sharers {
     if (typeof child === "number" || this.hasKilled) return null;
     if (this.isMagic) {
       const bytes = addressOf(this.pages);
-      if (this.machine.call(child.threads[0]!, "map_large_page", [SEGMENT, bytes, 0]) < bytes) return null;
+      if (this.machine.call(child.threads[0]!, "map_large_page", [this.at, bytes, 0]) < bytes) return null;
     }
     this.threads.push(child.threads[0]!);
     return child.threads[0]!;

@@ -31,6 +31,10 @@ export class BigAreas extends NoBigPages {
     return this.sharing.inCommon;
   }
 
+  override get sharesTables(): boolean {
+    return this.sharing !== ownTables;
+  }
+
   override treesOf(table: Pfn): number {
     return this.sharing.treesOf(table);
   }

@@ -15,7 +15,7 @@ import { bug } from "../../base/errors.ts";
 import type { Pfn, Vaddr, Vpn } from "../../base/units.ts";
 import type { Path } from "../../sync/path.ts";
 import type { AddressSpace } from "../address-space.ts";
-import type { OpenFile } from "../file.ts";
+import type { FileObject, OpenFile } from "../file.ts";
 import type { Kernel } from "../kernel.ts";
 import type { Thread } from "../process.ts";
 import type { Intent, Verdict } from "../verdict.ts";
@@ -32,6 +32,15 @@ export interface BigRegion {
   /** Null: memory of its own (MAP_ANONYMOUS). */
   readonly opened: OpenFile | null;
   readonly fileIndex: number;
+}
+
+/** A segment of System V shared memory to be made. */
+export interface BigSegment {
+  readonly name: string;
+  readonly bytes: number;
+  readonly pool: HugePool;
+  /** Whether its pages are promised to it (not SHM_NORESERVE). */
+  readonly isPromised: boolean;
 }
 
 /** What mremap was asked for, in pages. */
@@ -54,6 +63,8 @@ export interface BigPages {
   readonly pools: readonly HugePool[];
   /** Tables that hang in one more tree than the first, for each such tree: they are counted in all, and are there once. */
   readonly tablesInCommon: number;
+  /** Whether tables of big pages may hang in several trees: a missing one need not be made, then. */
+  readonly sharesTables: boolean;
   /** In how many trees a page table hangs. */
   treesOf(table: Pfn): number;
   /** The pool of the pages of 2^log bytes; 0 means the usual size. Null: no mapping can have such pages. */
@@ -63,8 +74,8 @@ export interface BigPages {
 
   /** mmap of huge pages: 0 or -ERRNO. */
   map(kernel: Kernel, mm: AddressSpace, region: BigRegion): Path<number>;
-  /** shmget with SHM_HUGETLB: the segment, open, or -ERRNO. */
-  createSegment(kernel: Kernel, thread: Thread, bytes: number, pool: HugePool): OpenFile | number;
+  /** shmget with SHM_HUGETLB: the segment's file, or null if the pool is short. */
+  createSegment(kernel: Kernel, segment: BigSegment): FileObject | null;
   mapLargePage(kernel: Kernel, thread: Thread, address: Vaddr, bytes: number, index: number): Path<number>;
   allocHugepages(kernel: Kernel, thread: Thread, request: HugepageRequest): Path<number>;
   freeHugepages(kernel: Kernel, thread: Thread, address: Vaddr): Path<number>;
@@ -120,6 +131,10 @@ export class NoBigPages implements BigPages {
     return 0;
   }
 
+  get sharesTables(): boolean {
+    return false;
+  }
+
   treesOf(_table: Pfn): number {
     return 1;
   }
@@ -133,8 +148,8 @@ export class NoBigPages implements BigPages {
     return -ENOMEM;
   }
 
-  createSegment(_kernel: Kernel, _thread: Thread, _bytes: number, _pool: HugePool): OpenFile | number {
-    return -ENOSYS;
+  createSegment(_kernel: Kernel, _segment: BigSegment): FileObject | null {
+    return null;
   }
 
   mapLargePage(_kernel: Kernel, _thread: Thread, _address: Vaddr, _bytes: number, _index: number): Path<number> {

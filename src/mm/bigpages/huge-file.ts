@@ -8,6 +8,7 @@ import type { Pfn } from "../../base/units.ts";
 import type { FileObject } from "../file.ts";
 import type { Frames } from "../frames.ts";
 import { NOT_CACHED, PageCache } from "../page-cache.ts";
+import type { BigTableModel } from "../populate-big.ts";
 import type { Slab } from "../slab.ts";
 import type { HugePool } from "./huge-pool.ts";
 
@@ -16,6 +17,9 @@ export class HugeFile {
   readonly pages: PageCache;
   /** Places that shared mappings have been promised, and those that have been given a page. */
   readonly promised = new Set<number>();
+
+  /** By its first page: a table of these pages, as populating has found it last. */
+  readonly tableModels = new Map<number, BigTableModel>();
 
   constructor(pool: HugePool, nodes: Slab) {
     this.pool = pool;

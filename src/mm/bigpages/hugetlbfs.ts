@@ -13,7 +13,7 @@
  * @differs 6.1 charges nobody with the faults of mlock and MAP_POPULATE; here they are counted, as by 6.18
  * @differs mincore says of a page of the file that is not mapped here that it is not there
  */
-import { EINVAL, ENOMEM, EPERM } from "../../base/errno.ts";
+import { EINVAL, ENOMEM } from "../../base/errno.ts";
 import type { Pfn, Vpn } from "../../base/units.ts";
 import { PAGE_SIZE } from "../../base/units.ts";
 import { PTE_ACCESSED, PTE_DIRTY, PTE_WRITE } from "../../hw/pte.ts";
@@ -22,19 +22,19 @@ import { account } from "../accounting.ts";
 import type { AddressSpace } from "../address-space.ts";
 import { MADV_COLD, MADV_COLLAPSE, MADV_DONTNEED, MADV_DONTNEED_LOCKED, MADV_FREE, MADV_PAGEOUT } from "../advise.ts";
 import { anonVmaPrepare } from "../anon-vma.ts";
-import { OpenFile } from "../file.ts";
+import { type FileObject, OpenFile } from "../file.ts";
 import { holdFile, releaseFile } from "../file-lifetime.ts";
 import { NO_FRAME } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";
 import { NOT_CACHED } from "../page-cache.ts";
 import { NO_TABLE } from "../page-table.ts";
-import type { Thread } from "../process.ts";
+import { isAttached } from "../shm/segments.ts";
 import { lockTables, tryLockTables, unlockTables } from "../table-lock.ts";
 import { BUS_ADRERR, FAULT_MINOR, FAULT_OOM, type Intent, NEEDS_MEMORY, type Verdict } from "../verdict.ts";
 import { VM_HUGETLB, VM_MAYSHARE, VM_NORESERVE, VM_WRITE, type Vma } from "../vma.ts";
 import { createVma, forgetVma, insertVma } from "../vma-memory.ts";
 import { BigAreas } from "./big-areas.ts";
-import type { Advised, BigRegion, BigRemap } from "./big-pages.ts";
+import type { Advised, BigRegion, BigRemap, BigSegment } from "./big-pages.ts";
 import { type HugeFile, PrivatePromise, putHuge } from "./huge-file.ts";
 import { createHugeFile, zeroHuge } from "./huge-pages.ts";
 import type { Claim, HugePool } from "./huge-pool.ts";
@@ -90,7 +90,8 @@ export class Hugetlbfs extends BigAreas {
     const first = fileIndex / pool.pages;
     const pages = (end - start) / pool.pages;
     const isShared = (flags & VM_MAYSHARE) !== 0;
-    const isPromised = (flags & VM_NORESERVE) === 0;
+    // A segment's pages were promised when it was made, or never will be.
+    const isPromised = (flags & VM_NORESERVE) === 0 && !isAttached(region);
     const vma = createVma(kernel, mm, start, end, flags, { file, opened, fileIndex });
     if (vma === null) return -ENOMEM;
     if (isPromised && !(isShared ? file.huge!.promise(first, first + pages) : pool.reserve(pages))) {
@@ -104,19 +105,12 @@ export class Hugetlbfs extends BigAreas {
     return 0;
   }
 
-  override createSegment(kernel: Kernel, { mm }: Thread, bytes: number, pool: HugePool): OpenFile | number {
+  override createSegment(kernel: Kernel, { name, bytes, pool, isPromised }: BigSegment): FileObject | null {
     const pages = Math.ceil(bytes / (pool.pages * PAGE_SIZE));
-    if (mm.limits.privilege !== "root" && bytes > mm.limits.lockedBytes) return -EPERM;
-    const file = createHugeFile(kernel, "SYSV", pool, pages * pool.pages);
-    if (!this.promiseSegment(file.huge!, pages)) {
-      kernel.files.forget(file);
-      return -ENOMEM;
-    }
-    return new OpenFile(file, "read-write");
-  }
-
-  protected promiseSegment(huge: HugeFile, pages: number): boolean {
-    return huge.promise(0, pages);
+    const file = createHugeFile(kernel, name, pool, pages * pool.pages);
+    if (!isPromised || file.huge!.promise(0, pages)) return file;
+    kernel.files.forget(file);
+    return null;
   }
 
   override *fault(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Path<Verdict> {

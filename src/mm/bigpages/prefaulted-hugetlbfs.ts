@@ -6,24 +6,23 @@
  * @differs huge pages are no part of RSS, as today; 2.6.11 counted them in
  * @models linux-2.6.11 mm/mprotect.c sys_mprotect; mm/mremap.c do_mremap; mm/madvise.c madvise_dontneed
  */
-import { EACCES, EINVAL, ENOMEM, EPERM } from "../../base/errno.ts";
+import { EACCES, EINVAL, ENOMEM } from "../../base/errno.ts";
 import { PAGE_SIZE } from "../../base/units.ts";
 import type { Path } from "../../sync/path.ts";
 import { account } from "../accounting.ts";
 import type { AddressSpace } from "../address-space.ts";
 import { MADV_DONTNEED } from "../advise.ts";
-import { OpenFile } from "../file.ts";
+import type { FileObject } from "../file.ts";
 import { NO_FRAME } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";
 import { NOT_CACHED } from "../page-cache.ts";
 import { NO_TABLE } from "../page-table.ts";
-import type { Thread } from "../process.ts";
 import { unmap } from "../unmap.ts";
 import { VM_HUGETLB, VM_MAYSHARE, VM_WRITE, type Vma } from "../vma.ts";
 import { createVma, insertVma } from "../vma-memory.ts";
 import { BigAreas } from "./big-areas.ts";
-import type { Advised, BigRegion } from "./big-pages.ts";
-import { createHugeFile, zeroHuge } from "./huge-pages.ts";
+import type { Advised, BigRegion, BigSegment } from "./big-pages.ts";
+import { zeroHuge } from "./huge-pages.ts";
 import type { HugePool } from "./huge-pool.ts";
 import { bigFlags, bigTable, flagsOf, setBig } from "./large-entries.ts";
 
@@ -91,11 +90,10 @@ export class PrefaultedHugetlbfs extends BigAreas {
     return 0;
   }
 
-  override createSegment(kernel: Kernel, { mm }: Thread, bytes: number, pool: HugePool): OpenFile | number {
-    const pages = Math.ceil(bytes / (pool.pages * PAGE_SIZE));
-    if (mm.limits.privilege !== "root" && bytes > mm.limits.lockedBytes) return -EPERM;
-    if (pages > pool.free) return -ENOMEM;
-    return new OpenFile(createHugeFile(kernel, "SYSV", pool, pages * pool.pages), "read-write");
+  /** Its size is what was asked for: one that is not of whole huge pages can never be mapped. */
+  override createSegment(kernel: Kernel, { name, bytes, pool }: BigSegment): FileObject | null {
+    if (Math.ceil(bytes / (pool.pages * PAGE_SIZE)) > pool.free) return null;
+    return kernel.files.create({ name, kind: "hugetlbfs", sizeBytes: bytes, pool });
   }
 
   override refusesProtect(_kernel: Kernel, _vma: Vma): number {

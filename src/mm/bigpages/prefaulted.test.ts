@@ -67,18 +67,6 @@ describe.each([
     expect(world.thread.mm.vmas.count).toBe(0);
     check(world, "after a shortage");
   });
-
-  test("SHM_HUGETLB is for those who may lock so much, and for what the pool has", () => {
-    const world = start(2);
-    const { bigPages } = world.kernel;
-    const create = (huge: number) => bigPages.createSegment(world.kernel, world.thread, bytes(huge), world.pool);
-    expect(create(3)).toBe(-ENOMEM);
-    expect(create(2)).toBeInstanceOf(OpenFile);
-    const { limits } = world.thread.mm;
-    limits.privilege = "user";
-    limits.lockedBytes = bytes(1);
-    expect(create(2)).toBe(-EPERM);
-  });
 });
 
 describe("the calls of 2.5.36", () => {

@@ -91,6 +91,11 @@ export class AtomicMaps {
     if (this.invalidates === "always") this.counters.atomicInvalidations += times;
   }
 
+  /** Whether it costs less to show the frame again that a slot showed last: then it matters which one that was. */
+  get remembers(): boolean {
+    return this.invalidates === "when-changed";
+  }
+
   /** Gives the slot back. Requires: this CPU holds it for `frame`. */
   unmap(frame: Pfn, type: AtomicType): void {
     const { here } = this.where;

@@ -37,6 +37,13 @@ export class PageContents {
     if (isHigh) this.atomicMaps.unmap(frame, KM_USER0);
   }
 
+  /** The same for all of `[first, end)`. */
+  zeroRun(first: Pfn, end: Pfn): void {
+    const low = Math.min(end, Math.max(first, this.highmemFrom));
+    if (low > first) this.memory.zeroRun(first, low);
+    for (let frame = low; frame < end; frame++) this.zero(frame);
+  }
+
   /** copy_user_highpage: both pages are in sight at once. */
   copy(from: Pfn, to: Pfn): void {
     const { atomicMaps, highmemFrom } = this;

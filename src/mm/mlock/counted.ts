@@ -20,6 +20,7 @@
  */
 import { ENOMEM } from "../../base/errno.ts";
 import { bug } from "../../base/errors.ts";
+import type { Runs } from "../../base/owed-sums.ts";
 import type { Pfn, PteSlot, Vpn } from "../../base/units.ts";
 import { type OpenTable, PTE_PRESENT, PTE_PROT_NONE } from "../../hw/pte.ts";
 import type { Path } from "../../sync/path.ts";
@@ -78,6 +79,15 @@ export class CountedLocks implements ReverseMap, Mlock {
     const { chains } = this;
     if ((vma.flags & VM_LOCKED) === 0) chains.addRun(first, end, slot, vma);
     else for (let frame = first; frame < end; frame++) this.add(frame, slot + frame - first, vma);
+  }
+
+  /** Locked ones are counted, and each asked for its place. */
+  get searchesFiles(): boolean {
+    return false;
+  }
+
+  addSearched(pages: Runs): void {
+    bug(`${pages.length} entries are added without their places`);
   }
 
   removeRun(first: Pfn, end: Pfn, slot: PteSlot, vma: Vma): void {

@@ -49,6 +49,12 @@ export function* mmap(kernel: Kernel, thread: Thread, request: MapRequest): Path
   return address;
 }
 
+/** A mapping of a file for somebody who holds mmap_sem for write, and brings the pages in himself. */
+export const mapHeld = (kernel: Kernel, thread: Thread, request: MapRequest): Path<number> =>
+  request.file!.file.huge === null
+    ? mapLocked(kernel, thread, request, request.file)
+    : mapHugeLocked(kernel, thread.mm, request, request.file!);
+
 function* mapLocked(kernel: Kernel, thread: Thread, request: MapRequest, file: OpenFile | null): Path<number> {
   const { layout, tunables } = kernel;
   const { mm } = thread;

@@ -34,6 +34,7 @@ export const pages2611: PagePolicy = {
   moves: "entries",
   dontNeedFrees: "pages",
   flushesYoung: true,
+  withoutSwap: "looks at all",
   freeTables: freePmdRanges,
 };
 

@@ -5,12 +5,13 @@ import { mlock, munlock, munlockall } from "../lock.ts";
 import { mergeVma } from "../merge.ts";
 import type { Personality } from "../personality.ts";
 import { badness2611 } from "../reclaim/oom-kill.ts";
+import { segments2611 } from "../shm/rules.ts";
 import { msync } from "../sync.ts";
 import { type SystemCalls, systemCalls } from "../syscalls.ts";
 import { munmap } from "../unmap.ts";
 import { VM_DONTCOPY, VM_DONTEXPAND, VM_IO, VM_RAW, VM_RESERVED } from "../vma.ts";
 import { brk, madvise, mincore, mlockall, mprotect } from "./linux-2.6.11-calls.ts";
-import { mmap } from "./linux-2.6.11-map.ts";
+import { mapHeld, mmap } from "./linux-2.6.11-map.ts";
 import { pages2611 } from "./linux-2.6.11-pages.ts";
 import { mremap } from "./linux-2.6.11-remap.ts";
 
@@ -41,6 +42,8 @@ export const linux2611: Personality = {
   hugePagesCome: "at-mmap",
   hugePromises: "used-up",
   bigAreaFlags: VM_RESERVED,
+  segments: segments2611,
+  joinsAttached: "never",
   pages: pages2611,
   dirtyLimits: "linux-2.6.11",
   meminfo: "linux-2.6.11",
@@ -59,6 +62,7 @@ export const linux2611: Personality = {
       munlock,
       mlockall,
       munlockall,
+      mapHeld,
     }),
   ),
 };

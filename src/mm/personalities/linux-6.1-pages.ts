@@ -46,6 +46,7 @@ export const pages61: PagePolicy = {
   moves: "tables",
   dontNeedFrees: "pages",
   flushesYoung: false,
+  withoutSwap: "looks at files",
   freeTables: freeTablesPerArea,
 };
 

@@ -3,13 +3,14 @@ import { advise } from "../advise.ts";
 import { brk } from "../brk.ts";
 import { mixedModes } from "../fallocate-modes.ts";
 import { mlock, mlock2, mlockall, munlock, munlockall } from "../lock.ts";
-import { mmap } from "../map.ts";
+import { mapHeld, mmap } from "../map.ts";
 import { expandInto } from "../merge.ts";
 import type { Personality } from "../personality.ts";
 import { mprotect } from "../protect.ts";
 import { badness61 } from "../reclaim/oom-kill.ts";
 import { mremap } from "../remap.ts";
 import { mincore } from "../resident.ts";
+import { segments61 } from "../shm/rules.ts";
 import { msync } from "../sync.ts";
 import { type AddressSpaceCalls, systemCalls } from "../syscalls.ts";
 import { munmap } from "../unmap.ts";
@@ -30,6 +31,7 @@ export const calls61: AddressSpaceCalls = {
   munlock,
   mlockall,
   munlockall,
+  mapHeld,
 };
 
 export const linux61: Personality = {
@@ -55,6 +57,8 @@ export const linux61: Personality = {
   hugePagesCome: "at-fault",
   hugePromises: "used-up",
   bigAreaFlags: VM_DONTEXPAND,
+  segments: segments61,
+  joinsAttached: "never",
   pages: pages61,
   dirtyLimits: "linux-6.1",
   meminfo: "linux-6.1",

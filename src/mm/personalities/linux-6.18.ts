@@ -32,6 +32,7 @@ export const linux618: Personality = {
     return mm === undefined ? null : mergeVma(kernel, mm, below, range);
   },
   hugePromises: "renewed",
+  joinsAttached: "if-none-goes",
   pages: pages618,
   calls: systemCalls({ ...calls61, mremap }),
 };

@@ -62,7 +62,7 @@ class World extends TestKernel {
   }
 
   isSegment(frame: Pfn): boolean {
-    return this.kernel.segments.has(frame);
+    return this.kernel.rawMemory.has(frame);
   }
 
   get lawful(): string[] {

@@ -16,8 +16,8 @@ export interface SegmentFileSpec {
 
 /** A new file on the machine's segments; null if they have no room for it. */
 export function createSegmentFile(kernel: Kernel, spec: SegmentFileSpec): FileObject | null {
-  const { segments, memory, files, pfnMappings } = kernel;
-  const runs = segments.take(pagesFor(spec.sizeBytes), spec.layout ?? "in one piece");
+  const { rawMemory, memory, files, pfnMappings } = kernel;
+  const runs = rawMemory.take(pagesFor(spec.sizeBytes), spec.layout ?? "in one piece");
   if (runs === null) return null;
   const raw = new SegmentFile(spec.way, runs);
   const kind = spec.way === "xip" ? "xip" : "device";
@@ -32,10 +32,10 @@ export function createSegmentFile(kernel: Kernel, spec: SegmentFileSpec): FileOb
 
 /** The file goes: its frames are free for others. Requires: nobody maps them. */
 export function destroySegmentFile(kernel: Kernel, raw: SegmentFile): void {
-  const { segments, memory, pfnMappings } = kernel;
+  const { rawMemory, memory, pfnMappings } = kernel;
   pfnMappings.closed(kernel, raw);
   for (const { first, end } of raw.runs) memory.forgetRun(first, end);
-  segments.give(raw.runs);
+  rawMemory.give(raw.runs);
 }
 
 /**

@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
-import { NOPFN_SIGBUS, SegmentFile, Segments } from "./segments.ts";
+import { NOPFN_SIGBUS, SegmentFile, RawMemory } from "./segments.ts";
 
 test("frames are handed out in one piece or scattered, and come back whole", () => {
-  const segments = new Segments(
+  const segments = new RawMemory(
     [
       { first: 100, end: 108 },
       { first: 200, end: 204 },

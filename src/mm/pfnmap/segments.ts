@@ -9,15 +9,14 @@
  * @models linux-6.1 drivers/s390/block/dcssblk.c dcssblk_direct_access (frames by block, no page cache)
  */
 import { bug } from "../../base/errors.ts";
-import type { FileIndex, Pfn } from "../../base/units.ts";
-import type { FrameRun } from "../../hw/pte.ts";
+import type { FileIndex, FrameRun, Pfn } from "../../base/units.ts";
 import type { Zone } from "../zone.ts";
 
 /** How the frames of a file follow one another. */
 export type SegmentLayout = "in one piece" | "scattered";
 
 /** Which frames of segments nobody has. */
-export class Segments {
+export class RawMemory {
   /** The segments, in the order of their addresses. */
   readonly ranges: readonly FrameRun[];
   private free: FrameRun[];

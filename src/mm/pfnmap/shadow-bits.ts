@@ -11,7 +11,7 @@
  * @models MAIL-NOPFN ("you could just allocate extra memory for page tables, and put the COW bit there")
  */
 import { bug } from "../../base/errors.ts";
-import { PAGE_SIZE, type Pfn, type Vpn } from "../../base/units.ts";
+import { type FrameRun, PAGE_SIZE, type Pfn, type Vpn } from "../../base/units.ts";
 import type { PhysicalMemory } from "../../hw/physical-memory.ts";
 import type { OpenTable } from "../../hw/pte.ts";
 import { type Allocator, WANT_KERNEL } from "../allocator.ts";
@@ -175,6 +175,11 @@ class ShadowedTables implements TableCache {
     if (table === NO_FRAME || level !== LEAF || this.shadows.attach(table)) return table;
     this.cache.give(table, level);
     return NO_FRAME;
+  }
+
+  /** Each leaf table is given bits of its own. */
+  takeRun(level: number, most: number): FrameRun | null {
+    return level === LEAF ? null : this.cache.takeRun(level, most);
   }
 
   give(table: Pfn, level: number): void {

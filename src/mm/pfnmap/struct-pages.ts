@@ -1,5 +1,5 @@
 /**
- * Segments have struct pages: whatever an entry names is a page, referenced, mapped and resident as a cached page of a file
+ * RawMemory have struct pages: whatever an entry names is a page, referenced, mapped and resident as a cached page of a file
  * is, which vm_insert_page puts there. There is nothing to tell apart.
  *
  * Cost: a struct page for each page of each segment in each guest that uses it, taken out of memory that is always

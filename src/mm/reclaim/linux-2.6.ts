@@ -18,6 +18,7 @@ import type { PageList } from "./page-list.ts";
 import { noReclaimCosts, type Reclaim, type ReclaimRequest } from "./reclaim.ts";
 import type { ReclaimParts } from "./reclaims.ts";
 import { BATCH, shrinkZone } from "./shrink-zone.ts";
+import { isAllStuck } from "./without-swap.ts";
 import { EASY, ZonePages } from "./zone-pages.ts";
 
 /** Sweeps in a row, from the easiest look to the hardest, that free nothing: then nobody tries on (MAX_RECLAIM_RETRIES). */
@@ -92,6 +93,7 @@ export class TwoLists implements Reclaim {
    */
   *freePages(kernel: Kernel, { want }: ReclaimRequest): Path<number> {
     this.costs.directTurns++;
+    if (isAllStuck(kernel)) return 0;
     const zones = this.zones.filter(({ zone }) => zone.kind <= want).reverse();
     for (let failures = 0; failures < FAILURES; failures++) {
       const freed = yield* this.sweep(kernel, zones);
@@ -125,6 +127,10 @@ export class TwoLists implements Reclaim {
   *balance(kernel: Kernel): Path<void> {
     this.wake = false;
     this.costs.kswapdTurns++;
+    if (isAllStuck(kernel)) {
+      for (const { zone } of this.zones) if (zone.free <= zone.high) zone.isHopeless = true;
+      return;
+    }
     let failures = 0;
     while (failures < FAILURES) {
       const before = this.costs.pagesFreed;

@@ -32,6 +32,20 @@ export class PageList {
     this.count++;
   }
 
+  /** The same for each of `[first, end)`, in this order: the last of them is the new head. */
+  addHeadRun(first: Pfn, end: Pfn): void {
+    const { next, previous } = this.frames;
+    const { head } = this;
+    next.write(first, head);
+    next.put(first + 1, end, first, 1);
+    previous.put(first, end - 1, first + 1, 1);
+    previous.write(end - 1, NO_FRAME);
+    if (head === NO_FRAME) this.tail = first;
+    else previous.write(head, first);
+    this.head = end - 1;
+    this.count += end - first;
+  }
+
   addTail(frame: Pfn): void {
     const { next, previous } = this.frames;
     const { tail } = this;

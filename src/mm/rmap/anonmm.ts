@@ -71,6 +71,10 @@ export class AnonMms extends ObjectAnon {
     this.dropIfUnused(anonMm);
   }
 
+  override get searchesFiles(): boolean {
+    return true;
+  }
+
   override addRun(first: Pfn, end: Pfn, slot: PteSlot, vma: Vma): void {
     this.addEach(first, end, slot, vma);
   }

@@ -14,7 +14,7 @@ import type { Slab } from "../slab.ts";
 import type { ReverseMapCosts } from "./reverse-map.ts";
 
 /** What blocks are looked at through. */
-export type BlockWindows = Pick<AtomicMaps, "highmemFrom" | "map" | "unmap" | "again">;
+export type BlockWindows = Pick<AtomicMaps, "highmemFrom" | "map" | "unmap" | "again" | "remembers">;
 
 export interface ChainMemoryParts {
   readonly slab: Slab;
@@ -85,6 +85,11 @@ export class ChainMemory {
     if (this.slab.allocateAll(blocks - fromHand) < 0) return -ENOMEM;
     this.inHand[here]! -= fromHand;
     return 0;
+  }
+
+  /** Whether it matters which frame each block lies in: one cannot stand for others. */
+  get mustShowEach(): boolean {
+    return this.isHigh && this.windows.remembers;
   }
 
   /** The words of the block with that number are looked at, and those of all `blocks` that it stands for. */

@@ -140,7 +140,7 @@ export abstract class Chains {
   addRun(first: Pfn, end: Pfn, slot: PteSlot): void {
     for (let frame = first; frame < end; ) {
       const stop = this.endOfAlike(frame, end);
-      const done = stop - frame > 1 && this.addAlike(frame, stop, slot + frame - first);
+      const done = stop - frame > 1 && !this.memory.mustShowEach && this.addAlike(frame, stop, slot + frame - first);
       if (!done) {
         for (let each = frame; each < stop; each++) {
           if (!this.add(each, slot + each - first)) bug(`no memory for entry ${slot + each - first}`);

@@ -3,6 +3,7 @@
  * them mapping and unmapping never fail and never search.
  */
 import { bug } from "../../base/errors.ts";
+import type { Runs } from "../../base/owed-sums.ts";
 import type { Pfn, PteSlot } from "../../base/units.ts";
 import type { Path } from "../../sync/path.ts";
 import type { AddressSpace } from "../address-space.ts";
@@ -39,6 +40,16 @@ export abstract class CountedMap implements ReverseMap {
     for (let frame = first; frame < end; frame++) {
       if (this.add(frame, slot + frame - first, vma) < 0) bug(`no memory for an entry of frame ${frame}`);
     }
+  }
+
+  get searchesFiles(): boolean {
+    return false;
+  }
+
+  addSearched(pages: Runs): void {
+    if (!this.searchesFiles) bug("entries that are kept are added without their places");
+    this.costs.adds += pages.length;
+    this.world.frames.addMappingsOf(pages);
   }
 
   remove(frame: Pfn, _slot: PteSlot, _vma: Vma): void {

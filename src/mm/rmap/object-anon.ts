@@ -21,6 +21,10 @@ import { atMost, Search, type Visit } from "./search.ts";
 export class ObjectAnon extends CountedMap {
   protected readonly search = new Search(this.world, this.costs);
 
+  override get searchesFiles(): boolean {
+    return true;
+  }
+
   override addRun(first: Pfn, end: Pfn, _slot: PteSlot, _vma: Vma): void {
     this.countAllAdded(first, end);
   }

@@ -11,6 +11,7 @@
  * Entries are told of with the very frame that they map. Who asks asks for a page: its head (`Frames.head`), and is shown
  * the entries of all its parts.
  */
+import type { Runs } from "../../base/owed-sums.ts";
 import type { Pfn, PteSlot } from "../../base/units.ts";
 import type { Entries } from "../../hw/pte.ts";
 import type { Path } from "../../sync/path.ts";
@@ -41,6 +42,13 @@ export interface ReverseMap {
    * Requires: there is memory for it.
    */
   addRun(first: Pfn, end: Pfn, slot: PteSlot, vma: Vma): void;
+  /**
+   * Whether pages of a file that are mapped in its order are found by searching its areas, or not at all: then mapping one
+   * takes no memory, and nobody need know where its entry is.
+   */
+  readonly searchesFiles: boolean;
+  /** One entry more maps each frame of `pages`, which are pages of a file in its order. Requires: `searchesFiles`. */
+  addSearched(pages: Runs): void;
   /** That entry maps `frame` no longer. It must have been added. */
   remove(frame: Pfn, slot: PteSlot, vma: Vma): void;
   /** The same as `remove` for the entries from `slot` on, one for each of the frames `[first, end)`. */

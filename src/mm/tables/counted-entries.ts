@@ -8,8 +8,8 @@
  */
 import type { Pfn } from "../../base/units.ts";
 import type { PagingFormat } from "../../hw/paging-format.ts";
-import type { PhysicalMemory } from "../../hw/physical-memory.ts";
-import { Entries, type FrameRun, type OpenTable } from "../../hw/pte.ts";
+import type { PhysicalMemory, WordModel } from "../../hw/physical-memory.ts";
+import { Entries, type OpenTable } from "../../hw/pte.ts";
 import type { Frames } from "../frames.ts";
 
 export class CountedEntries extends Entries {
@@ -22,24 +22,35 @@ export class CountedEntries extends Entries {
     this.frames = frames;
   }
 
-  override setAll(table: OpenTable, first: Pfn, flags: number): void {
-    const all = 1 << this.format.indexBits;
-    this.looks += all;
-    this.frames.refs.add(table, all);
-    super.setAll(table, first, flags);
+  override setAll(start: Pfn, end: Pfn, first: Pfn, flags: number): void {
+    this.countAll(start, end);
+    super.setAll(start, end, first, flags);
   }
 
-  override setAllLike(table: OpenTable, model: number, runs: readonly FrameRun[], flags: number): void {
-    const all = 1 << this.format.indexBits;
-    this.looks += all;
-    this.frames.refs.add(table, all);
-    super.setAllLike(table, model, runs, flags);
+  override setAllLike(start: Pfn, end: Pfn, model: WordModel, at: number): void {
+    this.countAll(start, end);
+    super.setAllLike(start, end, model, at);
+  }
+
+  override setRun(table: OpenTable, index: number, first: Pfn, end: Pfn, flags: number): void {
+    if (this.memory.isBlank(table)) {
+      this.looks += end - first;
+      this.frames.refs.add(table, end - first);
+    }
+    super.setRun(table, index, first, end, flags);
   }
 
   override clearRun(table: OpenTable, index: number, end: number): void {
     this.looks += end - index;
     this.frames.refs.add(table, index - end);
     super.clearRun(table, index, end);
+  }
+
+  /** All entries of the tables `[start, end)` are set, which were none. */
+  private countAll(start: Pfn, end: Pfn): void {
+    const all = 1 << this.format.indexBits;
+    this.looks += all * (end - start);
+    this.frames.refs.addEach(start, end, all);
   }
 
   protected override store(table: OpenTable, index: number, low: number, high: number): void {

@@ -24,6 +24,7 @@
 #include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -58,7 +59,8 @@ static const struct {
     [OP_STORE] = {"w", "an"},         [OP_EXECUTE] = {"x", "a"},          [OP_FTRUNC] = {"ftrunc", "nn"},
     [OP_FREAD] = {"fread", "nn"},     [OP_FWRITE] = {"fwrite", "nnn"},    [OP_FALLOC] = {"falloc", "nnnn"},
     [OP_FADV] = {"fadv", "nnnn"},     [OP_FSYNC] = {"fsync", "n"},        [OP_RLIMIT] = {"rlimit", "nn"},
-    [OP_FORK] = {"fork", "n"},        [OP_EXIT] = {"exit", ""},           [OP_STAT] = {"stat", ""},
+    [OP_SHMGET] = {"shmget", "nnnn"}, [OP_SHMAT] = {"shmat", "nan"},      [OP_SHMDT] = {"shmdt", "a"},
+    [OP_SHMRM] = {"shmrm", "n"},      [OP_FORK] = {"fork", "n"},        [OP_EXIT] = {"exit", ""},           [OP_STAT] = {"stat", ""},
 };
 enum { OPERATIONS = sizeof operations / sizeof *operations };
 
@@ -70,6 +72,11 @@ static struct {
   int socket;
 } processes[PROCESSES];
 static int files[FILES];
+/* What the kernel calls the program's segments; NO_SEGMENT: nothing. */
+enum { NO_SEGMENT = -1 };
+static int segments[FILES];
+/* All that the program has made or found. */
+static int every_segment[MOST_LINES], segments_made;
 
 static void fail(const char *what) {
   fprintf(stderr, "executor: %s: %s\n", what, strerror(errno));
@@ -154,6 +161,7 @@ static const char *error_name(int error) {
       {ENOMEM, "ENOMEM"}, {EACCES, "EACCES"}, {EFAULT, "EFAULT"},   {EBUSY, "EBUSY"},   {EEXIST, "EEXIST"},
       {ENODEV, "ENODEV"}, {EINVAL, "EINVAL"}, {ETXTBSY, "ETXTBSY"}, {EFBIG, "EFBIG"},   {ENOSPC, "ENOSPC"},
       {ENOSYS, "ENOSYS"}, {EOVERFLOW, "EOVERFLOW"},                 {EOPNOTSUPP, "EOPNOTSUPP"},
+      {ENOENT, "ENOENT"}, {EIDRM, "EIDRM"},
   };
   static char other[16];
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -183,7 +191,7 @@ static void print_reply(int operation, const struct reply *reply) {
     printf(" %s", place(&world, (uint64_t)reply->result));
   } else if (reply->result == -1 && reply->error) {
     printf(" %s", error_name(reply->error));
-  } else if (operation == OP_MMAP || operation == OP_MREMAP) {
+  } else if (operation == OP_MMAP || operation == OP_MREMAP || operation == OP_SHMAT) {
     printf(" %s", place(&world, (uint64_t)reply->result));
   } else if (operation == OP_MINCORE) {
     putchar(' ');
@@ -228,6 +236,23 @@ static int too_much(int operation, const uint64_t *operands) {
          operands[2] + operands[3] > MOST_FILE;
 }
 
+/*
+ * The program's own numbers of segments become the kernel's. Keys are made this executor's: others run beside it, and
+ * may see the same segments.
+ */
+static void name_segment(struct request *request) {
+  uint64_t *operands = request->operands;
+  if (request->operation == OP_SHMGET && operands[1]) operands[1] += (uint64_t)getpid() << 8;
+  if (request->operation != OP_SHMAT && request->operation != OP_SHMRM) return;
+  operands[0] = (uint64_t)(int64_t)(operands[0] < FILES ? segments[operands[0]] : NO_SEGMENT);
+}
+
+/* All segments of the program go; those that were removed before are known no more. */
+static void remove_segments(void) {
+  while (segments_made > 0) shmctl(every_segment[--segments_made], IPC_RMID, 0);
+  for (int i = 0; i < FILES; i++) segments[i] = NO_SEGMENT;
+}
+
 static void operate(int process, int operation, char **words, int count) {
   struct request request = {.operation = operation};
   struct reply reply;
@@ -243,6 +268,8 @@ static void operate(int process, int operation, char **words, int count) {
     end_process(process);
     return;
   }
+  uint64_t segment = request.operands[0];
+  name_segment(&request);
   uint64_t child = request.operands[0];
   if (operation == OP_FORK && (child >= PROCESSES || processes[child].alive)) {
     printf(" badid");
@@ -255,6 +282,11 @@ static void operate(int process, int operation, char **words, int count) {
   if (ask(process, &request, &reply) != 0) {
     printf(" DIED");
     processes[process].alive = 0;
+    return;
+  }
+  if (operation == OP_SHMGET && reply.result >= 0) {
+    segments[segment < FILES ? segment : 0] = every_segment[segments_made++] = (int)reply.result;
+    printf(" ok");
     return;
   }
   if (operation == OP_FORK) begin_process((int)child, process, &reply);
@@ -332,6 +364,7 @@ static void end_program(void) {
     if (processes[i].alive) dump_process(&world, processes[i].pid, i);
   }
   end_workers();
+  remove_segments();
   for (int i = 0; i < FILES; i++) {
     if (files[i] < 0) continue;
     dump_file(i);
@@ -411,7 +444,7 @@ int main(int count, char **arguments) {
   static struct line line;
   if (count == 1 && strcmp(arguments[0], "worker") == 0) work();
   if (readlink("/proc/self/exe", own_path, sizeof own_path - 1) < 0) fail("/proc/self/exe");
-  for (int i = 0; i < FILES; i++) files[i] = -1;
+  for (int i = 0; i < FILES; i++) files[i] = -1, segments[i] = NO_SEGMENT;
   world.frames = frames_readable();
   if (count == 2 && strcmp(arguments[1], "-i") == 0) return print_sight();
   if (count == 3 && strcmp(arguments[1], "-a") == 0) pin(atoi(arguments[2]));

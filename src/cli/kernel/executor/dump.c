@@ -198,6 +198,7 @@ static void print_name(const struct world *world, const char *path) {
   if (strstr(path, "[heap]")) printf("heap");
   else if (strstr(path, "/dev/zero")) printf("shanon");
   else if (strstr(path, "anon_hugepage")) printf("hugetlb");
+  else if (strstr(path, "/SYSV")) printf("segment");
   else printf("anon");
 }
 

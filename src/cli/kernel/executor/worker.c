@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -252,6 +253,10 @@ static long call(int operation, const uint64_t *a) {
   case OP_FADV: return advise_file(a);
   case OP_FSYNC: return fsync(file_of(a[0]));
   case OP_RLIMIT: return limit(a[0], a[1]);
+  case OP_SHMGET: return syscall(SYS_shmget, a[1], a[2], a[3]);
+  case OP_SHMAT: return syscall(SYS_shmat, a[0], a[1], a[2]);
+  case OP_SHMDT: return syscall(SYS_shmdt, a[0]);
+  case OP_SHMRM: return syscall(SYS_shmctl, a[0], IPC_RMID, 0L);
   case OP_HELLO: return 0;
   case OP_REAP: return waitpid((pid_t)a[0], 0, 0);
   default: errno = ENOSYS; return -1;

@@ -3,7 +3,7 @@
  *
  * @models linux-2.6.11 arch/i386/mm/pgtable.c pte_alloc_one
  */
-import type { Pfn } from "../../../base/units.ts";
+import type { FrameRun, Pfn } from "../../../base/units.ts";
 import { WANT_KERNEL, type Want } from "../../allocator.ts";
 import { NO_FRAME } from "../../frames.ts";
 import { OWNER_PAGE_TABLES } from "../../zone.ts";
@@ -30,6 +30,15 @@ export class NoTableCache implements TableCache {
     contents.zero(frame);
     counters.tablesZeroed++;
     return frame;
+  }
+
+  takeRun(level: number, most: number): FrameRun | null {
+    const { allocator, contents, counters } = this.parts;
+    const run = allocator.tryAllocateRun(most, this.wants[level]!, OWNER_PAGE_TABLES);
+    if (run === null) return null;
+    contents.zeroRun(run.first, run.end);
+    counters.tablesZeroed += run.end - run.first;
+    return run;
   }
 
   give(table: Pfn, _level: number): void {

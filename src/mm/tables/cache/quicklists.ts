@@ -9,7 +9,7 @@
  * @models linux-2.4.22 include/asm-i386/pgalloc.h get_pgd_fast, pte_alloc_one_fast; arch/i386/mm/init.c do_check_pgt_cache
  * @differs the lists are trimmed when a table is freed; 2.4 does so when a process ends or a CPU is idle
  */
-import type { Pfn } from "../../../base/units.ts";
+import type { FrameRun, Pfn } from "../../../base/units.ts";
 import { NO_FRAME, PG_TABLE } from "../../frames.ts";
 import { OWNER_PAGE_TABLES, OWNER_QUICKLISTS } from "../../zone.ts";
 import { NoTableCache } from "./none.ts";
@@ -44,6 +44,11 @@ export class Quicklists extends NoTableCache {
     this.parts.allocator.reassign(frame, OWNER_PAGE_TABLES);
     this.parts.counters.tablesReused++;
     return frame;
+  }
+
+  override takeRun(level: number, most: number): FrameRun | null {
+    const isIdle = this.heads[this.list(this.parts.where.here, level)]! === END;
+    return isIdle ? super.takeRun(level, most) : null;
   }
 
   override give(table: Pfn, level: number): void {

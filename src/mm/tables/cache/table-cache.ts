@@ -2,7 +2,7 @@
  * Where frames for page tables come from, and where they go: straight to the allocator, or by way of lists of tables
  * that were just freed, which are still zero.
  */
-import type { Pfn } from "../../../base/units.ts";
+import type { FrameRun, Pfn } from "../../../base/units.ts";
 import type { PhysicalMemory } from "../../../hw/physical-memory.ts";
 import type { Allocator, Want } from "../../allocator.ts";
 import type { Counters } from "../../counters.ts";
@@ -12,6 +12,8 @@ import type { PageContents } from "../../kmap/page-contents.ts";
 export interface TableCache {
   /** A zeroed frame for a table of `level`, or NO_FRAME. */
   take(level: number): Pfn;
+  /** What `take` would give next, as far as it lies side by side; at most `most`. Null: only `take` knows. */
+  takeRun(level: number, most: number): FrameRun | null;
   /** A table of `level` that no CPU can reach any more. Requires: all its entries are none. */
   give(table: Pfn, level: number): void;
   /** Memory is short: gives back what lies idle; the frames given back. */

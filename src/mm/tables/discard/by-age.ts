@@ -28,6 +28,10 @@ export class DiscardByAge implements TableDiscard {
     this.tables.addHead(table);
   }
 
+  hungRun(first: Pfn, end: Pfn): void {
+    this.tables.addHeadRun(first, end);
+  }
+
   unhung(table: Pfn): void {
     this.tables.remove(table);
   }

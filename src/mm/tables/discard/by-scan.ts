@@ -24,6 +24,8 @@ export class DiscardByScan implements TableDiscard {
 
   hung(): void {}
 
+  hungRun(): void {}
+
   unhung(): void {}
 
   *discardTables(kernel: Kernel, want: Want): Path<number> {

@@ -20,6 +20,8 @@ import { DiscardByScan } from "./by-scan.ts";
 /** Who is told of leaf tables: that they hang in a tree, and that they hang there no longer. */
 export interface LeafList {
   hung(table: Pfn): void;
+  /** The same for all of `[first, end)`, in this order. */
+  hungRun(first: Pfn, end: Pfn): void;
   unhung(table: Pfn): void;
 }
 
@@ -42,6 +44,7 @@ export interface DiscardCosts {
 const keepTables: TableDiscard = {
   costs: { tablesScanned: 0, entriesScanned: 0, tablesDiscarded: 0, entriesDiscarded: 0 },
   hung: () => {},
+  hungRun: () => {},
   unhung: () => {},
   // biome-ignore lint/correctness/useYield: a path that never waits
   *discardTables(): Path<number> {
