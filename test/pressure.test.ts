@@ -7,8 +7,10 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { type Casualty, campaign, formatCounts, judgeUnderPressure, noCounts, titleOf } from "../src/check/campaign.ts";
 import { coveringCells } from "../src/check/cells.ts";
-import { pressureKinds } from "../src/check/pressure.ts";
+import { randomProgram, usualShape } from "../src/check/generator.ts";
+import { pressureKinds, pressureSpec } from "../src/check/pressure.ts";
 import { formatProgram, parsePrograms } from "../src/check/program.ts";
+import { ProgramRunner } from "../src/check/program-runner.ts";
 import { parseDesign, rulesWith } from "../src/design.ts";
 import type { PagingFormatName } from "../src/hw/paging-format.ts";
 import { kernelPreset } from "../src/presets.ts";
@@ -44,6 +46,20 @@ describe("where memory is short", () => {
     },
     asked === undefined ? 5 * MINUTES : 600 * MINUTES,
   );
+
+  test("programs that ask for huge pages get some where they are kept", () => {
+    const cell = cells.find(({ hugePages, kernel }) => hugePages === "hugetlbfs-shared-pmd" && kernel === "linux-6.18");
+    const runner = new ProgramRunner(pressureSpec(cell!, 0));
+    const [pool] = runner.machine.kernel.bigPages.pools;
+    let mostInUse = 0;
+    for (let seed = 1; seed <= 10; seed++) {
+      const program = randomProgram(seed, { ...usualShape, operations: 60, profile: "tight-huge" });
+      runner.run(program, () => {
+        mostInUse = Math.max(mostInUse, pool!.total - pool!.free);
+      });
+    }
+    expect([mostInUse, pool!.total]).toEqual([2, 2]);
+  });
 
   test.each(readdirSync(golden))("%s failed once and does no longer", (file) => {
     const text = readFileSync(new URL(file, golden), "utf8");

@@ -88,6 +88,8 @@ class Judgement {
       throw wrong(operation, line, run, "ENOMEM, and reclaim has not given up");
     const unfounded = unfoundedShortage(operation, printed, run);
     if (unfounded !== undefined) throw wrong(operation, line, run, unfounded);
+    // What huge pages mean the model does not know; the auditor goes on alone.
+    if (asksForHugePages(operation)) this.model = undefined;
     const told = this.tell(operation, printed, short);
     if (told !== undefined) throw wrong(operation, line, run, told);
     for (const process of killed?.replace(" killed=", "").split(",") ?? []) this.model?.kill(Number(process));
@@ -152,8 +154,12 @@ const failWhole: ReadonlySet<string> = new Set([
 ]);
 const SHM_REMAP = 0o40000;
 const MAP_FIXED = 0x10;
+const MAP_HUGETLB = 0x4_0000;
 /** MREMAP_FIXED and MREMAP_DONTUNMAP: what was at the target is gone before the move is tried. */
 const MREMAP_TO = 6;
+
+const asksForHugePages = ({ name, operands }: Operation): boolean =>
+  name === "mmap" && (operands[3]!.value & MAP_HUGETLB) !== 0;
 
 /** Whether a failed operation has left everything as it was. Mapping to a fixed place removes first what was there. */
 function changesAllOrNothing({ name, operands }: Operation): boolean {

@@ -13,6 +13,7 @@ const MADV_PAGEOUT = 21;
 const MAP_LOCKED = 0x2000;
 const MAP_POPULATE = 0x8000;
 const MAP_NORESERVE = 0x4000;
+const MAP_HUGETLB = 0x4_0000;
 
 const tight: Profile = {
   ...base,
@@ -83,6 +84,17 @@ export const pressureProfiles = {
     weights: { ...tight.weights, fork: 10, exit: 4, fill: 26, scan: 12, mremap: 7 },
     anonymous: 0.8,
     mostPages: 80,
+  },
+  "tight-huge": {
+    ...tight,
+    about: "huge pages, where the kernel keeps some, among others that have to go",
+    extraFlags: {
+      chance: 0.5,
+      flags: [MAP_HUGETLB, MAP_HUGETLB, MAP_HUGETLB | MAP_POPULATE, MAP_HUGETLB | MAP_NORESERVE],
+    },
+    weights: { ...tight.weights, mmap: 24, fork: 6 },
+    shared: 0.3,
+    large: 0.6,
   },
 } as const satisfies Record<string, Profile>;
 

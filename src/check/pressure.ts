@@ -2,8 +2,10 @@
  * Machines so small that pages leave memory all the time: some hundred frames, a few of them in each zone, and swap of one
  * kind or another. What a program holds is soon more than all of it.
  */
+import { PAGE_SIZE } from "../base/units.ts";
 import { parseGeometry } from "../geometry.ts";
 import { type PagingFormatName, pagingFormats } from "../hw/paging-format.ts";
+import { personalities } from "../mm/personality.ts";
 import { kernelPreset, type MachineSpec } from "../presets.ts";
 import { parseRecord } from "../size-schema.ts";
 import { tunablesSchema } from "../tunables.ts";
@@ -26,23 +28,36 @@ const tightness: readonly Tightness[] = [
 
 export const pressureKinds = tightness.length;
 
+/** Where programs can have huge pages two are kept for them, and all other memory is what would be a third. */
+const HUGE_PAGES = 2;
+
 /** The machine of a cell, as tight as `kind` says (modulo their number). */
 export function pressureSpec(cell: Cell, kind: number): MachineSpec {
   const preset = kernelPreset(cell.kernel!);
   const paging = cell.paging as PagingFormatName;
   const { lowmemBytes, ...sizes } = tightness[kind % tightness.length]!;
+  const design = designOf(cell);
+  const hasHugePages =
+    /^hugetlbfs/.test(design.hugePages) && personalities[preset.personality].hugePagesCome === "at-fault";
+  const largeBytes = pagingFormats[paging].largePages[0]!.pages * PAGE_SIZE;
   return {
     geometry: parseGeometry({
       ...sizes,
+      ...(hasHugePages && { memoryBytes: (HUGE_PAGES + 1) * largeBytes }),
       swap: [...sizes.swap],
       paging,
       tlb: "p6",
       bootMemory: "none",
       lowmemBytes: pagingFormats[paging].vaddrBits === 32 ? lowmemBytes : null,
     }),
-    design: designOf(cell),
+    design,
     // What is promised is not the question, nor what is set aside for emergencies: the marks are a few pages.
-    tunables: parseRecord(tunablesSchema, "tunables", { ...preset.tunables, overcommitMode: 1, minFreeKiB: 32 }),
+    tunables: parseRecord(tunablesSchema, "tunables", {
+      ...preset.tunables,
+      overcommitMode: 1,
+      minFreeKiB: 32,
+      hugePages: hasHugePages ? HUGE_PAGES : 0,
+    }),
     kernel: preset.personality,
     seed: 0,
   };

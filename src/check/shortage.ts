@@ -11,8 +11,12 @@ import type { ReclaimRequest } from "../mm/reclaim/reclaim.ts";
 import { VM_LOCKED } from "../mm/vma.ts";
 import { holdsFrame, walkTables } from "./page-walk.ts";
 
-/** So many pages may be left: what is due to be looked at, and does not make a batch of 32 yet. */
-const MAY_BE_LEFT = 32;
+/**
+ * So many pages of a zone may be left: what is due to be looked at, and does not make a batch of 32 yet, or has come since
+ * all pages there were looked at in vain; and an active list that is shorter than a 16th of the inactive one, which 2.4
+ * leaves alone (a batch's share of it is not even a page).
+ */
+const mayBeLeft = (listed: number): number => Math.max(32, Math.ceil(listed / 16));
 
 export class Shortages {
   private given = 0;
@@ -40,26 +44,42 @@ export class Shortages {
   private look(kernel: Kernel, request: ReclaimRequest): void {
     this.given++;
     if (request.order > 0) return;
-    const left = evictablePages(kernel, request);
-    if (left <= MAY_BE_LEFT) return;
+    const { left, listed, zone } = mostEvictable(kernel, request);
+    if (left <= mayBeLeft(listed)) return;
     const { want } = request;
-    this.complaint ??= `reclaim gives up on a frame of zone ${want} or lower, and ${left} pages there could go`;
+    this.complaint ??= `reclaim gives up on a frame of zone ${want} or lower, and ${left} pages of ${zone} could go`;
   }
 }
 
-/** Pages of the zones that would do, on page lists, which nobody holds on to and whose contents have somewhere to go. */
-function evictablePages(kernel: Kernel, { want }: ReclaimRequest): number {
-  const { allocator, reclaim, frames } = kernel;
+/** The zone with most pages that could go, of those that would do; and the pages on the lists of all of these. */
+interface Evictable {
+  readonly zone: string;
+  readonly left: number;
+  readonly listed: number;
+}
+
+/** Pages on page lists could go if nobody holds on to them and their contents have somewhere to go. */
+function mostEvictable(kernel: Kernel, { want }: ReclaimRequest): Evictable {
+  const { allocator, reclaim, frames, swap } = kernel;
   const uses = usesOfFrames(kernel);
-  const pages = { safe: 0, slotless: 0 };
+  const zones = allocator.zones.filter(({ kind }) => kind <= want);
+  const found = new Map(zones.map((zone) => [zone, { safe: 0, slotless: 0, listed: 0 }]));
   for (const list of allocator.zones.flatMap((zone) => reclaim.listsOf(zone))) {
     for (let frame = list.head; frame !== NO_FRAME; frame = frames.next.read(frame)) {
-      if (allocator.zoneOf(frame).kind > want || !mayGo(kernel, frame, uses.get(frame))) continue;
+      const pages = found.get(allocator.zoneOf(frame));
+      if (pages === undefined) continue;
+      pages.listed++;
+      if (!mayGo(kernel, frame, uses.get(frame))) continue;
       const needsSlot = frames.has(frame, PG_SWAPBACKED) && !frames.has(frame, PG_SWAPCACHE);
       pages[needsSlot ? "slotless" : "safe"]++;
     }
   }
-  return pages.safe + Math.min(pages.slotless, kernel.swap.freePages);
+  const listed = [...found.values()].reduce((sum, pages) => sum + pages.listed, 0);
+  const lefts = zones.map((zone) => {
+    const { safe, slotless } = found.get(zone)!;
+    return { zone: zone.name, left: safe + Math.min(slotless, swap.freePages), listed };
+  });
+  return lefts.reduce((most, one) => (one.left > most.left ? one : most));
 }
 
 interface Uses {

@@ -219,8 +219,9 @@ export class PageWalker {
       if (table === NO_TABLE) return ABSENT;
       this.steps++;
       const word = format.indexOf(lowPage, highPage, level) * entryWords;
-      const low = memory.read(table, word);
-      const high = entryWords === 2 ? memory.read(table, word + 1) : 0;
+      const place = memory.placeOf(table);
+      const low = place < 0 ? memory.read(table, word) : memory.wordAt(place + word);
+      const high = entryWords === 1 ? 0 : place < 0 ? memory.read(table, word + 1) : memory.wordAt(place + word + 1);
       if ((low & PTE_PRESENT) === 0) return ABSENT;
       const large = (low & PTE_LARGE) !== 0;
       if ((high & reserved.high) !== 0 || (large && (low & reserved.lowIfLarge[level]!) !== 0)) return RESERVED;

@@ -429,12 +429,11 @@ export class PageTables {
   /** The table that entry `index` of the table `frame` points to, or NO_TABLE: an entry that maps a big page has none. */
   below(frame: Pfn, index: number): Pfn {
     const { entries } = this;
-    const table = this.open(frame);
+    // A table above the leaves is in lowmem, always at hand.
+    const table = frame as OpenTable;
     const low = entries.low(table, index);
     const isLink = (low & (PTE_PRESENT | PTE_LARGE)) === PTE_PRESENT;
-    const next = isLink ? presentFrame(low, entries.high(table, index)) : NO_TABLE;
-    this.close(table);
-    return next;
+    return isLink ? presentFrame(low, entries.high(table, index)) : NO_TABLE;
   }
 
   /** A table leaves its address space's count: it is off its tree, and freed once TLBs are flushed (`releaseFrame`). */

@@ -37,24 +37,22 @@ export class ObjectAnon extends CountedMap {
     const { frames } = this.world;
     const count = frames.mapCount.read(frame);
     if (count === 0) return;
-    const counted = atMost(count, visit);
-    if (frames.has(frame, PG_ANON)) this.visitAnonymous(frame, count, counted);
-    else if (frames.mapping.read(frame) === 0) this.search.everywhere(frame, counted);
-    else this.visitFile(frame, counted);
+    if (frames.has(frame, PG_ANON)) this.visitAnonymous(frame, count, visit);
+    else if (frames.mapping.read(frame) === 0) this.search.everywhere(frame, atMost(count, visit));
+    else this.visitFile(frame, atMost(count, visit));
   }
 
   override forEachKnown(frame: Pfn, visit: Visit): void {
     const { frames } = this.world;
     const count = frames.mapCount.read(frame);
     if (count === 0) return;
-    const counted = atMost(count, visit);
-    if (frames.has(frame, PG_ANON)) this.visitAnonymous(frame, count, counted);
-    else if (frames.mapping.read(frame) !== 0) this.search.fileAreas(frame, counted);
+    if (frames.has(frame, PG_ANON)) this.visitAnonymous(frame, count, visit);
+    else if (frames.mapping.read(frame) !== 0) this.search.fileAreas(frame, atMost(count, visit));
   }
 
   /** Visits the `count` entries of an anonymous page. */
-  protected visitAnonymous(frame: Pfn, _count: number, visit: Visit): void {
-    this.search.anonymousAreas(frame, visit);
+  protected visitAnonymous(frame: Pfn, count: number, visit: Visit): void {
+    this.search.anonymousAreas(frame, count, visit);
   }
 
   private visitFile(frame: Pfn, visit: Visit): void {
