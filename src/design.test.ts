@@ -34,6 +34,7 @@ const base: Design = {
   mlock: "chained",
   hugePages: "hugetlbfs",
   transparentPages: "never",
+  pfnMappings: "special-bit",
   vmemmap: "full",
   reclaim: "linux-2.6",
 };

@@ -167,6 +167,22 @@ export const designSpace = {
       always: "Wherever an area reaches around a whole huge page, as in 2.6.38 and by default ever since.",
     },
   },
+  pfnMappings: {
+    question: "In a mapping of memory without struct pages, how is a private copy told from what it was copied from?",
+    options: {
+      "refuse-cow":
+        "There are no copies: private mappings of such memory are refused, as do_no_pfn had to be limited to.",
+      "linear-rule":
+        "What lies where a formula says is no copy: areas are mapped whole, from consecutive frames, as from 2.6.15 on.",
+      "special-bit": "A bit of the entry says that it has no struct page, as pte_special does from 2.6.26 on.",
+      "cow-bit": "A bit of the entry says that it is a copy, the bit's inverse, as was considered in April 2006.",
+      "shadow-bits":
+        "A bit for each entry, kept beside each page table, for architectures whose entries have no room: proposed in April 2006.",
+      "shadow-pages": "The same with a whole page for each page table, as a table of twice its size would have.",
+      "vma-split": 'Each copy gets an area of its own, which the fault must make: proposed in April 2006, and "nasty".',
+      "struct-pages": "There is nothing to tell: such memory has struct pages too, as ZONE_DEVICE gives it today.",
+    },
+  },
   vmemmap: {
     question: "What becomes of the struct pages of a huge page, which are all alike but for the first?",
     options: {
@@ -413,17 +429,36 @@ export const rulesWithHighmem: readonly Rule[] = [
   },
 ];
 
-/** The rules that hold with a paging format. */
-export const rulesWith = (paging: PagingFormatName): readonly Rule[] =>
-  pagingFormats[paging].vaddrBits === 32
-    ? [...rulesWithHighmem, ...designRules]
-    : [...rulesWithoutHighmem, ...designRules];
+/** Illegal where hardware leaves the kernel no bit of an entry, as s390 was said to. */
+export const rulesWithoutSoftwareBits: readonly Rule[] = (["special-bit", "cow-bit"] as const).map((pfnMappings) => ({
+  when: { pfnMappings },
+  reason: "an entry of this machine's page tables has no bit left for the kernel",
+  instead: { pfnMappings: "linear-rule" },
+}));
+
+/** What of a machine decides which rules hold. */
+export interface RuledMachine {
+  readonly paging: PagingFormatName;
+  /** Bits of an entry that hardware leaves to the kernel; left out: there are some. */
+  readonly softwareBits?: "some" | "none";
+}
+
+/** The rules that hold with a paging format, or on a machine. */
+export function rulesWith(machine: PagingFormatName | RuledMachine): readonly Rule[] {
+  const { paging, softwareBits = "some" } = typeof machine === "string" ? { paging: machine } : machine;
+  return [
+    ...(pagingFormats[paging].vaddrBits === 32 ? rulesWithHighmem : rulesWithoutHighmem),
+    ...(softwareBits === "some" ? [] : rulesWithoutSoftwareBits),
+    ...designRules,
+  ];
+}
 
 /** Every rule, with the paging that it holds for; empty: it holds for all. */
 export const allRules: readonly (Rule & { readonly paging: string })[] = [
   ...designRules.map((rule) => ({ ...rule, paging: "" })),
   ...rulesWithoutHighmem.map((rule) => ({ ...rule, paging: "x86-64" })),
   ...rulesWithHighmem.map((rule) => ({ ...rule, paging: "i386 or PAE" })),
+  ...rulesWithoutSoftwareBits.map((rule) => ({ ...rule, paging: "any without software bits" })),
 ];
 
 /** An option that a rule moved. */

@@ -7,7 +7,7 @@
 import { ENOMEM } from "./base/errno.ts";
 import { bug, UsageError } from "./base/errors.ts";
 import { PAGE_SIZE, type Pfn, pageOf, type Vaddr } from "./base/units.ts";
-import { layOutMemory, startAllocator } from "./boot.ts";
+import { layOutMachine, startAllocator } from "./boot.ts";
 import { footprintOf } from "./footprint.ts";
 import { formatOf, pageOffsetOf, swapAreasOf, tlbShapeOf, userBytes } from "./geometry.ts";
 import { type Access, LOAD, STORE } from "./hw/access.ts";
@@ -44,8 +44,10 @@ import { mlocks } from "./mm/mlock/mlocks.ts";
 import { nonlinears } from "./mm/nonlinear/nonlinears.ts";
 import { Commitment } from "./mm/overcommit.ts";
 import { overcommitGuesses } from "./mm/overcommit-guess.ts";
-import { PageTables } from "./mm/page-table.ts";
+import { LEAF, PageTables } from "./mm/page-table.ts";
 import { personalities } from "./mm/personality.ts";
+import { pfnMappingOptions } from "./mm/pfnmap/options.ts";
+import { RawMemory } from "./mm/pfnmap/segments.ts";
 import { Process, type ProcessState, Thread } from "./mm/process.ts";
 import { runKswapd } from "./mm/reclaim/make-room.ts";
 import { reclaims } from "./mm/reclaim/reclaims.ts";
@@ -288,15 +290,19 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
   const format = formatOf(geometry);
   const footprint = footprintOf(name, geometry.paging);
   const personality = personalities[name];
-  const boot = layOutMemory(geometry, footprint, mapLayouts[design.memMap]);
+  const pfnOption = pfnMappingOptions[design.pfnMappings];
+  const boot = layOutMachine(geometry, footprint, {
+    layout: mapLayouts[design.memMap],
+    segments: pfnOption.describesSegments ? "described" : "not described",
+  });
 
-  const memory = new PhysicalMemory(boot.frames);
+  const memory = new PhysicalMemory(boot.allFrames);
   const tableFreeing = tableFreeings[design.pageTableFreeing];
   const shape = tlbShapeOf(geometry);
   const cpus = Array.from({ length: geometry.cpus }, (_, id) => new Cpu(id, memory, format, shape));
 
   const use = boot.memMap instanceof WindowedMap ? new StructPageUse() : null;
-  const frames = new Frames(boot.frames, 0, use);
+  const frames = new Frames(pfnOption.describesSegments ? boot.allFrames : boot.frames, 0, use);
   const entries = tableFreeing.entries(memory, format, frames);
   const allocator = startAllocator(boot, frames, tunables, memory);
   const pageStructBytes = geometry.pageStructBytes ?? footprint.pageStructBytes;
@@ -343,8 +349,8 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
       counters,
       tlbFlush,
       cpus: cpus.length,
-      highmemFrom: boot.lowmemEnd,
-      frames: boot.frames,
+      highmemFrom: boot.mappedEnd,
+      frames: boot.allFrames,
       invalidates: tunables.kmapInvalidates,
       kmapSlots: tunables.kmapSlots,
     },
@@ -362,6 +368,7 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     use,
   });
   const tableDiscard = tableDiscards[design.pageTableDiscard](frames);
+  const pfnMappings = pfnOption.create({ memory, allocator, entriesPerTable: format.entriesPerTable(LEAF) });
   const tables = new PageTables({
     format,
     entries,
@@ -374,7 +381,7 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     cpus: cpus.length,
     highmemFrom: boot.lowmemEnd,
     access: highmem.access,
-    cache: highmem.cache,
+    cache: pfnMappings.tablesFrom(highmem.cache),
     leaves: tableDiscard,
   });
   const world = { frames, entries, tables, files, anonVmas, spaces };
@@ -410,6 +417,7 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     contents: highmem.contents,
     stacks,
     zeroFrame: zeroFrameOf(allocator, memory),
+    rawMemory: new RawMemory(boot.segments, allocator.zones),
     tables,
     tableFreeing: tableFreeing.freeing,
     tableDiscard,
@@ -420,6 +428,7 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     nonlinear: nonlinears[design.nonlinear],
     bigPages,
     transparent: new TransparentPages(transparentPolicies[design.transparentPages], format, locked.reverseMap),
+    pfnMappings,
     vmemmap,
     reclaim,
     anonVmas,

@@ -22,6 +22,14 @@ export const tunablesSchema = z.strictObject({
   overcommitRatio: z.int().min(0).max(1000).default(50).describe("vm.overcommit_ratio, per cent of memory"),
   adminReserveBytes: sizeSchema.default(8 * MIB).describe("vm.admin_reserve_kbytes: kept for root in mode 2"),
   userReserveBytes: sizeSchema.default(128 * MIB).describe("vm.user_reserve_kbytes: kept from one process in mode 2"),
+  executeInPlace: z
+    .string()
+    .min(1)
+    .nullable()
+    .default(null)
+    .describe(
+      "mount -o xip: files of a trace whose paths begin so are frames of geometry.segments; null: only those called xip:NAME",
+    ),
   maxMapCount: z.int().min(1).default(65_530).describe("vm.max_map_count: areas of one address space"),
   faultAroundBytes: sizeSchema
     .refine((bytes) => bytes >= PAGE_SIZE && Number.isInteger(Math.log2(bytes)), "a power of two, 4096 or more")

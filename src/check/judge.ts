@@ -122,6 +122,7 @@ const rulesOf = ({ machine }: ProgramRun): FlatRules => ({
   noExecute: machine.kernel.format.hasNoExecute,
   personality: machine.kernel.personality.name as FlatRules["personality"],
   nonlinear: machine.spec.design.nonlinear,
+  pfnMappings: machine.spec.design.pfnMappings,
   hugePages: machine.kernel.format.entrySpan(2),
 });
 

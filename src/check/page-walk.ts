@@ -60,6 +60,10 @@ const mapsLarge = (flags: number): boolean => (flags & (PTE_LARGE | PTE_PROT_NON
 /** Whether such an entry holds a frame: present to the CPU, or kept without rights. */
 export const holdsFrame = (flags: number): boolean => (flags & (PTE_PRESENT | PTE_PROT_NONE)) !== 0;
 
+/** Whether the frame has no struct page: it lies above all that have one. */
+export const hasNoStructPage = ({ frames }: { readonly frames: { readonly count: number } }, frame: Pfn): boolean =>
+  frame >= frames.count;
+
 /** The entry for one page. */
 export interface Found {
   readonly table: OpenTable;

@@ -12,7 +12,7 @@ import type { Kernel } from "../mm/kernel.ts";
 import type { Vma } from "../mm/vma.ts";
 import * as vm from "../mm/vma.ts";
 import { smapsFlags } from "../mm/vma-flags.ts";
-import { holdsFrame, walkTables } from "./page-walk.ts";
+import { hasNoStructPage, holdsFrame, walkTables } from "./page-walk.ts";
 
 /** Each in KiB, as smaps prints them. */
 export interface Smaps {
@@ -66,7 +66,8 @@ export function smapsOf(kernel: Kernel, mm: AddressSpace, vma: Vma): Smaps {
       if ((flags & PTE_SWAP) !== 0) counts.swap += KIB_PER_PAGE;
       if (!holdsFrame(flags)) return;
       const first = entries.frame(table, index);
-      if (first === kernel.zeroFrame || first === kernel.transparent.pages.zeroHead) return;
+      if (hasNoStructPage(kernel, first) || first === kernel.zeroFrame || first === kernel.transparent.pages.zeroHead)
+        return;
       const pages = kernel.format.entrySpan(level);
       if (level > 1) counts.anonHugePages += pages * KIB_PER_PAGE;
       for (let frame = first; frame < first + pages; frame++) countFrame(frame, flags);

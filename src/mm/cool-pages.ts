@@ -13,6 +13,7 @@ import { PG_ANON, PG_DIRTY, PG_LRU, PG_MLOCKED, PG_SWAPBACKED, PG_SWAPCACHE } fr
 import type { Kernel } from "./kernel.ts";
 import { tryLockPage, unlockPage } from "./page-lock.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
+import { namesPage } from "./pfnmap/pfn-mappings.ts";
 import { atOnce, shrinkPage } from "./reclaim/shrink-page.ts";
 import { clearSwapEntry, giveSlotBack } from "./swap/swap-cache.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
@@ -112,6 +113,7 @@ function treatLeaf(kernel: Kernel, gather: Gather, vma: Vma, table: OpenTable, r
       if (flags === PTE_SWAP) range.treat.swapped?.(kernel, vma, table, index);
       continue;
     }
+    if (!namesPage(kernel, vma, page, table, index)) continue;
     const frame = frames.head(entries.frame(table, index));
     makeSmall(kernel, frame);
     if (frame !== zeroFrame) range.treat.mapped(kernel, gather, vma, { table, index, page, frame, flags });

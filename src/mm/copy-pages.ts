@@ -25,11 +25,12 @@ import { PG_ANON, PG_EXCLUSIVE, PG_SWAPBACKED } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { waitToMap } from "./mapped-frame.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
+import { copyRawLeaf } from "./pfnmap/raw-entries.ts";
 import { slotOfEntry } from "./swap/swap-cache.ts";
 import { giveTableRoom, takeTableRoom } from "./table-lock.ts";
 import { lockShared, unlockShared } from "./tables/sharing/shared-lock.ts";
 import { copyHuge } from "./thp/huge-areas.ts";
-import { isCopyOnWrite, VM_BIG, VM_SHARED, type Vma } from "./vma.ts";
+import { isCopyOnWrite, VM_BIG, VM_RAW, VM_SHARED, type Vma } from "./vma.ts";
 
 /** Who copies from whom. */
 export interface Copy {
@@ -118,7 +119,9 @@ function copyThere(kernel: Kernel, copy: Copy, first: Vpn, end: Vpn): Vpn {
   const from = tables.tableAt(copy.parent.mm, first, LEAF);
   if (from === NO_TABLE) return end;
   const to = tables.tryEnsureLeaf(copy.child.mm, first);
-  return to === NO_TABLE ? first : copyLeaf(kernel, copy, from, to, first, end);
+  if (to === NO_TABLE) return first;
+  if ((copy.parent.flags & VM_RAW) !== 0) return copyRawLeaf(kernel, copy, from, to, { first, end });
+  return copyLeaf(kernel, copy, from, to, first, end);
 }
 
 /**

@@ -39,6 +39,10 @@ export class Counters {
   writeNotifyFaults = 0;
   /** Pages mapped beside the one that a file read fault asked for. */
   faultAroundPages = 0;
+  /** Pages without a struct page that a fault has mapped as they are. */
+  rawFaults = 0;
+  /** Writes to pages without a struct page whose copy was given an area of its own. */
+  areaFaults = 0;
   /** Times a stack grew by a fault below it. */
   stackExpansions = 0;
 

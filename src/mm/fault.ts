@@ -13,6 +13,7 @@
  *     entry present   write, read-only      write-fault.ts
  *     shared table    to change alone       tables/sharing/unshare.ts, and then as above
  *                     anything else         already repaired: nothing to do but set A and D
+ *     memory without struct pages           pfnmap/raw-fault.ts
  *
  * @models linux-6.1 mm/memory.c handle_mm_fault, handle_pte_fault; arch/x86/mm/fault.c do_user_addr_fault
  * @differs a stack may grow down by any distance: 2.6.11 wants the access near the stack pointer
@@ -26,6 +27,8 @@ import { fileFault } from "./file-fault.ts";
 import type { Kernel } from "./kernel.ts";
 import { orWait, waitToMap } from "./mapped-frame.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
+import { namesPage } from "./pfnmap/pfn-mappings.ts";
+import { presentInPlace, tryRepairRaw } from "./pfnmap/raw-fault.ts";
 import type { Process, Thread } from "./process.ts";
 import { expandStack } from "./stack.ts";
 import { swapFault } from "./swap/swap-fault.ts";
@@ -41,6 +44,7 @@ import {
   FAULT_MINOR,
   FAULT_OOM,
   type Intent,
+  NEEDS_AREA,
   NEEDS_BLOCK,
   NEEDS_COPY,
   NEEDS_FILE,
@@ -54,7 +58,7 @@ import {
   SEGV_MAPERR,
   type Verdict,
 } from "./verdict.ts";
-import { VM_BIG, VM_GROWSDOWN, VM_WRITE, type Vma } from "./vma.ts";
+import { VM_BIG, VM_GROWSDOWN, VM_RAW, VM_WRITE, type Vma } from "./vma.ts";
 import { copyInSteps, writeProtectedPage } from "./write-fault.ts";
 
 export * from "./verdict.ts";
@@ -80,6 +84,7 @@ export function* handleFault(kernel: Kernel, thread: Thread, address: Vaddr, err
     unlockTables(kernel, mm);
     if (verdict >= 0) charged(kernel, thread.process, vma, page, intent, verdict);
     else verdict = yield* finish(kernel, thread.process, vma, page, intent, verdict);
+    if (verdict === NEEDS_AREA) verdict = yield* changeArea(kernel, thread, vma, page, intent);
   }
   mm.mmapSem.releaseRead(thread);
   return verdict;
@@ -105,8 +110,15 @@ export function handleFaultAlone(kernel: Kernel, thread: Thread, address: Vaddr,
   unlockTables(kernel, mm);
   if (verdict >= 0) charged(kernel, thread.process, vma, page, intent, verdict);
   else verdict = runToCompletion(finish(kernel, thread.process, vma, page, intent, verdict));
+  if (verdict === NEEDS_AREA) verdict = runToCompletion(changeArea(kernel, thread, vma, page, intent));
   mm.mmapSem.releaseRead(thread);
   return verdict;
+}
+
+/** The page gets an area of its own, if it still needs one. */
+function* changeArea(kernel: Kernel, thread: Thread, vma: Vma, page: Vpn, intent: Intent): Path<Verdict> {
+  const verdict = yield* kernel.pfnMappings.changeArea(kernel, thread, page, intent);
+  return charged(kernel, thread.process, vma, page, intent, verdict);
 }
 
 /** Whether the area above `page` is a stack that now reaches it. */
@@ -138,8 +150,11 @@ export function* makePresent(kernel: Kernel, payer: Process, vma: Vma, page: Vpn
     const verdict = yield* kernel.bigPages.fault(kernel, vma, page, intent);
     return charged(kernel, payer, vma, page, intent, verdict);
   }
-  const verdict = yield* repair(kernel, vma, page, intent);
-  return yield* finish(kernel, payer, vma, page, intent, verdict);
+  let verdict = yield* finish(kernel, payer, vma, page, intent, yield* repair(kernel, vma, page, intent));
+  while (verdict === NEEDS_AREA) {
+    verdict = yield* finish(kernel, payer, vma, page, "read", yield* presentInPlace(kernel, vma, page));
+  }
+  return verdict;
 }
 
 /** Repairs what needs no wait for memory or a file, with page_table_lock held. */
@@ -162,7 +177,7 @@ function* finishLocked(kernel: Kernel, vma: Vma, page: Vpn, first: Verdict): Pat
 /** Waits for what the repair needs, and tries again, until the fault comes to its end. */
 function* finish(kernel: Kernel, payer: Process, vma: Vma, page: Vpn, intent: Intent, first: Verdict): Path<Verdict> {
   const verdict = yield* resolve(kernel, vma, page, intent, first);
-  return charged(kernel, payer, vma, page, intent, verdict);
+  return verdict === NEEDS_AREA ? verdict : charged(kernel, payer, vma, page, intent, verdict);
 }
 
 /** The same, uncounted. */
@@ -205,15 +220,16 @@ function* hostedFault(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Path
  *
  * @models linux-2.6.11 mm/memory.c do_wp_page (page_cache_get before the allocation)
  */
-function* waitHolding(kernel: Kernel, { mm }: Vma, page: Vpn, failures: number): Path<boolean> {
+function* waitHolding(kernel: Kernel, vma: Vma, page: Vpn, failures: number): Path<boolean> {
   const { tables, entries, frames, allocator, zeroFrame } = kernel;
+  const { mm } = vma;
   yield* lockTables(kernel, mm);
   let held = zeroFrame;
   const table = tables.openLeaf(mm, page);
   if (table !== NO_TABLE) {
     const index = tables.indexAt(page, LEAF);
-    if ((entries.flags(table, index) & (PTE_PRESENT | PTE_PROT_NONE)) !== 0)
-      held = frames.head(entries.frame(table, index));
+    const isThere = (entries.flags(table, index) & (PTE_PRESENT | PTE_PROT_NONE)) !== 0;
+    if (isThere && namesPage(kernel, vma, page, table, index)) held = frames.head(entries.frame(table, index));
     tables.close(table);
   }
   if (held !== zeroFrame) frames.addReference(held);
@@ -244,6 +260,7 @@ function charged(kernel: Kernel, payer: Process, vma: Vma, page: Vpn, intent: In
 
 /** Repairs what can be repaired without waiting; otherwise says what it NEEDS, with nothing done. */
 function tryRepair(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Verdict {
+  if ((vma.flags & VM_RAW) !== 0) return tryRepairRaw(kernel, vma, page, intent);
   const { tables, tableSharing } = kernel;
   let leaf = tables.tableAt(vma.mm, page, LEAF);
   if (leaf === NO_TABLE) {

@@ -20,6 +20,7 @@ import type { Kernel } from "./kernel.ts";
 import { entryFlags, mapNewAnonymous, mapShared, tryUserFrame } from "./mapped-frame.ts";
 import type { FoundPage } from "./nonlinear/truncation.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
+import { copyMissing, isNone } from "./pfnmap/raw-fault.ts";
 import { isAttached } from "./shm/segments.ts";
 import { lockTables, unlockTables } from "./table-lock.ts";
 import { lockShared, unlockShared } from "./tables/sharing/shared-lock.ts";
@@ -30,20 +31,31 @@ import {
   FAULT_OOM,
   type Intent,
   isRepaired,
+  NEEDS_AREA,
   NEEDS_FILE,
   NEEDS_MEMORY,
   type Verdict,
 } from "./verdict.ts";
 import { VM_SHARED, type Vma } from "./vma.ts";
 
-/** NEEDS_MEMORY if a table or a copy is missing. Requires: the entry of `page` is none, or its leaf table is missing. */
+/** NEEDS_MEMORY if a table or a copy is missing, NEEDS_AREA if the area is one of copies. Requires: the entry of `page` is none, or its leaf table is missing. */
 export function* fileFault(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn, intent: Intent): Path<Verdict> {
+  if (file.raw !== null) return yield* copyFault(kernel, vma, page, intent);
   const level = kernel.personality.pages.firstTables;
   if (kernel.tables.tryEnsure(vma.mm, page, level) === NO_TABLE) return NEEDS_MEMORY;
   if (intent === "read") return yield* readFault(kernel, vma, file, page);
   return (vma.flags & VM_SHARED) !== 0
     ? yield* sharedWriteFault(kernel, vma, file, page)
     : yield* privateWriteFault(kernel, vma, file, page);
+}
+
+/** In an area of copies, of memory without struct pages: one that was lost is made again for a write, and not for a read. */
+function* copyFault(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Path<Verdict> {
+  if (intent === "read") return NEEDS_AREA;
+  yield* lockTables(kernel, vma.mm);
+  const verdict = isNone(kernel, vma, page) ? copyMissing(kernel, vma, page) : FAULT_MINOR;
+  unlockTables(kernel, vma.mm);
+  return verdict;
 }
 
 function* readFault(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn): Path<Verdict> {

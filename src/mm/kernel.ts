@@ -29,6 +29,8 @@ import type { Nonlinear } from "./nonlinear/nonlinear.ts";
 import type { Commitment } from "./overcommit.ts";
 import type { PageTables } from "./page-table.ts";
 import type { Personality } from "./personality.ts";
+import type { PfnMappings } from "./pfnmap/pfn-mappings.ts";
+import type { RawMemory } from "./pfnmap/segments.ts";
 import type { Process } from "./process.ts";
 import type { OomVictim } from "./reclaim/oom-kill.ts";
 import type { Reclaim } from "./reclaim/reclaim.ts";
@@ -66,6 +68,9 @@ export interface Kernel {
   /** ZERO_PAGE: what anonymous reads map. */
   readonly zeroFrame: Pfn;
 
+  /** Memory outside all zones. */
+  readonly rawMemory: RawMemory;
+
   // The mechanisms, one choice each.
   readonly tables: PageTables;
   readonly tableFreeing: TableFreeing;
@@ -77,6 +82,7 @@ export interface Kernel {
   readonly nonlinear: Nonlinear;
   readonly bigPages: BigPages;
   readonly transparent: TransparentPages;
+  readonly pfnMappings: PfnMappings;
   readonly vmemmap: Vmemmap;
   readonly reclaim: Reclaim;
 

@@ -10,7 +10,7 @@ import type { AddressSpace } from "./address-space.ts";
 import { type Allocator, WANT_USER } from "./allocator.ts";
 import { type Frames, PG_ANON, PG_SWAPBACKED, PG_UPTODATE } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
-import { VM_ACCESS, VM_DROPPABLE, VM_EXEC, VM_SHARED, VM_WRITE, type Vma } from "./vma.ts";
+import { VM_ACCESS, VM_DROPPABLE, VM_EXEC, VM_RAW, VM_SHARED, VM_WRITE, type Vma } from "./vma.ts";
 import { OWNER_USER } from "./zone.ts";
 
 /**
@@ -21,8 +21,9 @@ import { OWNER_USER } from "./zone.ts";
  */
 export function entryFlags(kernel: Kernel, vma: Vma): number {
   const { flags } = vma;
-  if ((flags & VM_ACCESS) === 0) return PTE_PROT_NONE | PTE_USER | PTE_ACCESSED | PTE_NO_EXECUTE;
-  let entry = PTE_PRESENT | PTE_USER | PTE_ACCESSED;
+  const mark = (flags & VM_RAW) === 0 ? 0 : kernel.pfnMappings.pageBits;
+  if ((flags & VM_ACCESS) === 0) return PTE_PROT_NONE | PTE_USER | PTE_ACCESSED | PTE_NO_EXECUTE | mark;
+  let entry = PTE_PRESENT | PTE_USER | PTE_ACCESSED | mark;
   if ((flags & VM_EXEC) === 0) entry |= PTE_NO_EXECUTE;
   const isSharedWritable = (flags & (VM_SHARED | VM_WRITE)) === (VM_SHARED | VM_WRITE);
   return isSharedWritable && !kernel.personality.pages.noticesWrites(vma) ? entry | PTE_WRITE : entry;

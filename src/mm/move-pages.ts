@@ -13,17 +13,20 @@ import type { AddressSpace } from "./address-space.ts";
 import { EVENT_MOVE } from "./events.ts";
 import type { Kernel } from "./kernel.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
+import { moveRawEntry } from "./pfnmap/raw-entries.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
 import { gatherEmptied } from "./tables/emptied.ts";
 import { moveHuge, splitUnmovable } from "./thp/huge-areas.ts";
 import { Gather } from "./tlb/gather.ts";
-import { VM_BIG, type Vma } from "./vma.ts";
+import { VM_BIG, VM_RAW, type Vma } from "./vma.ts";
 
 /** A step of a move: from where, to where, and how many pages. */
 interface Step {
   readonly from: Vpn;
   readonly to: Vpn;
   readonly pages: number;
+  /** The area that the pages come from, if what it maps may have no struct pages. */
+  readonly raw: Vma | null;
 }
 
 /**
@@ -45,9 +48,10 @@ export function* movePages(
   if (mm.reservedLeaves.length > 0) yield* splitUnmovable(kernel, mm, { from: fromPage, to: toPage, pages });
   const before =
     kernel.personality.pages.moves === "realigned-tables" ? emptyBefore(kernel, from, fromPage, to, toPage, pages) : 0;
+  const raw = (from.flags & VM_RAW) === 0 ? null : from;
   let done = -before;
   while (done < pages) {
-    const left = { from: fromPage + done, to: toPage + done, pages: pages - done };
+    const left = { from: fromPage + done, to: toPage + done, pages: pages - done, raw };
     const moved = yield* moveSome(kernel, gather, mm, left);
     if (moved < 0) break;
     from.file?.mappings.spread();
@@ -161,7 +165,11 @@ function moveEntries(kernel: Kernel, gather: Gather, mm: AddressSpace, step: Ste
   const toIndex = tables.indexAt(step.to, LEAF);
   let moved = 0;
   for (let i = 0; i < step.pages; i++) {
-    if (!moveEntry(kernel, source, fromIndex + i, target, toIndex + i)) continue;
+    const isMoved =
+      step.raw === null
+        ? moveEntry(kernel, source, fromIndex + i, target, toIndex + i)
+        : moveRawEntry(kernel, step.raw, step.from + i, [source, fromIndex + i], [target, toIndex + i]);
+    if (!isMoved) continue;
     gather.cover(step.from + i, step.from + i + 1);
     moved++;
   }

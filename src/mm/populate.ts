@@ -11,9 +11,10 @@ import { PTE_DIRTY, PTE_PRESENT, PTE_PROT_NONE, PTE_WRITE } from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
 import { makePresent } from "./fault.ts";
 import { setFrameDirty } from "./file-pages.ts";
-import { PG_ANON } from "./frames.ts";
+import { NO_FRAME, PG_ANON } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
+import { namesPage } from "./pfnmap/pfn-mappings.ts";
 import { touchBig } from "./populate-big.ts";
 import { settleTables, tryPopulateHoles } from "./populate-holes.ts";
 import { tryPopulateTables } from "./populate-tables.ts";
@@ -30,6 +31,7 @@ import {
   VM_MAYREAD,
   VM_MAYWRITE,
   VM_PFNMAP,
+  VM_RAW,
   VM_READ,
   VM_SHARED,
   VM_WRITE,
@@ -103,9 +105,12 @@ export function* touchPages(
   vma: Vma,
   first: Vpn,
   end: Vpn,
-  touch: Touch,
+  asked: Touch,
 ): Path<number> {
-  if (!mayTouch(vma, touch)) return -EFAULT;
+  if (!mayTouch(vma, asked)) return -EFAULT;
+  // Whoever holds mmap_sem for others makes no areas: what is raw stays so until it is written.
+  const staysRaw = (vma.flags & VM_RAW) !== 0 && isCopyOnWrite(vma.flags) && kernel.pfnMappings.copies === "to an area";
+  const touch: Touch = staysRaw ? { ...asked, intent: "read" } : asked;
   if ((vma.flags & VM_BIG) !== 0) {
     const touched = yield* touchBig(kernel, payer, vma, { first, end }, touch.intent);
     return touched === "touched" ? 0 : touched === "fault" ? -EFAULT : -ENOMEM;
@@ -179,10 +184,12 @@ function findNow(kernel: Kernel, vma: Vma, page: Vpn, touch: Touch): Found {
   const usable = touch.rights === "forced" ? PTE_PRESENT | PTE_PROT_NONE : PTE_PRESENT;
   let there = (flags & usable) !== 0;
   if (there && touch.intent === "write") {
-    const head = frames.head(entries.frame(table, index));
+    const isPage = namesPage(kernel, vma, page, table, index);
+    const head = isPage ? frames.head(entries.frame(table, index)) : NO_FRAME;
     if (tables.shared.find(table)?.readOnly === true) there = false;
-    else if ((flags & PTE_WRITE) === 0) there = touch.rights === "forced" && mayWriteAnyway(kernel, vma, head);
-    if (there && (flags & PTE_DIRTY) === 0) setFrameDirty(kernel, vma.file, head);
+    else if ((flags & PTE_WRITE) === 0)
+      there = touch.rights === "forced" && isPage && mayWriteAnyway(kernel, vma, head);
+    if (there && (flags & PTE_DIRTY) === 0 && vma.file?.raw == null) setFrameDirty(kernel, vma.file, head);
   }
   tables.close(table);
   if (there) return "there";

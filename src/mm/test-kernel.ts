@@ -3,7 +3,7 @@
  * touches pages. A picture says what is mapped, one letter or word a page.
  */
 import { bug } from "../base/errors.ts";
-import { addressOf, type Pfn, type Vpn } from "../base/units.ts";
+import { addressOf, type FrameRun, type Pfn, type Vpn } from "../base/units.ts";
 import { FETCH, LOAD, STORE } from "../hw/access.ts";
 import { Cpu } from "../hw/cpu.ts";
 import { type PagingFormatName, pagingFormats } from "../hw/paging-format.ts";
@@ -37,6 +37,8 @@ import { type NonlinearName, nonlinears } from "./nonlinear/nonlinears.ts";
 import { Commitment } from "./overcommit.ts";
 import { LEAF, NO_TABLE, PageTables } from "./page-table.ts";
 import { type PersonalityName, personalities } from "./personality.ts";
+import { type PfnMappingName, pfnMappingOptions } from "./pfnmap/options.ts";
+import { RawMemory } from "./pfnmap/segments.ts";
 import { Process, Thread } from "./process.ts";
 import { type ReclaimName, reclaims } from "./reclaim/reclaims.ts";
 import { type ReverseMapName, type ReverseMapPlacement, reverseMaps } from "./rmap/reverse-maps.ts";
@@ -74,6 +76,9 @@ export interface TestMachine {
   readonly highmem?: Partial<HighmemChoice>;
   /** Pages of each swap area, its header included; none unless it is said. */
   readonly swap?: readonly number[];
+  readonly pfnMappings?: PfnMappingName;
+  /** Pages of each segment; none unless it is said. They lie right above memory. */
+  readonly segments?: readonly number[];
 }
 
 export const PROT_NONE = 0;
@@ -107,9 +112,17 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
   const format = pagingFormats[machine.format ?? "x86-64"];
   const personality = personalities[machine.kernel ?? "linux-6.1"];
   const tunables = { ...defaultTunables, ...machine.tunables };
-  const memory = new PhysicalMemory(count);
-  const frames = new Frames(count);
+  const segments: FrameRun[] = [];
+  let allFrames = count;
+  for (const pages of machine.segments ?? []) {
+    segments.push({ first: allFrames, end: allFrames + pages });
+    allFrames += pages;
+  }
+  const pfnOption = pfnMappingOptions[machine.pfnMappings ?? "special-bit"];
+  const memory = new PhysicalMemory(allFrames);
+  const frames = new Frames(pfnOption.describesSegments ? allFrames : count);
   const highmemFrom = machine.highmemFrom ?? count;
+  const windowsFrom = machine.highmemFrom ?? allFrames;
   const zone = new Zone(ZONE_NORMAL, 0, highmemFrom, new Buddy(frames, 0, highmemFrom, MAX_ORDERS, tunables.mobility));
   zone.addFree(2, highmemFrom);
   zone.addReserved(2, OWNER_BOOT);
@@ -143,14 +156,15 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
       counters,
       tlbFlush,
       cpus: cpus.length,
-      highmemFrom,
-      frames: count,
+      highmemFrom: windowsFrom,
+      frames: allFrames,
       invalidates: tunables.kmapInvalidates,
       kmapSlots: tunables.kmapSlots,
     },
     { ...lowDesign, ...machine.highmem },
   );
   const tableDiscard = tableDiscards.none();
+  const pfnMappings = pfnOption.create({ memory, allocator, entriesPerTable: format.entriesPerTable(LEAF) });
   const tables = new PageTables({
     format,
     entries,
@@ -163,7 +177,7 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
     cpus: cpus.length,
     highmemFrom,
     access: highmem.access,
-    cache: highmem.cache,
+    cache: pfnMappings.tablesFrom(highmem.cache),
     leaves: tableDiscard,
   });
   const slabs = new Slabs(allocator, objectSizes, slubPacking(1, 8));
@@ -244,6 +258,8 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
       format,
       locked.reverseMap,
     ),
+    pfnMappings,
+    rawMemory: new RawMemory(segments, zones),
     vmemmap: fullVmemmap,
     reclaim,
     commitment: new Commitment({

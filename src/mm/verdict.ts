@@ -35,6 +35,9 @@ export const NEEDS_HOST = -8;
 /** Not an end: there may be a huge page for who waits for it. */
 export const NEEDS_BLOCK = -6;
 
+/** Not an end: the page needs an area of its own, which takes mmap_sem for writing. */
+export const NEEDS_AREA = -6;
+
 /** Whether the verdict says that the access may be tried again. */
 export const isRepaired = (verdict: Verdict): boolean => verdict <= FAULT_MAJOR;
 

@@ -27,6 +27,7 @@ import { PG_ACTIVE, PG_ANON, PG_DIRTY, PG_LRU, PG_REFERENCED, PG_SWAPBACKED } fr
 import type { Kernel } from "./kernel.ts";
 import type { FileRange } from "./nonlinear/truncation.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
+import { zapRawLeaf } from "./pfnmap/raw-entries.ts";
 import { clearSwapEntry } from "./swap/swap-cache.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
 import { gatherEmptied } from "./tables/emptied.ts";
@@ -36,7 +37,7 @@ import { isNeededOutside, leaveTable, ownEdges } from "./tables/sharing/unshare.
 import { freeWholeLeaves } from "./tables/whole-leaves.ts";
 import { zapHuge } from "./thp/huge-areas.ts";
 import { Gather } from "./tlb/gather.ts";
-import { VM_BIG, VM_NONLINEAR, VM_SEQ_READ, type Vma } from "./vma.ts";
+import { VM_BIG, VM_NONLINEAR, VM_RAW, VM_SEQ_READ, type Vma } from "./vma.ts";
 
 /** Which pages go: all, or only those that are still the file's own (private copies stay). */
 export type Cows = "all" | "shared";
@@ -209,7 +210,8 @@ export function zapTable(kernel: Kernel, gather: Gather, vma: Vma, range: LeafRa
     return range.end;
   }
   const before = shared === undefined ? mm.resident : { ...mm.resident };
-  const done = zapLeaf(kernel, gather, vma, table, range);
+  const zap = (vma.flags & VM_RAW) === 0 ? zapLeaf : zapRawLeaf;
+  const done = zap(kernel, gather, vma, table, range);
   tables.close(table);
   if (shared !== undefined) tellOthers(kernel, shared, { mm, first: range.first, end: done }, before);
   gatherEmptied(kernel, gather, range.first);

@@ -13,6 +13,7 @@ import { linkLaws } from "./link-laws.ts";
 import { listLaws } from "./list-laws.ts";
 import { memMapLaws } from "./memmap-laws.ts";
 import { memoryLaws } from "./memory-laws.ts";
+import { pfnLaws } from "./pfn-laws.ts";
 import { segmentLaws } from "./segment-laws.ts";
 import { swapLaws } from "./swap-laws.ts";
 import { tableLaws } from "./table-laws.ts";
@@ -35,6 +36,7 @@ export const laws: readonly Law[] = [
   ...fileEntryLaws,
   ...bigPageLaws,
   ...thpLaws,
+  ...pfnLaws,
   ...segmentLaws,
   ...memMapLaws,
   ...cpuLaws,

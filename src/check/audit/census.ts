@@ -10,7 +10,7 @@ import type { Kernel } from "../../mm/kernel.ts";
 import type { Process } from "../../mm/process.ts";
 import { VM_BIG, type Vma } from "../../mm/vma.ts";
 import type { Described } from "../describe.ts";
-import { holdsFrame, walkTables } from "../page-walk.ts";
+import { hasNoStructPage, holdsFrame, walkTables } from "../page-walk.ts";
 
 /** One entry of a page table that holds a frame. */
 export interface Entry {
@@ -58,6 +58,8 @@ export class Census {
   readonly processes: readonly Process[];
   /** By address space; an entry whose table several of them have is there for each. */
   readonly entries: Entry[] = [];
+  /** The entries of frames without struct pages, which are in no other list. */
+  readonly rawEntries: Entry[] = [];
   /** By frame: the entries that hold it, each once, however many trees lead to it. The zero page is in it too. */
   readonly byFrame = new Map<Pfn, Entry[]>();
   /** By head: the entries of areas of big pages, which are in no other list; one that several trees lead to is there once. */
@@ -134,6 +136,10 @@ export class Census {
     if (!holdsFrame(flags)) return;
     const frame = entries.frame(table, index);
     const entry = { ...place, slot: entries.slotOf(table, index), frame, flags };
+    if (hasNoStructPage(this.kernel, frame)) {
+      this.rawEntries.push(entry);
+      return;
+    }
     const isBig = place.vma !== null && (place.vma.flags & VM_BIG) !== 0;
     if (isBig) {
       const others = this.bigByHead.get(frame) ?? [];

@@ -4,6 +4,7 @@ import { didYouMean } from "../../base/nearest.ts";
 import { Rng } from "../../base/rng.ts";
 import { type Failure, type Searched, searchAll, searchAtRandom, shortestFailure } from "../../sync/search.ts";
 import { LockGraph } from "../../sync/validator.ts";
+import { areas } from "./areas.ts";
 import { discarding } from "./discarding.ts";
 import { emptying } from "./emptying.ts";
 import { faults } from "./faults.ts";
@@ -29,6 +30,7 @@ export const scenarios: readonly Scenario[] = [
   ...windows,
   ...emptying,
   ...sharing,
+  ...areas,
   ...discarding,
 ];
 

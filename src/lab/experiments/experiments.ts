@@ -27,6 +27,8 @@ import { thp } from "./thp.ts";
 import { threeSteps } from "./three-steps.ts";
 import { truncateNonlinear } from "./truncate-nonlinear.ts";
 import { virtualScan } from "./virtual-scan.ts";
+import { vmaSplit } from "./vma-split.ts";
+import { xip } from "./xip.ts";
 
 export const experiments: readonly Experiment[] = [
   highpteLowmem,
@@ -50,6 +52,8 @@ export const experiments: readonly Experiment[] = [
   pagetableExploit,
   pteCount,
   forkSharedTables,
+  xip,
+  vmaSplit,
   memmap,
   numaq,
   kvaWindow,

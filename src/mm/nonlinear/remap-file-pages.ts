@@ -92,6 +92,7 @@ function understood(kernel: Kernel, request: RemapRequest, rules: CallRules): As
 function areaFor({ mm }: Thread, { run, end, needs }: Asked): Vma | null {
   const vma = mm.vmas.containing(run.page);
   if (vma === null || end > addressOf(vma.end)) return null;
+  if (vma.file?.raw != null) return null;
   return (vma.flags & (needs | VM_BIG)) === needs ? vma : null;
 }
 

@@ -21,6 +21,7 @@ import { PG_ACTIVE, PG_LOCKED, PG_RESERVED } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";
 import { tryLockPage, unlockPage } from "../page-lock.ts";
 import { LEAF, NO_TABLE } from "../page-table.ts";
+import { namesPage } from "../pfnmap/pfn-mappings.ts";
 import { addToSwap } from "../swap/swap-cache.ts";
 import { lockTables, tryLockTables, unlockTables } from "../table-lock.ts";
 import { freeEmptied, listEmptied } from "../tables/emptied.ts";
@@ -99,6 +100,7 @@ export class SwapOut {
       const index = start + (page - first);
       const flags = entries.flags(table, index);
       if ((flags & (PTE_PRESENT | PTE_PROT_NONE)) === 0) continue;
+      if (!namesPage(kernel, vma, page, table, index)) continue;
       const frame = frames.head(entries.frame(table, index));
       if ((frames.flags.read(frame) & PG_RESERVED) !== 0) continue;
       const isYoung = (flags & PTE_ACCESSED) !== 0;
@@ -125,7 +127,8 @@ export class SwapOut {
     if (table === NO_TABLE) return false;
     const index = tables.indexAt(page, LEAF);
     const slot = entries.slotOf(table, index);
-    const isThere = (entries.flags(table, index) & (PTE_PRESENT | PTE_PROT_NONE)) !== 0;
+    const isPresent = (entries.flags(table, index) & (PTE_PRESENT | PTE_PROT_NONE)) !== 0;
+    const isThere = isPresent && namesPage(kernel, vma, page, table, index);
     const frame = isThere ? frames.head(entries.frame(table, index)) : kernel.zeroFrame;
     tables.close(table);
     if (frame === kernel.zeroFrame || !tryLockPage(kernel, frame)) return false;
