@@ -193,7 +193,7 @@ export function startAllocator(
     const zone = new Zone(kind, first, end, new Buddy(frames, first, end, tunables.buddyOrders, tunables.mobility));
     for (const range of layout.free) {
       const part = overlap(range, zone);
-      if (part !== undefined) zone.addFree(part.first, part.end);
+      if (part !== undefined) addFree(zone, part, frames.softFrames);
     }
     for (const range of layout.reserved) {
       const part = overlap(range, zone);
@@ -204,6 +204,15 @@ export function startAllocator(
   const allocator = new Allocator(frames, zones, watermarkPolicies[tunables.watermarks], contents);
   if (tunables.minFreeKiB !== null) allocator.setMinFree(tunables.minFreeKiB);
   return allocator;
+}
+
+/** Gives the zone what it can hand out of a range: whole soft pages. What is left of others at the ends is lost. */
+function addFree(zone: Zone, { first, end }: FrameRange, softFrames: number): void {
+  const from = Math.min(Math.ceil(first / softFrames) * softFrames, end);
+  const to = Math.max(Math.floor(end / softFrames) * softFrames, from);
+  if (to > from) zone.addFree(from, to);
+  const lost = from - first + (end - to);
+  if (lost > 0) zone.addReserved(lost, OWNER_BOOT);
 }
 
 /** The frame just below a PC's hole for devices; memory that would lie above it is found from 4 GiB up. */

@@ -35,6 +35,8 @@ const base: Design = {
   hugePages: "hugetlbfs",
   transparentPages: "never",
   pfnMappings: "special-bit",
+  softPageShift: "0",
+  chainedParts: "each",
   vmemmap: "full",
   reclaim: "linux-2.6",
 };

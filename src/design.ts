@@ -183,6 +183,26 @@ export const designSpace = {
       "struct-pages": "There is nothing to tell: such memory has struct pages too, as ZONE_DEVICE gives it today.",
     },
   },
+  softPageShift: {
+    question:
+      "How large is the kernel's own page, which has one struct page: how many hardware pages, as a power of two?",
+    options: {
+      "0": "One: 4 KiB, as every kernel that was released for this hardware.",
+      "1": "Two, of 8 KiB in all: with page clustering, as patched for 2.4.7 and 2.5.54 and never merged.",
+      "2": "Four, of 16 KiB in all: the same.",
+      "3": "Eight, of 32 KiB in all: the same; what 64 GiB of memory were run with on 32 bits in 2003.",
+      "4": "Sixteen, of 64 KiB in all: the same.",
+      "9": "As many as a big page has, 512, of 2 MiB in all: soft pages as large as big ones, as asked for in May 2002.",
+    },
+  },
+  chainedParts: {
+    question: "Which entries that map parts of one soft page does its chain hold?",
+    options: {
+      each: "Each one, wherever it is.",
+      "blast-radius":
+        "One for all that lie side by side as the page does, found again by a look around it: as proposed in July 2003.",
+    },
+  },
   vmemmap: {
     question: "What becomes of the struct pages of a huge page, which are all alike but for the first?",
     options: {
@@ -254,6 +274,9 @@ export interface Rule {
   /** Where to move if somebody has asked for one of those by name. */
   readonly otherwise?: Partial<Design>;
 }
+
+/** Soft pages of more than one frame. */
+const largeSoftPages = ["1", "2", "3", "4", "9"] as const;
 
 /** Every illegal combination. */
 export const designRules: readonly Rule[] = [
@@ -330,10 +353,50 @@ export const designRules: readonly Rule[] = [
       otherwise: { hugePages: "hugetlbfs" },
     }),
   ),
+  ...largeSoftPages.flatMap(withLargeSoftPages),
   ...(Object.keys(designSpace.reverseMap.options) as Design["reverseMap"][])
     .filter((name) => !name.includes("-chain-"))
     .flatMap(withoutChains),
+  ...(Object.keys(designSpace.reverseMap.options) as Design["reverseMap"][])
+    .filter((name) => !name.startsWith("pte-chain-"))
+    .map(withoutRadius),
+  {
+    when: { mlock: "counted", chainedParts: "blast-radius" },
+    reason: "an entry that is on no chain is counted, or another stands for it: nothing would tell which",
+    instead: { chainedParts: "each" },
+    otherwise: { mlock: "chained" },
+  },
 ];
+
+/** What one struct page for several frames rules out. */
+function withLargeSoftPages(softPageShift: (typeof largeSoftPages)[number]): Rule[] {
+  const otherwise = { softPageShift: "0" } as const;
+  return [
+    {
+      when: { softPageShift, vmemmap: "hugetlb-optimised" },
+      reason:
+        "the struct pages of a huge page are given back by 4 KiB, and the allocator takes nothing below its own page",
+      instead: { vmemmap: "full" },
+      otherwise,
+    },
+    ...(["madvise", "always"] as const).map(
+      (transparentPages): Rule => ({
+        when: { softPageShift, transparentPages },
+        reason: "each part of a transparent huge page has a struct page of its own, which the page can be split into",
+        instead: { transparentPages: "never" },
+        otherwise,
+      }),
+    ),
+    ...(["fork-shared", "file-shared"] as const).map(
+      (pageTableSharing): Rule => ({
+        when: { softPageShift, pageTableSharing },
+        reason: "a fault maps all parts of a soft page, and in a shared table some of them may be others' to decide",
+        instead: { pageTableSharing: "none" },
+        otherwise,
+      }),
+    ),
+  ];
+}
 
 /** What knows nothing of large entries cannot have transparent huge pages. */
 function withoutLargeEntries(transparentPages: "madvise" | "always"): Rule[] {
@@ -373,6 +436,19 @@ function withoutLargeEntries(transparentPages: "madvise" | "always"): Rule[] {
       }),
     ),
   ];
+}
+
+/** What chains entry by entry has no entry that stands for others. */
+function withoutRadius(reverseMap: Design["reverseMap"]): Rule {
+  const isMixed = reverseMap.startsWith("object-chain");
+  return {
+    when: { reverseMap, chainedParts: "blast-radius" },
+    reason: isMixed
+      ? "this reverse map chains single entries, those that it cannot search for"
+      : "this reverse map keeps no chains",
+    instead: { chainedParts: "each" },
+    otherwise: { reverseMap: "pte-chain-e" },
+  };
 }
 
 /** A reverse map without chains has none to leave out. */
@@ -436,19 +512,29 @@ export const rulesWithoutSoftwareBits: readonly Rule[] = (["special-bit", "cow-b
   instead: { pfnMappings: "linear-rule" },
 }));
 
+/** Illegal where there are segments of memory without struct pages. */
+export const rulesWithSegments: readonly Rule[] = largeSoftPages.map((softPageShift) => ({
+  when: { softPageShift },
+  reason: "a segment's pages are of 4 KiB, and a copy of one would be a soft page",
+  instead: { softPageShift: "0" },
+}));
+
 /** What of a machine decides which rules hold. */
 export interface RuledMachine {
   readonly paging: PagingFormatName;
+  /** Segments of memory without struct pages; left out: there are none. */
+  readonly segments?: number | readonly number[];
   /** Bits of an entry that hardware leaves to the kernel; left out: there are some. */
   readonly softwareBits?: "some" | "none";
 }
 
 /** The rules that hold with a paging format, or on a machine. */
 export function rulesWith(machine: PagingFormatName | RuledMachine): readonly Rule[] {
-  const { paging, softwareBits = "some" } = typeof machine === "string" ? { paging: machine } : machine;
+  const { paging, softwareBits = "some", segments = [] } = typeof machine === "string" ? { paging: machine } : machine;
   return [
     ...(pagingFormats[paging].vaddrBits === 32 ? rulesWithHighmem : rulesWithoutHighmem),
     ...(softwareBits === "some" ? [] : rulesWithoutSoftwareBits),
+    ...([segments].flat().length === 0 ? [] : rulesWithSegments),
     ...designRules,
   ];
 }
@@ -459,6 +545,7 @@ export const allRules: readonly (Rule & { readonly paging: string })[] = [
   ...rulesWithoutHighmem.map((rule) => ({ ...rule, paging: "x86-64" })),
   ...rulesWithHighmem.map((rule) => ({ ...rule, paging: "i386 or PAE" })),
   ...rulesWithoutSoftwareBits.map((rule) => ({ ...rule, paging: "any without software bits" })),
+  ...rulesWithSegments.map((rule) => ({ ...rule, paging: "any with segments" })),
 ];
 
 /** An option that a rule moved. */
@@ -524,8 +611,9 @@ export function requireAxis(word: string): asserts word is AxisName {
 /** The word, if it names an option of the axis. */
 export function requireOption(axis: AxisName, word: unknown): string {
   const options = optionsOf(axis);
-  if (typeof word === "string" && options.includes(word)) return word;
+  // Some options are numbers, and may be written so.
   const found = String(word);
+  if ((typeof word === "string" || typeof word === "number") && options.includes(found)) return found;
   throw new UsageError(
     `${axis} has no option "${found}"${didYouMean(found, options)}; its options are ${options.join(", ")}`,
   );

@@ -290,9 +290,12 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
   const format = formatOf(geometry);
   const footprint = footprintOf(name, geometry.paging);
   const personality = personalities[name];
+  const softOrder = Number(design.softPageShift);
+  const softFrames = 1 << softOrder;
   const pfnOption = pfnMappingOptions[design.pfnMappings];
   const boot = layOutMachine(geometry, footprint, {
     layout: mapLayouts[design.memMap],
+    softPageShift: softOrder,
     segments: pfnOption.describesSegments ? "described" : "not described",
   });
 
@@ -302,7 +305,7 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
   const cpus = Array.from({ length: geometry.cpus }, (_, id) => new Cpu(id, memory, format, shape));
 
   const use = boot.memMap instanceof WindowedMap ? new StructPageUse() : null;
-  const frames = new Frames(pfnOption.describesSegments ? boot.allFrames : boot.frames, 0, use);
+  const frames = new Frames(pfnOption.describesSegments ? boot.allFrames : boot.frames, softOrder, use);
   const entries = tableFreeing.entries(memory, format, frames);
   const allocator = startAllocator(boot, frames, tunables, memory);
   const pageStructBytes = geometry.pageStructBytes ?? footprint.pageStructBytes;
@@ -328,13 +331,14 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
   const events = new Events();
   const current = new Current();
   const spaces = new Set<AddressSpace>();
-  const files = new Files(slabs.treeNodes);
+  const files = new Files(slabs.treeNodes, softFrames);
   files.dirty.setRatelimit(allocator.managedPages, geometry.cpus);
   const anonVmas = anonVmaRules[personality.anonVmas](slabs);
   const swap = new Swap({
     sizes: swapAreasOf(geometry),
     clusterOrder: tunables.pageCluster ?? usualClusterOrder(boot.frames),
     memory,
+    softFrames,
     nodes: slabs.treeNodes,
   });
   const layout = addressLayout(format, userBytes(geometry), tunables.stackLimitBytes ?? 0);
@@ -395,6 +399,7 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
       wordBytes,
       tablePlacement: design.pageTablePlacement,
       placement: design.reverseMapPlacement,
+      chainedParts: design.chainedParts,
       windows: highmem.atomicMaps,
       cpus: cpus.length,
       where: tlbFlush,

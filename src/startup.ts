@@ -51,7 +51,8 @@ const LARGEST_ORDER = 8;
 function takeFrames(allocator: Allocator, frames: number): void {
   let left = frames;
   for (let order = LARGEST_ORDER; order >= 0; order--) {
-    while (left >= 1 << order && allocator.tryAllocate(order, WANT_KERNEL, OWNER_BOOT) !== NO_FRAME) left -= 1 << order;
+    const given = 1 << Math.max(order, allocator.frames.softOrder);
+    while (left >= 1 << order && allocator.tryAllocate(order, WANT_KERNEL, OWNER_BOOT) !== NO_FRAME) left -= given;
   }
   if (left > 0) refuse();
 }

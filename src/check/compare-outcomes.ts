@@ -98,6 +98,26 @@ export const setAsides: readonly SetAside[] = [
 export const comparable = (line: string, format: OutcomeFormat): string =>
   setAsides.reduce((rest, { formats, strip }) => (formats.includes(format) ? strip(rest) : rest), line);
 
+const MINCORE = /^\d+ P\d mincore [01]+$/;
+
+/**
+ * A line without what depends on pages that came along with others, as they do where the kernel's own pages are large: how many
+ * faults it took, what is resident, and whether a page was there that an access was not allowed to.
+ */
+export const withoutNeighbours = (line: string): string =>
+  line
+    .replace(/ mf=\d+,\d+$/, "")
+    .replace(/ (rss|pss|sc|sd|pc|pd|an|swap|blocks|lck)=\d+/g, "")
+    .replace(/ err=(\d+)$/, (_, error) => ` err=${Number(error) & ~1}`)
+    .replace(/^(P\d pg ).*/, "$1")
+    .replace(MINCORE, (all) => all.replace(/[01]+$/, "?"));
+
+/** Whether mincore's answer `found` has every page that `expected` has. */
+export function losesNone(expected: string, found: string): boolean {
+  if (!MINCORE.test(expected) || expected.length !== found.length) return true;
+  return [...expected].every((bit, at) => bit !== "1" || found[at] === "1");
+}
+
 /** What kind of line this is: an operation's name, or `vma`, `pg`, `mem`, `end`, `file`. */
 export function kindOf(line: string): string {
   const words = line.split(" ");

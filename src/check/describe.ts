@@ -130,7 +130,7 @@ function describeEntries(kernel: Kernel, root: Pfn, first: Vpn, end: Vpn, shown:
     leaf: (page, table, index, level, limits) => {
       const run = describeEntry(kernel, page, table, index, level, limits);
       const last = runs[runs.length - 1];
-      if (run.target === FRAME) shown.add(run.first);
+      if (run.target === FRAME) shown.add(kernel.frames.head(run.first));
       if (last !== undefined && continues(last, run)) last.pages++;
       else runs.push(run);
     },
@@ -156,7 +156,7 @@ function describeEntry(kernel: Kernel, page: Vpn, table: OpenTable, index: numbe
         rest: `${entryRights(kernel, flags)}  ${usesOf(flags)}`,
       };
     }
-    const maps = frames.mapCount.read(frame);
+    const maps = frames.mapCount.read(frames.head(frame));
     const count = zero ? "" : `  ${maps} map${maps === 1 ? "" : "s"}`;
     const rest = `${entryRights(kernel, flags)}  ${usesOf(flags)}${count}${large === 0 ? "" : `  ${large} pages`}`;
     return { page, pages: 1, target: zero ? "zero page" : FRAME, first: zero ? NO_NUMBER : frame, large, rest };

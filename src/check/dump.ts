@@ -191,7 +191,7 @@ export function dumpFile(world: DumpWorld, file: FileObject, number: number): st
     const frame = file.raw === null ? file.pages.find(page) : file.raw.frameOf(page);
     bytes += ` ${hexByte(frame === NOT_CACHED ? 0 : kernel.memory.readByte(frame, CONTENT_OFFSET))}`;
   }
-  return `F${number} size=${file.sizeBytes} blocks=${file.pages.count * BLOCKS_PER_PAGE}${bytes}`;
+  return `F${number} size=${file.sizeBytes} blocks=${file.pages.frameCount * BLOCKS_PER_PAGE}${bytes}`;
 }
 
 const hexByte = (byte: number): string => byte.toString(16).padStart(2, "0");

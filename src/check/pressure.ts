@@ -2,6 +2,7 @@
  * Machines so small that pages leave memory all the time: some hundred frames, a few of them in each zone, and swap of one
  * kind or another. What a program holds is soon more than all of it.
  */
+import { parseSize } from "../base/size-text.ts";
 import { PAGE_SIZE } from "../base/units.ts";
 import { parseGeometry } from "../geometry.ts";
 import { type PagingFormatName, pagingFormats } from "../hw/paging-format.ts";
@@ -28,6 +29,12 @@ const tightness: readonly Tightness[] = [
 
 export const pressureKinds = tightness.length;
 
+/**
+ * By softPageShift: how many times the memory. A kernel of large pages needs more to be there at all, each of its caches having one
+ * at least; but not as many times more as its pages are larger, for then programs would fit.
+ */
+const roomFor: Readonly<Record<string, number>> = { "0": 1, "1": 2, "2": 2, "3": 4, "4": 6, "9": 96 };
+
 /** Where programs can have huge pages two are kept for them, and all other memory is what would be a third. */
 const HUGE_PAGES = 2;
 
@@ -35,20 +42,22 @@ const HUGE_PAGES = 2;
 export function pressureSpec(cell: Cell, kind: number): MachineSpec {
   const preset = kernelPreset(cell.kernel!);
   const paging = cell.paging as PagingFormatName;
-  const { lowmemBytes, ...sizes } = tightness[kind % tightness.length]!;
+  const { memoryBytes, lowmemBytes, dmaBytes, swap } = tightness[kind % tightness.length]!;
   const design = designOf(cell);
+  const times = (size: string): number => parseSize(size) * roomFor[design.softPageShift]!;
   const hasHugePages =
     /^hugetlbfs/.test(design.hugePages) && personalities[preset.personality].hugePagesCome === "at-fault";
   const largeBytes = pagingFormats[paging].largePages[0]!.pages * PAGE_SIZE;
+  const rest = design.softPageShift === "0" ? largeBytes : Math.max(largeBytes, times(memoryBytes));
   return {
     geometry: parseGeometry({
-      ...sizes,
-      ...(hasHugePages && { memoryBytes: (HUGE_PAGES + 1) * largeBytes }),
-      swap: [...sizes.swap],
+      memoryBytes: hasHugePages ? HUGE_PAGES * largeBytes + rest : times(memoryBytes),
+      dmaBytes: times(dmaBytes),
+      swap: swap.map(times),
       paging,
       tlb: "p6",
       bootMemory: "none",
-      lowmemBytes: pagingFormats[paging].vaddrBits === 32 ? lowmemBytes : null,
+      lowmemBytes: pagingFormats[paging].vaddrBits === 32 ? times(lowmemBytes) : null,
     }),
     design,
     // What is promised is not the question, nor what is set aside for emergencies: the marks are a few pages.

@@ -4,6 +4,7 @@
  */
 import { bug } from "../base/errors.ts";
 import { Machine } from "../machine.ts";
+import { OWNER_KMAP, OWNER_PAGE_TABLES, OWNER_STACKS } from "../mm/zone.ts";
 import type { MachineSpec } from "../presets.ts";
 import type { Outcome } from "./compare-outcomes.ts";
 import type { Program } from "./program.ts";
@@ -46,11 +47,15 @@ export class ProgramRunner {
     return outcome;
   }
 
-  /** Frames that nobody uses, idle page tables and zeros among them; what a CPU keeps in hand for its next mapping is in use. */
+  /** Frames that nobody uses, idle page tables and what is left of soft pages that are cut up among them; what a CPU keeps in hand for its next mapping is in use. */
   private get unused(): number {
     const { allocator, tables, reverseMap, transparent } = this.current.kernel;
     reverseMap.reserve();
-    return allocator.unusedPages + tables.idle + transparent.pages.idleZeros;
+    const idleBlocks = [OWNER_PAGE_TABLES, OWNER_STACKS, OWNER_KMAP].map((owner) => allocator.idleBlocksOf(owner));
+    return idleBlocks.reduce(
+      (sum, frames) => sum + frames,
+      allocator.unusedPages + tables.idle + transparent.pages.idleZeros,
+    );
   }
 
   private renew(): void {

@@ -77,13 +77,13 @@ export function smapsOf(kernel: Kernel, mm: AddressSpace, vma: Vma): Smaps {
   function countFrame(part: Pfn, flags: number): void {
     const frame = frames.head(part);
     const state = frames.flags.read(frame);
-    const maps = mappersOf(kernel, frame);
+    const maps = Math.max(1, Math.round(mappersOf(kernel, frame) / frames.softFrames));
     const dirty = (flags & PTE_DIRTY) !== 0 || (state & PG_DIRTY) !== 0;
     counts.rss += KIB_PER_PAGE;
     if ((state & PG_ANON) !== 0) counts.anonymous += KIB_PER_PAGE;
     if (maps >= 2) counts[dirty ? "sharedDirty" : "sharedClean"] += KIB_PER_PAGE;
     else counts[dirty ? "privateDirty" : "privateClean"] += KIB_PER_PAGE;
-    share += Math.floor(SHARE_OF_PAGE / Math.max(1, maps));
+    share += Math.floor(SHARE_OF_PAGE / maps);
   }
   counts.swap += swappedOfFile(vma) * KIB_PER_PAGE;
   counts.pss = Math.floor(share / SHARES_PER_KIB);

@@ -4,6 +4,8 @@
  * `tryAllocate` never waits; what it finds below a low mark wakes kswapd. `allocate` is a path, because that is where
  * reclaim belongs: when the zones are down to their marks it frees memory itself, and tries again.
  *
+ * Orders are of hardware frames, whatever the size of a soft page; but nothing smaller than one is given.
+ *
  * @models linux-2.6.11 mm/page_alloc.c __alloc_pages
  * @models linux-2.6.11 mm/page_alloc.c buffered_rmqueue, free_hot_cold_page
  * @differs no atomic requests, which may go below the marks
@@ -13,6 +15,7 @@ import { bug } from "../base/errors.ts";
 import type { FrameRun, Pfn } from "../base/units.ts";
 import type { Path } from "../sync/path.ts";
 import { MOVABLE, type Mobility, UNMOVABLE } from "./buddy.ts";
+import { Parcels } from "./cluster/parcels.ts";
 import type { Frames } from "./frames.ts";
 import { NO_FRAME, PG_LRU, PG_PART } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
@@ -61,6 +64,10 @@ export class Allocator {
   refusals = 0;
   private readonly policy: WatermarkPolicy;
   private readonly contents: FrameContents;
+  /** The order of a soft page: nothing smaller is given. */
+  private readonly leastOrder: number;
+  /** By order: soft pages that are cut into blocks of that order. */
+  private readonly parcelsByOrder: Parcels[] = [];
   private routes: readonly Route[] = [];
   /** Who has page lists, and whose reclaim frees memory; none while the machine is put together. */
   private kernel: Kernel | undefined;
@@ -79,6 +86,7 @@ export class Allocator {
     this.zones = zones;
     this.policy = policy;
     this.contents = contents;
+    this.leastOrder = frames.softOrder;
     this.setMinFree(undefined);
   }
 
@@ -115,7 +123,7 @@ export class Allocator {
    *
    * @models linux-6.1 mm/page_alloc.c __alloc_pages (GFP_TRANSHUGE_LIGHT)
    */
-  tryAllocateBlock(order: number, want: Want, owner: Owner): Pfn {
+  tryAllocateSpare(order: number, want: Want, owner: Owner): Pfn {
     if (++this.attempts >= this.nextFailure) return this.injectFailure();
     this.failing = false;
     const { zones, lowFloors } = this.routes[want];
@@ -163,7 +171,8 @@ export class Allocator {
     const spare = zones.map((zone, at) => Math.max(0, zone.free + zone.listed - minFloors[at]));
     const pages = spare.reduce((sum, each) => sum + each, 0);
     const fits = (zone: Zone, at: number) =>
-      spare[at]! >= 1 << order && (order === 0 || this.policy.leavesBlocks(zone, order, "min"));
+      spare[at]! >= 1 << this.given(order) &&
+      (order <= this.leastOrder || this.policy.leavesBlocks(zone, order, "min"));
     return pages >= frames && zones.some(fits);
   }
 
@@ -196,8 +205,9 @@ export class Allocator {
   }
 
   /** Takes back 2^order frames that one `tryAllocate` gave; at most one reference may be left. */
-  free(frame: Pfn, order: number): void {
+  free(frame: Pfn, asked: number): void {
     const { frames } = this;
+    const order = this.given(asked);
     if (frames.refs.read(frame) > 1 || frames.mapCount.read(frame) !== 0) this.refuse(frame);
     const state = frames.flags.read(frame);
     if ((state & PG_PART) !== 0) {
@@ -206,7 +216,7 @@ export class Allocator {
     }
     if ((state & PG_LRU) !== 0) this.kernel!.reclaim.forget(frame);
     const zone = this.zoneOf(frame);
-    if (order === 0 && zone.perCpu !== null) zone.perCpu.give(frame);
+    if (order === this.leastOrder && zone.perCpu !== null) zone.perCpu.give(frame);
     else zone.buddy.give(frame, order);
     zone.hopes();
     zone.account(frames.owner.read(frame), -(1 << order));
@@ -311,17 +321,42 @@ export class Allocator {
     }
   }
 
-  /** The single frame is `owner`'s from now on. */
-  reassign(frame: Pfn, owner: Owner): void {
+  /**
+   * A block of 2^order frames, out of a soft page that is cut up where that is larger: for what the kernel needs no larger, as
+   * page tables. With one reference, contents unknown; or NO_FRAME.
+   */
+  tryAllocateBlock(order: number, want: Want, owner: Owner): Pfn {
+    return order < this.leastOrder ? this.parcels(order).take(want, owner) : this.tryAllocate(order, want, owner);
+  }
+
+  /** Takes back what one `tryAllocateBlock` gave. */
+  freeBlock(block: Pfn, order: number): void {
+    if (order < this.leastOrder) this.parcels(order).give(block);
+    else this.free(block, order);
+  }
+
+  /** Frames charged to `owner` that lie idle in soft pages that are cut up. */
+  idleBlocksOf(owner: Owner): number {
+    return this.parcelsByOrder.reduce((sum, parcels) => sum + parcels.idleOf(owner), 0);
+  }
+
+  private parcels(order: number): Parcels {
+    this.parcelsByOrder[order] ??= new Parcels(this, this.contents, order);
+    return this.parcelsByOrder[order];
+  }
+
+  /** The soft page, or so many frames of it, is `owner`'s from now on. */
+  reassign(frame: Pfn, owner: Owner, pages: number = this.frames.softFrames): void {
     const zone = this.zoneOf(frame);
-    zone.account(this.frames.owner.read(frame), -1);
-    zone.account(owner, 1);
+    zone.account(this.frames.owner.read(frame), -pages);
+    zone.account(owner, pages);
     this.frames.owner.write(frame, owner);
   }
 
   /** Single frames go through lists of each CPU from now on. */
   keepPerCpuLists(cpus: number, where: { readonly here: number }): void {
-    for (const zone of this.zones) zone.perCpu = new PerCpuPages(zone.buddy, zone.present, cpus, where);
+    for (const zone of this.zones)
+      zone.perCpu = new PerCpuPages(zone.buddy, zone.present, cpus, where, this.leastOrder);
   }
 
   /** `source` gives back what it keeps idle when memory is short, and says how many frames that was. */
@@ -441,13 +476,15 @@ export class Allocator {
   }
 
   /** 2^order frames of the first zone that can spare them. */
-  private take(zones: readonly Zone[], floors: Int32Array, mark: Mark, order: number, owner: Owner): Pfn {
+  private take(zones: readonly Zone[], floors: Int32Array, mark: Mark, asked: number, owner: Owner): Pfn {
+    const { leastOrder } = this;
+    const order = Math.max(asked, leastOrder);
     for (let at = 0; at < zones.length; at++) {
       const zone = zones[at];
       if (zone.buddy.freePages - (1 << order) < floors[at]) continue;
-      if (order > 0 && !this.policy.leavesBlocks(zone, order, mark)) continue;
-      const block =
-        order === 0 && zone.perCpu !== null ? zone.perCpu.take() : zone.buddy.take(order, mobilityOf(owner));
+      if (order > leastOrder && !this.policy.leavesBlocks(zone, order, mark)) continue;
+      const isSingle = order === leastOrder && zone.perCpu !== null;
+      const block = isSingle ? zone.perCpu!.take() : zone.buddy.take(order, mobilityOf(owner));
       if (block === NO_FRAME) continue;
       zone.account(owner, 1 << order);
       this.frames.owner.write(block, owner);
@@ -455,6 +492,11 @@ export class Allocator {
       return block;
     }
     return NO_FRAME;
+  }
+
+  /** The order of the block that a request of `order` is given. */
+  private given(order: number): number {
+    return Math.max(order, this.leastOrder);
   }
 
   /** Free frames that lie on lists go back to the buddy system: how many. */

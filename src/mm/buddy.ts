@@ -43,6 +43,8 @@ export interface BlockWithin {
 export class Buddy {
   /** How many orders there are; the largest block is `2^(orders - 1)` frames. */
   readonly orders: number;
+  /** Blocks are no smaller: the order of a soft page. */
+  readonly leastOrder: number;
   private readonly frames: Frames;
   private readonly first: Pfn;
   private readonly end: Pfn;
@@ -72,6 +74,7 @@ export class Buddy {
     this.first = first;
     this.end = end;
     this.orders = orders;
+    this.leastOrder = frames.softOrder;
     this.heads = new Int32Array(2 * orders).fill(NO_FRAME);
     this.groups = grouping === "grouped" ? new SparseInt8(Math.ceil((end - first) / 2 ** (orders - 1)) + 1) : null;
     this.listed = new Int32Array(orders);

@@ -9,7 +9,8 @@
 import type { Pfn, Vpn } from "../base/units.ts";
 import { type OpenTable, PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_PROT_NONE, PTE_SWAP } from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
-import { PG_ANON, PG_DIRTY, PG_LRU, PG_MLOCKED, PG_SWAPBACKED, PG_SWAPCACHE } from "./frames.ts";
+import { entriesIn } from "./cluster/beside.ts";
+import { type Frames, PG_ANON, PG_DIRTY, PG_LRU, PG_MLOCKED, PG_SWAPBACKED, PG_SWAPCACHE } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { tryLockPage, unlockPage } from "./page-lock.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
@@ -39,7 +40,7 @@ export function* pageOut(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn): Path<v
   const held: Pfn[] = [];
   const take: Treatment["mapped"] = (_kernel, gather, area, mapped) => {
     const { frame } = mapped;
-    if (frames.mapCount.read(frame) !== 1) return;
+    if (!isWhole(frames, mapped)) return;
     cool(kernel, gather, area, mapped);
     if (!frames.has(frame, PG_LRU)) return;
     reclaim.forget(frame);
@@ -68,7 +69,12 @@ interface Mapped {
   readonly page: Vpn;
   readonly frame: Pfn;
   readonly flags: number;
+  /** Entries of the range, side by side with this one, that map parts of the same page, itself included. */
+  readonly beside: number;
 }
+
+/** Whether nobody maps the page but the entries of the range. */
+const isWhole = ({ mapCount }: Frames, { frame, beside }: Mapped): boolean => mapCount.read(frame) === beside;
 
 interface Treatment {
   mapped(kernel: Kernel, gather: Gather, vma: Vma, mapped: Mapped): void;
@@ -116,14 +122,19 @@ function treatLeaf(kernel: Kernel, gather: Gather, vma: Vma, table: OpenTable, r
     if (!namesPage(kernel, vma, page, table, index)) continue;
     const frame = frames.head(entries.frame(table, index));
     makeSmall(kernel, frame);
-    if (frame !== zeroFrame) range.treat.mapped(kernel, gather, vma, { table, index, page, frame, flags });
+    if (frame !== zeroFrame) {
+      const beside = entriesIn(kernel, vma, page, table, frame, range);
+      range.treat.mapped(kernel, gather, vma, { table, index, page, frame, flags, beside });
+    }
   }
 }
 
 function freeLazily(kernel: Kernel, gather: Gather, _vma: Vma, mapped: Mapped): void {
   const { frames, counters } = kernel;
+  // Of a page of several parts none may be lost that was not named.
+  if (frames.softFrames > 1 && !isWhole(frames, mapped)) return;
   if ((frames.flags.read(mapped.frame) & (PG_DIRTY | PG_SWAPCACHE)) !== 0) {
-    if (frames.mapCount.read(mapped.frame) !== 1 || !isOutOfSwap(kernel, mapped.frame)) return;
+    if (!isWhole(frames, mapped) || !isOutOfSwap(kernel, mapped.frame)) return;
     frames.clearFlag(mapped.frame, PG_DIRTY);
   }
   makeOld(kernel, gather, mapped, PTE_ACCESSED | PTE_DIRTY);
@@ -144,7 +155,7 @@ function isOutOfSwap(kernel: Kernel, frame: Pfn): boolean {
 
 function cool(kernel: Kernel, gather: Gather, _vma: Vma, mapped: Mapped): void {
   const { frames, counters } = kernel;
-  if (frames.mapCount.read(mapped.frame) !== 1) return;
+  if (!isWhole(frames, mapped)) return;
   makeOld(kernel, gather, mapped, PTE_ACCESSED);
   kernel.reclaim.deactivate(mapped.frame);
   counters.pagesCooled++;

@@ -155,6 +155,6 @@ function dirtyableMemory({ allocator, files, layout }: Kernel): number {
     cached += zone.ownedBy(OWNER_PAGE_CACHE);
   }
   let onDisk = 0;
-  for (const file of files.all()) if (file.kind === "regular") onDisk += file.pages.count;
+  for (const file of files.all()) if (file.kind === "regular") onDisk += file.pages.frameCount;
   return free + Math.min(cached, onDisk) + 1;
 }

@@ -45,10 +45,11 @@ export class DirtyPages {
     this.ratelimit = Math.min(Math.max(Math.floor(totalPages / (cpus * 32)), 16), 1024);
   }
 
-  /** One more page of the file is dirty. */
-  note(file: FileObject): void {
+  /** So many more pages of 4 KiB of the file are dirty. */
+  note(file: FileObject, pages: number): void {
     this.files.add(file);
-    if (++this.unseen < this.ratelimit) return;
+    this.unseen += pages;
+    if (this.unseen < this.ratelimit) return;
     this.unseen = 0;
     this.due = true;
   }

@@ -13,6 +13,7 @@ import type { Path } from "../sync/path.ts";
 import { MEMORY } from "./address-space.ts";
 import { anonVmaPrepare } from "./anon-vma.ts";
 import { writtenEntry } from "./anonymous-fault.ts";
+import { anonymousFrame } from "./cluster/beside.ts";
 import type { FileObject } from "./file.ts";
 import { cachedPages, filePage, type PageRequest, setFrameDirty } from "./file-pages.ts";
 import { NO_FRAME } from "./frames.ts";
@@ -59,9 +60,10 @@ function* copyFault(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Path<V
 }
 
 function* readFault(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn): Path<Verdict> {
+  const window = Math.max(kernel.personality.pages.faultAroundPages(kernel.tunables), kernel.frames.softFrames);
   yield* lockTables(kernel, vma.mm);
   const shared = kernel.tables.shared.exist ? yield* lockShared(kernel, vma.mm, page) : null;
-  const mapped = mapAround(kernel, vma, file, page);
+  const mapped = mapAround(kernel, vma, file, page, window);
   if (shared !== null) unlockShared(kernel, shared);
   unlockTables(kernel, vma.mm);
   const verdict = mapped ? FAULT_MINOR : yield* findAndMap(kernel, vma, file, page, entryFlags(kernel, vma));
@@ -84,6 +86,11 @@ function* findAndMap(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn, flag
   const isMapped = verdict >= 0 && isRepaired(verdict);
   const head = kernel.frames.head(found.frame);
   if (isMapped && (flags & PTE_DIRTY) !== 0) setFrameDirty(kernel, file, head);
+  if (isMapped && kernel.frames.softFrames > 1) {
+    yield* lockTables(kernel, vma.mm);
+    mapAround(kernel, vma, file, page, kernel.frames.softFrames);
+    unlockTables(kernel, vma.mm);
+  }
   kernel.allocator.release(head);
   return verdict;
 }
@@ -91,8 +98,10 @@ function* findAndMap(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn, flag
 function* privateWriteFault(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn): Path<Verdict> {
   const { counters, allocator, contents, frames } = kernel;
   if (anonVmaPrepare(kernel, vma) < 0) return NEEDS_MEMORY;
-  const copy = tryUserFrame(kernel);
+  const copy = yield* frameForCopy(kernel, vma, page);
   if (copy === NO_FRAME) return NEEDS_MEMORY;
+  const head = frames.head(copy);
+  let others = 0;
   const request: PageRequest = { areaFlags: vma.flags, major: false };
   const found = yield* findPage(kernel, file, vma.indexAt(page), request);
   let verdict: Verdict;
@@ -100,17 +109,27 @@ function* privateWriteFault(kernel: Kernel, vma: Vma, file: FileObject, page: Vp
   else {
     contents.copy(found.frame, copy);
     yield* lockTables(kernel, vma.mm);
+    others = frames.mapCount.read(head);
     verdict = mayMap(kernel, file, found) ? mapCopy(kernel, vma, page, copy) : NEEDS_FILE;
     unlockTables(kernel, vma.mm);
     allocator.release(frames.head(found.frame));
   }
-  if (verdict !== FAULT_MINOR || frames.mapCount.read(copy) === 0) {
-    allocator.release(copy);
+  if (verdict !== FAULT_MINOR || frames.mapCount.read(head) === others) {
+    allocator.release(head);
     return verdict;
   }
   counters.pagesCopied++;
   counters.privateFileFaults++;
   return request.major ? FAULT_MAJOR : FAULT_MINOR;
+}
+
+/** A frame for a copy, which may be part of a soft page that the area has already; or NO_FRAME. */
+function* frameForCopy(kernel: Kernel, vma: Vma, page: Vpn): Path<Pfn> {
+  if (kernel.frames.softFrames === 1) return tryUserFrame(kernel);
+  yield* lockTables(kernel, vma.mm);
+  const frame = anonymousFrame(kernel, vma, page);
+  unlockTables(kernel, vma.mm);
+  return frame;
 }
 
 /** The file's page, brought in if need be, with a reference for the fault; or -ERRNO. It may leave the file any time. */
@@ -180,17 +199,17 @@ function mapCopy(kernel: Kernel, vma: Vma, page: Vpn, copy: Pfn): Verdict {
 
 /**
  * Maps the cached pages of the aligned window around `page`, as far as they lie in the area, in the leaf table and in
- * the file. True if `page` was among them.
+ * the file. True if `page` was among them. The window holds soft pages whole, where these have several parts.
  */
-function mapAround(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn): boolean {
-  const { tables, entries, counters } = kernel;
-  const window = kernel.personality.pages.faultAroundPages(kernel.tunables);
+function mapAround(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn, window: number): boolean {
+  const { tables, entries, frames, counters } = kernel;
   // Segments have no map_pages.
   if (window <= 1 || isAttached(vma)) return false;
   const leafSpan = tables.span(LEAF);
   const leafStart = page - (page % leafSpan);
-  const first = Math.max(page - (page % window), leafStart, vma.start);
-  const end = Math.min(first + window, leafStart + leafSpan, vma.end);
+  const aligned = page - ((frames.softFrames === 1 ? page : vma.indexAt(page)) % window);
+  const first = Math.max(aligned, leafStart, vma.start);
+  const end = Math.min(frames.softFrames === 1 ? first + window : aligned + window, leafStart + leafSpan, vma.end);
 
   const flags = entryFlags(kernel, vma);
   let table: OpenTable | typeof NO_TABLE = NO_TABLE;

@@ -174,7 +174,7 @@ export function* fadvise(
   } else if (advice === FADV_DONTNEED) {
     yield* writeBack(kernel, file, Math.floor(offset / PAGE_SIZE), Math.ceil(end / PAGE_SIZE));
     // Whole pages only, except that the last one may end with the file.
-    const wholeEnd = end >= file.sizeBytes ? file.endIndex : Math.floor(end / PAGE_SIZE);
+    const wholeEnd = end >= file.sizeBytes ? file.cacheEnd : Math.floor(end / PAGE_SIZE);
     dropClean(kernel, file, Math.ceil(offset / PAGE_SIZE), wholeEnd);
   }
   return 0;
@@ -192,6 +192,7 @@ export function dropClean(kernel: Kernel, file: FileObject, first: FileIndex, en
   const { frames } = kernel;
   let dropped = 0;
   file.pages.forEach(first, end, (index, frame) => {
+    if (index < first || index + frames.softFrames > end) return true;
     const busy = (frames.flags.read(frame) & (PG_LOCKED | PG_WRITEBACK)) !== 0 || file.pages.isDirty(index);
     if (busy || frames.mapCount.read(frame) !== 0 || frames.refs.read(frame) !== 1) return true;
     dropPage(kernel, file, index, frame);
@@ -249,12 +250,21 @@ function* pageForWrite(kernel: Kernel, file: FileObject, index: FileIndex, count
       continue;
     }
     // What a regular file has on disk around these bytes must be read first; whole pages and new ones need no read.
-    const fromDisk = file.kind === "regular" && count < PAGE_SIZE && index < file.endIndex && file.disk.has(index);
+    const fromDisk = file.kind === "regular" && hasMore(file, index, count);
     const result = fromDisk
       ? yield* readPages(kernel, file, index, index, index + 1)
       : yield* addPage(kernel, file, index, PG_UPTODATE);
     if (result < 0) return result;
   }
+}
+
+/** Whether the disk has something of the page of `index` that a write of so many bytes of page `index` leaves as it is. */
+function hasMore(file: FileObject, index: FileIndex, count: number): boolean {
+  const first = index - (index % file.softFrames);
+  for (let at = first; at < Math.min(first + file.softFrames, file.endIndex); at++) {
+    if (file.disk.has(at) && (at !== index || count < PAGE_SIZE)) return true;
+  }
+  return false;
 }
 
 /** Writes `part` into the page, through a window if it is in highmem. False if the file has lost the page meanwhile. */

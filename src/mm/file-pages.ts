@@ -70,7 +70,7 @@ export function readyPage(kernel: Kernel, file: FileObject, index: FileIndex): P
 }
 
 /**
- * Visits the pages of `[first, end)` that are cached, up to date and not beyond the end: those that may be mapped
+ * Visits the pages of 4 KiB of `[first, end)` that are cached, up to date and not beyond the end: those that may be mapped
  * without waiting (fault-around).
  *
  * @models linux-6.1 mm/filemap.c next_uptodate_page
@@ -82,17 +82,21 @@ export function cachedPages(
   end: FileIndex,
   visit: PageVisitor,
 ): void {
-  const { flags } = kernel.frames;
-  file.pages.forEach(first, Math.min(end, file.endIndex), (index, frame) => {
-    if ((flags.read(frame) & (PG_UPTODATE | PG_LOCKED)) !== PG_UPTODATE) return true;
-    return visit(index, frame);
+  const { flags, softFrames } = kernel.frames;
+  const last = Math.min(end, file.endIndex);
+  file.pages.forEach(first, last, (index, head) => {
+    if ((flags.read(head) & (PG_UPTODATE | PG_LOCKED)) !== PG_UPTODATE) return true;
+    if (softFrames === 1) return visit(index, head);
+    const stop = Math.min(index + softFrames, last);
+    for (let at = Math.max(index, first); at < stop; at++) if (!visit(at, head + at - index)) return false;
+    return true;
   });
 }
 
 /** A frame that fallocate reserved holds nothing yet: gives it the zeros that it stands for. */
 export function makeUptodate(kernel: Kernel, frame: Pfn): void {
   if (kernel.frames.has(frame, PG_UPTODATE)) return;
-  kernel.contents.zero(frame);
+  kernel.contents.zeroPage(frame);
   kernel.frames.setFlag(frame, PG_UPTODATE);
 }
 
@@ -107,24 +111,25 @@ const ADDED = 1;
 export function* addPage(kernel: Kernel, file: FileObject, index: FileIndex, state: number): Path<number> {
   const { allocator, frames, contents, commitment } = kernel;
   if (file.swapped.find(index) !== NO_SWAP_SLOT) return yield* shmemIn(kernel, file, index, { major: false });
-  const charged = file.promise === "pages" ? 1 : 0;
+  const charged = file.promise === "pages" ? frames.softFrames : 0;
+  const first = index - (index % frames.softFrames);
   if (charged > 0 && commitment.charge(charged, null) < 0) return -ENOMEM;
   let frame = allocator.tryAllocate(0, WANT_USER, OWNER_PAGE_CACHE);
   if (frame === NO_FRAME) frame = yield* allocator.allocate(0, WANT_USER, OWNER_PAGE_CACHE);
   const isThere = () => file.pages.find(index) !== NOT_CACHED || file.swapped.find(index) !== NO_SWAP_SLOT;
   let result = frame < 0 ? -ENOMEM : 0;
-  for (let failures = 1; result === 0 && !isThere() && file.pages.insert(index, frame) < 0; failures++) {
+  for (let failures = 1; result === 0 && !isThere() && file.pages.insert(first, frame) < 0; failures++) {
     if (!(yield* allocator.waitForMemory(failures))) result = -ENOMEM;
   }
-  if (result < 0 || file.pages.find(index) !== frame) {
+  if (result < 0 || file.pages.find(first) !== frame) {
     if (frame >= 0) allocator.free(frame, 0);
     commitment.uncharge(charged);
     return isThere() ? 0 : result;
   }
   frames.mapping.write(frame, file.id);
-  frames.index.write(frame, index);
+  frames.index.write(frame, first);
   frames.setFlag(frame, file.kind === "shmem" ? PG_SWAPBACKED | state : state);
-  contents.zero(frame);
+  contents.zeroPage(frame);
   kernel.reclaim.adopt(frame);
   return ADDED;
 }
@@ -134,7 +139,7 @@ export function setDirty(kernel: Kernel, file: FileObject, index: FileIndex, fra
   if (kernel.frames.has(frame, PG_DIRTY)) return;
   kernel.frames.setFlag(frame, PG_DIRTY);
   file.pages.markDirty(index);
-  if (file.kind === "regular") kernel.files.dirty.note(file);
+  if (file.kind === "regular") kernel.files.dirty.note(file, kernel.frames.softFrames);
 }
 
 /** The same, for a frame of `file`, or of nobody any more, that a page-table entry says was written. */
@@ -159,33 +164,42 @@ export function* readPages(
   const { costs } = kernel.files;
   const reading: Pfn[] = [];
   let result = 0;
+  const { softFrames } = kernel.frames;
   const last = Math.min(end, file.endIndex);
-  for (let at = Math.max(first, 0); at < last; at++) {
+  for (let at = Math.floor(Math.max(first, 0) / softFrames) * softFrames; at < last; at += softFrames) {
     if (file.pages.find(at) !== NOT_CACHED) continue;
     const added = yield* addPage(kernel, file, at, PG_LOCKED);
-    if (added < 0 && at === index) result = added;
+    if (added < 0 && index >= at && index < at + softFrames) result = added;
     // What somebody else has added meanwhile he fills himself: a second read would undo what was written since.
     if (added === ADDED) reading.push(file.pages.find(at));
   }
   if (reading.length > 0) {
     costs.diskReads++;
-    costs.pagesRead += reading.length;
+    costs.pagesRead += reading.length * softFrames;
     yield diskDone(file);
   }
-  for (const frame of reading) {
-    const at = kernel.frames.index.read(frame);
-    file.disk.load(kernel.memory, frame, at);
-    if (at === file.endIndex - 1) kernel.contents.zeroPart(frame, file.sizeBytes - at * PAGE_SIZE, PAGE_SIZE);
-    kernel.frames.clearFlag(frame, PG_LOCKED);
-    kernel.frames.setFlag(frame, PG_UPTODATE);
+  for (const head of reading) {
+    const index = kernel.frames.index.read(head);
+    for (let part = 0; part < softFrames && index + part < file.endIndex; part++)
+      load(kernel, file, head + part, index + part);
+    kernel.frames.clearFlag(head, PG_LOCKED);
+    kernel.frames.setFlag(head, PG_UPTODATE);
   }
   return result;
 }
 
-/** Takes the pages of `[first, end)` out of the cache, but for those that somebody maps; how many stayed. */
+/** A page of 4 KiB comes from the disk. What lies beyond the file's end in the last one is zero. */
+function load({ memory, contents }: Kernel, file: FileObject, frame: Pfn, index: FileIndex): void {
+  file.disk.load(memory, frame, index);
+  if (index === file.endIndex - 1) contents.zeroPart(frame, file.sizeBytes - index * PAGE_SIZE, PAGE_SIZE);
+}
+
+/** Takes the pages that lie whole in `[first, end)` out of the cache, but for those that somebody maps; how many stayed. */
 export function dropPages(kernel: Kernel, file: FileObject, first: FileIndex, end: FileIndex): number {
+  const { softFrames } = kernel.frames;
   let mapped = 0;
   file.pages.forEach(first, end, (index, frame) => {
+    if (index < first || index + softFrames > end) return true;
     if (kernel.frames.mapCount.read(frame) === 0) dropPage(kernel, file, index, frame);
     else mapped++;
     return true;
@@ -209,8 +223,8 @@ export function leaveCache(kernel: Kernel, file: FileObject, index: FileIndex, f
   frames.mapping.write(frame, 0);
   frames.clearFlag(frame, PG_DIRTY);
   dropBuffers(kernel, frame);
-  if (file.promise === "pages") commitment.uncharge(1);
-  files.costs.pagesDropped++;
+  if (file.promise === "pages") commitment.uncharge(frames.softFrames);
+  files.costs.pagesDropped += frames.softFrames;
   kernel.allocator.release(frame);
 }
 

@@ -50,6 +50,16 @@ export interface FileSpec {
   readonly content?: ContentSource;
 }
 
+/** What all files of a machine are made of. */
+interface FileParts {
+  /** The slab of the page cache's tree nodes. */
+  readonly nodes: Slab;
+  /** Where regular files' dirty pages are added up. */
+  readonly dirty: DirtyTally;
+  /** Frames of the kernel's own page. */
+  readonly softFrames: number;
+}
+
 export class FileObject {
   /** What a frame's `mapping` holds; never 0. */
   readonly id: number;
@@ -58,6 +68,8 @@ export class FileObject {
   readonly promise: PromiseRule;
   sizeBytes: number;
   readonly pages: PageCache;
+  /** Frames of the kernel's own page: pages of 4 KiB that are cached, written and dropped together. */
+  readonly softFrames: number;
   /** A regular file's contents while they are not cached. */
   readonly disk: DiskContents;
   /** The pages of a file of huge pages, which are in no other cache; null for others. */
@@ -65,7 +77,7 @@ export class FileObject {
   /** The frames of a file that is memory of a segment; null for others. */
   readonly raw: SegmentFile | null;
   /** A shmem file's pages that are in swap. */
-  readonly swapped = new SwappedPages();
+  readonly swapped: SwappedPages;
 
   /** By index: the table that maps its pages from there on, as populating has found it last. */
   readonly tableModels = new Map<FileIndex, TableModel>();
@@ -86,14 +98,15 @@ export class FileObject {
   /** i_rwsem: held to write, truncate, punch. */
   readonly lock: Mutex;
 
-  /** `dirty`: where a regular file's dirty pages are added up with those of others. */
-  constructor(id: number, spec: FileSpec, nodes: Slab, dirty: DirtyTally) {
+  constructor(id: number, spec: FileSpec, { nodes, dirty, softFrames }: FileParts) {
     this.id = id;
     this.name = spec.name;
     this.kind = spec.kind;
     this.promise = spec.promise ?? (spec.kind === "shmem" ? "pages" : "none");
     this.sizeBytes = spec.sizeBytes;
-    this.pages = spec.kind === "regular" ? new PageCache(nodes, dirty) : new PageCache(nodes);
+    this.pages = new PageCache(nodes, spec.kind === "regular" ? dirty : undefined, softFrames);
+    this.swapped = new SwappedPages(softFrames);
+    this.softFrames = softFrames;
     this.huge = spec.pool === undefined ? null : new HugeFile(spec.pool, nodes);
     this.raw = spec.raw ?? null;
     this.disk = new DiskContents(spec.content, pagesFor(spec.sizeBytes));
@@ -103,6 +116,11 @@ export class FileObject {
   /** Its size in pages: the first index that is beyond the end. */
   get endIndex(): FileIndex {
     return pagesFor(this.sizeBytes);
+  }
+
+  /** The first index that no page of the cache has a part of, if all are up to the file's end. */
+  get cacheEnd(): FileIndex {
+    return Math.ceil(this.endIndex / this.softFrames) * this.softFrames;
   }
 }
 
@@ -126,7 +144,9 @@ export class OpenFile {
 /** Every file there is. */
 export class Files {
   private readonly byNumber = new Map<number, FileObject>();
-  private readonly nodes: Slab;
+  readonly nodes: Slab;
+  /** Frames of the kernel's own page. */
+  readonly softFrames: number;
   private lastId = 0;
 
   /** Pages of regular files that are newer than the disk. */
@@ -135,9 +155,10 @@ export class Files {
   /** What reading and writing files has cost so far. */
   readonly costs = { diskReads: 0, pagesRead: 0, diskWrites: 0, pagesWritten: 0, pagesDropped: 0 };
 
-  /** `nodes`: the slab of the page cache's tree nodes. */
-  constructor(nodes: Slab) {
+  /** `nodes`: the slab of the page cache's tree nodes; `softFrames`: frames of the kernel's own page. */
+  constructor(nodes: Slab, softFrames = 1) {
     this.nodes = nodes;
+    this.softFrames = softFrames;
   }
 
   get count(): number {
@@ -155,7 +176,7 @@ export class Files {
 
   /** A new file with a name. Promise "size" is charged by `createSharedMemory` alone. */
   create(spec: FileSpec): FileObject {
-    const file = new FileObject(++this.lastId, spec, this.nodes, this.dirty);
+    const file = new FileObject(++this.lastId, spec, this);
     this.byNumber.set(file.id, file);
     return file;
   }

@@ -51,7 +51,7 @@ export class Frames {
   readonly mapCount: SparseInt32;
   /** By runs of frames: the version of their counts at which all were mapped. */
   private readonly mappedAt = new WeakMap<Runs, number>();
-  /** Frames that some entry maps (nr_mapped). */
+  /** Frames of pages that some entry maps (nr_mapped). */
   mapped = 0;
   /** By frame: PG_* bits. */
   readonly flags: SparseInt32;
@@ -74,18 +74,21 @@ export class Frames {
   private readonly compoundOrders = new Set<number>();
   /** Frames of a soft page, a power of two: the kernel's own page, which has one struct page. */
   readonly softFrames: number;
+  /** Its order. */
+  readonly softOrder: number;
   /** The bits of a frame's number that name its soft page. */
   private readonly headMask: number;
 
-  /** Soft pages have 2^softShift frames. `watch` is told of each field that is used, where struct pages must be looked for. */
-  constructor(count: number, softShift = 0, watch: FrameWatch | null = null) {
+  /** Soft pages have 2^softOrder frames. `watch` is told of each field that is used, where struct pages must be looked for. */
+  constructor(count: number, softOrder = 0, watch: FrameWatch | null = null) {
     const words = (): SparseInt32 => (watch === null ? new SparseInt32(count) : new WatchedInt32(count, watch.fields));
     const numbers = (): SparseFloat64 =>
       watch === null ? new SparseFloat64(count) : new WatchedFloat64(count, watch.fields);
     const links = (): SparseInt32 =>
       watch === null ? new SparseInt32(count, NO_FRAME) : new WatchedInt32(count, watch.links, NO_FRAME);
     this.count = count;
-    this.softFrames = 1 << softShift;
+    this.softOrder = softOrder;
+    this.softFrames = 1 << softOrder;
     this.headMask = -this.softFrames;
     this.refs = words();
     this.mapCount = words();
@@ -166,7 +169,7 @@ export class Frames {
 
   /** One entry more maps it. */
   addMapping(frame: Pfn): void {
-    if (this.mapCount.add(frame, 1) === 1) this.mapped++;
+    if (this.mapCount.add(frame, 1) === 1) this.mapped += this.softFrames;
   }
 
   /** The same for all of `[first, end)`: each gets one more. */
@@ -216,7 +219,7 @@ export class Frames {
   /** One entry less maps it; how many are left. */
   dropMapping(frame: Pfn): number {
     const left = this.mapCount.add(frame, -1);
-    if (left === 0) this.mapped--;
+    if (left === 0) this.mapped -= this.softFrames;
     return left;
   }
 

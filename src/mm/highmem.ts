@@ -57,6 +57,7 @@ export function wireHighmem(parts: HighmemParts, choice: HighmemChoice): Highmem
   const atomicMaps = new AtomicMaps({
     highmemFrom,
     table: hasHighmem ? KernelTable.create(parts, ATOMIC_TYPES * cpus) : null,
+    span: allocator.frames.softFrames,
     cpus,
     counters,
     where: tlbFlush,

@@ -38,6 +38,12 @@ export class KernelStacks {
     this.blockOrder = placement === "one block" ? order : 0;
   }
 
+  /** Frames that a stack is charged: its own, or as many soft pages as its blocks take whole. */
+  get framesCharged(): number {
+    const { softOrder } = this.allocator.frames;
+    return this.blockOrder < softOrder ? this.frames : this.blocks << this.blockOrder;
+  }
+
   /** Stacks in use, the kernel's own threads included. */
   get count(): number {
     return this.inUse;
@@ -47,7 +53,7 @@ export class KernelStacks {
   allocate(): KernelStack | null {
     const stack: Pfn[] = [];
     while (stack.length < this.blocks) {
-      const frame = this.allocator.tryAllocate(this.blockOrder, WANT_KERNEL, OWNER_STACKS);
+      const frame = this.allocator.tryAllocateBlock(this.blockOrder, WANT_KERNEL, OWNER_STACKS);
       if (frame === NO_FRAME) {
         this.give(stack);
         return null;
@@ -65,6 +71,6 @@ export class KernelStacks {
   }
 
   private give(stack: KernelStack): void {
-    for (const frame of stack) this.allocator.free(frame, this.blockOrder);
+    for (const frame of stack) this.allocator.freeBlock(frame, this.blockOrder);
   }
 }

@@ -74,14 +74,19 @@ export function* orWait<T>(allocator: Allocator, make: () => T | null): Path<T |
 }
 
 /**
- * A new frame becomes an anonymous page of `vma`, mapped by the entry at `slot`. Its one reference is the entry's. 0,
- * or -ENOMEM with nothing changed. Requires: the area has an anon_vma.
+ * A new frame becomes an anonymous page of `vma`, mapped by the entry at `slot`, or a part of one that is there already. One
+ * reference to it is the entry's. 0, or -ENOMEM with nothing changed. Requires: the area has an anon_vma.
  *
  * @models linux-6.1 mm/rmap.c page_add_new_anon_rmap
  */
 export function mapNewAnonymous(kernel: Kernel, vma: Vma, page: Vpn, frame: Pfn, slot: PteSlot): number {
   const { frames } = kernel;
   const head = frames.head(frame);
+  if (frames.softFrames > 1 && frames.has(head, PG_ANON)) {
+    if (kernel.reverseMap.add(frame, slot, vma) < 0) return -ENOMEM;
+    vma.mm.resident.anon++;
+    return 0;
+  }
   frames.mapping.write(head, vma.anonVma!.id);
   frames.index.write(head, vma.indexAt(page) - frames.partOf(frame));
   const backed = (vma.flags & VM_DROPPABLE) !== 0 ? 0 : PG_SWAPBACKED;

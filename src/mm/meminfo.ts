@@ -53,7 +53,7 @@ const pageTables =
   };
 
 const cachedOf = ({ files }: Kernel, kind: FileKind): number =>
-  sum([...files.all()].map((file) => (file.kind === kind ? file.pages.count : 0)));
+  sum([...files.all()].map((file) => (file.kind === kind ? file.pages.frameCount : 0)));
 
 /** Pages of files that some process maps. */
 const mappedFilePages: Count = (kernel) => kernel.structPages.aside(() => countMappedFilePages(kernel));
@@ -63,7 +63,7 @@ function countMappedFilePages({ files, frames }: Kernel): number {
   for (const file of files.all()) {
     if (file.mappings.count === 0) continue;
     file.pages.forEach(0, Number.POSITIVE_INFINITY, (_index, frame) => {
-      if (frames.mapCount.read(frame) > 0) mapped++;
+      if (frames.mapCount.read(frame) > 0) mapped += frames.softFrames;
       return true;
     });
   }
@@ -86,7 +86,8 @@ const swapCached: Count = ({ swap }) => swap.cachedPages;
 /** Pages on the lists whose names start so: a strategy of reclaim may have several for what the kernel adds up. */
 const listed =
   (start: "active" | "inactive"): Count =>
-  ({ allocator, reclaim }) =>
+  ({ allocator, reclaim, frames }) =>
+    frames.softFrames *
     sum(
       allocator.zones
         .flatMap((zone) => reclaim.listsOf(zone))

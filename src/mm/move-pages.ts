@@ -5,6 +5,7 @@
  * @models linux-6.1 mm/mremap.c move_page_tables, move_ptes, move_normal_pmd, move_normal_pud
  * @models linux-2.6.11 mm/mremap.c move_page_tables, move_one_page
  */
+import { ENOMEM } from "../base/errno.ts";
 import { bug } from "../base/errors.ts";
 import type { Vpn } from "../base/units.ts";
 import { type OpenTable, PTE_PRESENT, PTE_PROT_NONE } from "../hw/pte.ts";
@@ -80,7 +81,7 @@ const isAlone = (vma: Vma, page: Vpn, before: number): boolean =>
 
 /** Moves the first part of what is left, or skips it if nothing is there; the pages dealt with, or -ENOMEM. */
 function* moveSome(kernel: Kernel, gather: Gather, mm: AddressSpace, left: Step): Path<number> {
-  const { tables } = kernel;
+  const { tables, reverseMap } = kernel;
   const wholeTables = kernel.personality.pages.moves !== "entries";
   // An entry of the table at `level` covers what a table of `level - 1` spans.
   for (let level = Math.min(3, tables.levels); level > LEAF; level--) {
@@ -107,10 +108,15 @@ function* moveSome(kernel: Kernel, gather: Gather, mm: AddressSpace, left: Step)
   if (!wholeTables && !(yield* hasEntries(kernel, mm, step))) return step.pages;
   const target = yield* tables.ensure(mm, step.to, LEAF);
   if (target < 0) return target;
+  for (let failures = 1; reverseMap.reserveMoves(step.pages) < 0; failures++) {
+    reverseMap.moved();
+    if (!(yield* kernel.allocator.waitForMemory(failures))) return -ENOMEM;
+  }
   if (!tryLockTables(kernel, mm)) yield* lockTables(kernel, mm);
   // Until the lock was had the target could go again, if tables go when they are empty.
   const isThere = tables.tableAt(mm, step.to, LEAF) !== NO_TABLE;
   if (isThere) moveEntries(kernel, gather, mm, step);
+  reverseMap.moved();
   yield* gather.flushLocked();
   unlockTables(kernel, mm);
   return isThere ? step.pages : 0;

@@ -8,6 +8,9 @@
  * Every node carries one dirty bit a slot, set if that page or a page below that slot is dirty, so that writeback finds
  * dirty pages without visiting clean ones.
  *
+ * Indices count pages of 4 KiB. Where the kernel's own pages are larger, the tree has one slot for each of those: what is told
+ * apart within it is only which frame holds an index.
+ *
  * @models linux-6.1 lib/xarray.c xas_store, xas_set_mark; linux-2.6.11 lib/radix-tree.c
  * @differs a file of one page keeps one node; since 2.6.18 Linux keeps such a page in the root itself
  */
@@ -54,6 +57,8 @@ export type PageVisitor = (index: FileIndex, frame: Pfn) => boolean;
 export class PageCache {
   private readonly slab: Slab;
   private readonly tally: DirtyTally;
+  /** Indices of a soft page, which has one slot. */
+  private readonly parts: number;
   private root: Node | null = null;
   private height = 0;
   private pages = 0;
@@ -64,19 +69,26 @@ export class PageCache {
   private spareInner: Node | null = null;
   private spareFrames: Int32Array | null = null;
 
-  constructor(slab: Slab, tally: DirtyTally = { pages: 0 }) {
+  constructor(slab: Slab, tally: DirtyTally = { pages: 0 }, parts = 1) {
     this.slab = slab;
+    this.parts = parts;
     this.tally = tally;
   }
 
   /** Pages that came and went: while it stands, the cache is what it was. */
   changes = 0;
 
-  /** Cached pages (nrpages). */
+  /** Cached soft pages (nrpages). */
   get count(): number {
     return this.pages;
   }
 
+  /** What they hold, in pages of 4 KiB. */
+  get frameCount(): number {
+    return this.pages * this.parts;
+  }
+
+  /** Soft pages that are dirty. */
   get dirtyCount(): number {
     return this.dirty;
   }
@@ -88,8 +100,11 @@ export class PageCache {
 
   /** The frame that caches page `index`, or NOT_CACHED. */
   find(index: FileIndex): Pfn {
-    const leaf = this.leaf(index);
-    return leaf === null ? NOT_CACHED : frameIn(leaf, index % SLOTS);
+    const part = index % this.parts;
+    const key = (index - part) / this.parts;
+    const leaf = this.leaf(key);
+    const head = leaf === null ? NOT_CACHED : frameIn(leaf, key % SLOTS);
+    return head === NOT_CACHED ? NOT_CACHED : head + part;
   }
 
   /** How many indices from `index` on have no page, and a node that is there. */
@@ -113,8 +128,12 @@ export class PageCache {
     this.straighten(leaf);
   }
 
-  /** Page `index`, not cached so far, is now in `frame`. 0, or -ENOMEM with nothing changed. */
-  insert(index: FileIndex, frame: Pfn): number {
+  /** The soft page from `index` on, not cached so far, is now in the frames from `head` on. 0, or -ENOMEM with nothing changed. */
+  insert(index: FileIndex, head: Pfn): number {
+    return this.insertAt(index / this.parts, head);
+  }
+
+  private insertAt(index: FileIndex, frame: Pfn): number {
     if (this.reserve(index) !== 0) return -ENOMEM;
     while (index >= capacity(this.height)) this.grow();
     this.root ??= this.node(this.height);
@@ -144,12 +163,12 @@ export class PageCache {
     this.changes++;
   }
 
-  /** Page `index` is cached no more; returns the frame that it was in. */
+  /** The soft page of page `index` is cached no more; returns the frame that the page was in. */
   remove(index: FileIndex): Pfn {
     const frame = this.find(index);
     if (frame === NOT_CACHED) bug(`page ${index} is not cached`);
     this.clearDirty(index);
-    this.root = this.without(this.root!, this.height, index);
+    this.root = this.without(this.root!, this.height, this.keyOf(index));
     this.pages--;
     this.changes++;
     this.shrink();
@@ -157,43 +176,63 @@ export class PageCache {
   }
 
   isDirty(index: FileIndex): boolean {
-    const leaf = this.leaf(index);
-    return leaf !== null && isMarked(leaf, index % SLOTS);
+    const key = this.keyOf(index);
+    const leaf = this.leaf(key);
+    return leaf !== null && isMarked(leaf, key % SLOTS);
   }
 
   /** Returns whether the page was clean. Requires: it is cached. */
   markDirty(index: FileIndex): boolean {
+    const key = this.keyOf(index);
     let at = this.root;
     let wasClean = false;
     for (let level = this.height; at !== null; level--) {
-      const slot = slotOf(index, level);
+      const slot = slotOf(key, level);
       wasClean = !isMarked(at, slot);
       mark(at, slot);
       at = level === 1 ? null : at.children[slot];
     }
     if (!wasClean) return false;
     this.dirty++;
-    this.tally.pages++;
+    this.tally.pages += this.parts;
     return true;
   }
 
   /** Returns whether the page was dirty. */
   clearDirty(index: FileIndex): boolean {
     if (!this.isDirty(index)) return false;
-    this.clearMark(this.root!, this.height, index);
+    this.clearMark(this.root!, this.height, this.keyOf(index));
     this.dirty--;
-    this.tally.pages--;
+    this.tally.pages -= this.parts;
     return true;
   }
 
-  /** Visits the cached pages of `[first, end)` in order. The visitor may remove the page that it is shown. */
+  /**
+   * Visits the cached pages that have a part in `[first, end)`, in order: the index of the first part of each, and its head.
+   * The visitor may remove the page that it is shown.
+   */
   forEach(first: FileIndex, end: FileIndex, visit: PageVisitor): void {
-    if (this.root !== null) visitPages(this.root, this.height, 0, first, end, visit);
+    const { root, height, parts } = this;
+    if (root === null) return;
+    if (parts === 1) visitPages(root, height, 0, first, end, visit);
+    else visitPages(root, height, 0, this.keyOf(first), Math.ceil(end / parts), this.byIndex(visit));
   }
 
-  /** Visits the dirty pages of `[first, end)` in order. The visitor may clean the page that it is shown. */
+  /** Visits the dirty pages that have a part in `[first, end)`, in order. The visitor may clean the page that it is shown. */
   forEachDirty(first: FileIndex, end: FileIndex, visit: PageVisitor): void {
-    if (this.root !== null) visitDirty(this.root, this.height, 0, first, end, visit);
+    if (this.root === null) return;
+    const { root, height, parts } = this;
+    visitDirty(root, height, 0, this.keyOf(first), Math.ceil(end / parts), this.byIndex(visit));
+  }
+
+  /** The slot of the soft page that `index` is in. */
+  private keyOf(index: FileIndex): number {
+    return Math.floor(index / this.parts);
+  }
+
+  private byIndex(visit: PageVisitor): PageVisitor {
+    const { parts } = this;
+    return parts === 1 ? visit : (key, head) => visit(key * parts, head);
   }
 
   private leaf(index: FileIndex): Node | null {

@@ -24,17 +24,24 @@ export interface PagePolicy {
   readonly newAnonymousFlags: number;
   /** An area needs one of these VM_* bits to be read. */
   readonly readRights: number;
-  /** Whether the one who maps this anonymous page is the only one who ever will without a fork. */
-  isOwn(frames: Frames, frame: Pfn): boolean;
+  /**
+   * Whether the one who maps this anonymous page is the only one who ever will without a fork; here as below `own` entries,
+   * side by side, are his: one, or as many as there are parts of a soft page.
+   */
+  isOwn(frames: Frames, frame: Pfn, own: number): boolean;
   /** Whether the one who writes to this anonymous page, mapped read-only, may keep it. */
-  mayReuse(kernel: Kernel, frame: Pfn): boolean;
+  mayReuse(kernel: Kernel, frame: Pfn, own: number): boolean;
   /** Whether a page that a fault has brought in from swap returns its slot, if nobody else uses that. */
-  returnsSlot(kernel: Kernel, vma: Vma, frame: Pfn, intent: Intent): boolean;
+  returnsSlot(
+    kernel: Kernel,
+    vma: Vma,
+    arrival: { readonly frame: Pfn; readonly intent: Intent; readonly own: number },
+  ): boolean;
   /**
    * Whether a page that a fault has brought in from swap is that area's alone, in memory and in swap; one entry has been
    * given to it already, which named its slot before, and said `mark` of it. Requires: it is locked.
    */
-  isAlone(kernel: Kernel, frame: Pfn, mark: SwapMark): boolean;
+  isAlone(kernel: Kernel, frame: Pfn, mark: SwapMark, own: number): boolean;
   /** Whether entries of a shared writable area stay read-only until written, so that the file learns of it. */
   noticesWrites(vma: Vma): boolean;
   /** Whether mprotect may make this entry of a writable area writable at once. */

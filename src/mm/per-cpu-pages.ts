@@ -1,5 +1,5 @@
 /**
- * Single free frames that each CPU keeps for itself, in front of a zone's buddy system: taken and given back without the
+ * Free frames, or soft pages, that each CPU keeps for itself, in front of a zone's buddy system: taken and given back without the
  * zone's lock, the last one freed, still warm, first. A list that runs low takes a batch; one that is full gives one.
  *
  *     0 ... low = 2 batches ... high = 6 batches
@@ -27,12 +27,16 @@ export class PerCpuPages {
   /** Times the zone gave or got a batch. */
   batches = 0;
   private readonly buddy: Buddy;
+  /** Of what is kept: that of a soft page. */
+  private readonly order: number;
   private readonly where: { readonly here: number };
   /** By CPU: its frames, the coldest first. */
   private readonly lists: readonly Pfn[][];
 
-  constructor(buddy: Buddy, presentPages: number, cpus: number, where: { readonly here: number }) {
+  constructor(buddy: Buddy, presentFrames: number, cpus: number, where: { readonly here: number }, order = 0) {
+    const presentPages = presentFrames >>> order;
     this.buddy = buddy;
+    this.order = order;
     this.where = where;
     this.batch = batchFor(presentPages);
     this.low = 2 * this.batch;
@@ -42,7 +46,7 @@ export class PerCpuPages {
 
   /** Frames on all lists. */
   get count(): number {
-    return this.lists.reduce((sum, list) => sum + list.length, 0);
+    return this.lists.reduce((sum, list) => sum + list.length, 0) << this.order;
   }
 
   /** A frame of this CPU's list, or NO_FRAME if the zone has none left either. */
@@ -59,7 +63,7 @@ export class PerCpuPages {
     const list = this.lists[this.where.here]!;
     if (list.length >= this.high) {
       this.batches++;
-      for (const cold of list.splice(0, this.batch)) this.buddy.give(cold, 0);
+      for (const cold of list.splice(0, this.batch)) this.buddy.give(cold, this.order);
     }
     list.push(frame);
   }
@@ -67,11 +71,11 @@ export class PerCpuPages {
   /** Gives all frames back to the buddy system: how many. */
   drain(): number {
     const { count } = this;
-    for (const list of this.lists) for (const frame of list.splice(0)) this.buddy.give(frame, 0);
+    for (const list of this.lists) for (const frame of list.splice(0)) this.buddy.give(frame, this.order);
     return count;
   }
 
-  /** Every frame that is on a list. */
+  /** Every block that is on a list: its first frame. */
   *frames(): Generator<Pfn> {
     for (const list of this.lists) yield* list;
   }
@@ -81,7 +85,7 @@ export class PerCpuPages {
     const batch: Pfn[] = [];
     this.batches++;
     while (batch.length < this.batch) {
-      const frame = this.buddy.take(0);
+      const frame = this.buddy.take(this.order);
       if (frame === NO_FRAME) break;
       batch.push(frame);
     }

@@ -89,8 +89,12 @@ export function populatedFlags(kernel: Kernel, vma: Vma, intent: Intent): number
   return (flags & PTE_PRESENT) === 0 ? 0 : flags;
 }
 
-/** Whether nobody else runs meanwhile, and memory does not get short. */
-export const isUndisturbed = ({ tlbFlush, tables, allocator }: Kernel, frames: number): boolean =>
+/** Whether each frame is a page, nobody else runs meanwhile, and memory does not get short. */
+export const isUndisturbed = (
+  { tlbFlush, tables, allocator, frames: { softFrames } }: Kernel,
+  frames: number,
+): boolean =>
+  softFrames === 1 &&
   tlbFlush.interrupts === null &&
   !tables.takesRoom &&
   allocator.canSpare(FRAMES_TO_SPARE + frames, WANT_KERNEL) &&

@@ -6,9 +6,10 @@
  * @models linux-2.6.11 mm/memory.c make_pages_present, get_user_pages
  */
 import { EFAULT, EINVAL, ENOMEM } from "../base/errno.ts";
-import type { Vpn } from "../base/units.ts";
+import type { Pfn, Vpn } from "../base/units.ts";
 import { PTE_DIRTY, PTE_PRESENT, PTE_PROT_NONE, PTE_WRITE } from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
+import { entriesIn } from "./cluster/beside.ts";
 import { makePresent } from "./fault.ts";
 import { setFrameDirty } from "./file-pages.ts";
 import { NO_FRAME, PG_ANON } from "./frames.ts";
@@ -187,8 +188,10 @@ function findNow(kernel: Kernel, vma: Vma, page: Vpn, touch: Touch): Found {
     const isPage = namesPage(kernel, vma, page, table, index);
     const head = isPage ? frames.head(entries.frame(table, index)) : NO_FRAME;
     if (tables.shared.find(table)?.readOnly === true) there = false;
-    else if ((flags & PTE_WRITE) === 0)
-      there = touch.rights === "forced" && isPage && mayWriteAnyway(kernel, vma, head);
+    else if ((flags & PTE_WRITE) === 0) {
+      const mayWrite = touch.rights === "forced" && isPage;
+      there = mayWrite && mayWriteAnyway(kernel, vma, head, entriesIn(kernel, vma, page, table, head));
+    }
     if (there && (flags & PTE_DIRTY) === 0 && vma.file?.raw == null) setFrameDirty(kernel, vma.file, head);
   }
   tables.close(table);
@@ -208,11 +211,12 @@ function findHuge(kernel: Kernel, vma: Vma, page: Vpn, touch: Touch): Found {
   const usable = touch.rights === "forced" ? PTE_PRESENT | PTE_PROT_NONE : PTE_PRESENT;
   if ((flags & usable) === 0) return "not ready";
   if (touch.intent === "read" || (flags & PTE_WRITE) !== 0) return "there";
-  return touch.rights === "forced" && mayWriteAnyway(kernel, vma, headOfHuge(kernel, entry)) ? "there" : "not ready";
+  return touch.rights === "forced" && mayWriteAnyway(kernel, vma, headOfHuge(kernel, entry), 1) ? "there" : "not ready";
 }
 
 /** A forced write to an area that forbids writes needs a page that nobody shares, but not a writable entry. */
-function mayWriteAnyway(kernel: Kernel, vma: Vma, frame: number): boolean {
+function mayWriteAnyway(kernel: Kernel, vma: Vma, head: Pfn, own: number): boolean {
   if ((vma.flags & (VM_SHARED | VM_MAYWRITE | VM_WRITE)) !== VM_MAYWRITE) return false;
-  return kernel.frames.has(frame, PG_ANON) && kernel.personality.pages.isOwn(kernel.frames, frame);
+  const { frames, personality } = kernel;
+  return frames.has(head, PG_ANON) && personality.pages.isOwn(frames, head, own);
 }

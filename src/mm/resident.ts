@@ -6,10 +6,19 @@
  * @differs the answer is left in a host array: its own faults are not taken
  */
 import { EINVAL, ENOMEM } from "../base/errno.ts";
-import { isPageAligned, PAGE_SIZE, pageOf, type SwapSlot, type Vaddr, type Vpn } from "../base/units.ts";
+import {
+  type FileIndex,
+  isPageAligned,
+  PAGE_SIZE,
+  pageOf,
+  type SwapSlot,
+  type Vaddr,
+  type Vpn,
+} from "../base/units.ts";
 import { PTE_PRESENT, PTE_PROT_NONE, PTE_SWAP } from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
 import type { AddressSpace } from "./address-space.ts";
+import type { FileObject } from "./file.ts";
 import { PG_UPTODATE } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { NOT_CACHED } from "./page-cache.ts";
@@ -58,12 +67,13 @@ function* residentPages(
   if (vma.file !== null) {
     const index = vma.indexAt(first);
     // Pages beyond the file's end, which fallocate can leave, count too.
+    const mark = (page: FileIndex, resident: number) => vector.fill(resident, ...partsWithin(vma.file!, page, index));
     vma.file.pages.forEach(index, index + (end - first), (cached, frame) => {
-      if (kernel.frames.has(frame, PG_UPTODATE)) vector[cached - index] = 1;
+      if (kernel.frames.has(frame, PG_UPTODATE)) mark(cached, 1);
       return true;
     });
     for (const [swapped, slot] of vma.file.swapped.within(index, index + (end - first))) {
-      vector[swapped - index] = isInSwapCache(kernel, slot);
+      mark(swapped, isInSwapCache(kernel, slot));
     }
   }
   const { tables, entries } = kernel;
@@ -86,6 +96,12 @@ function* residentPages(
     unlockTables(kernel, mm);
     page = tables.nextLeaf(mm, tableEnd, end);
   }
+}
+
+/** Which bytes of a vector that begins at `first` stand for the parts of a page of a file that the file has, or goes beyond. */
+function partsWithin(file: FileObject, page: FileIndex, first: FileIndex): [number, number] {
+  const beyond = page < file.endIndex ? Math.min(page + file.softFrames, file.endIndex) : page + file.softFrames;
+  return [Math.max(0, page - first), Math.max(0, beyond - first)];
 }
 
 /**

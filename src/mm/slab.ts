@@ -123,7 +123,7 @@ export class Slab {
     this.kind = kind;
     this.want = want;
     this.packing = packing;
-    this.order = packing.orderFor(objectBytes);
+    this.order = Math.max(packing.orderFor(objectBytes), allocator.frames.softOrder);
   }
 
   /** Objects in use. */
@@ -196,7 +196,8 @@ export class Slab {
   private grow(): boolean {
     let order = this.order;
     let frame = this.draw(order);
-    while (frame === NO_FRAME && order > 0 && this.packing.objectsIn(order - 1, this.objectBytes) > 0) {
+    const least = this.allocator.frames.softOrder;
+    while (frame === NO_FRAME && order > least && this.packing.objectsIn(order - 1, this.objectBytes) > 0) {
       order--;
       frame = this.draw(order);
     }

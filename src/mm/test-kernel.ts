@@ -206,6 +206,7 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
       wordBytes: 4,
       tablePlacement: machine.highmem?.pageTablePlacement ?? "lowmem",
       placement: machine.reverseMapPlacement ?? "lowmem",
+      chainedParts: "each",
       windows: highmem.atomicMaps,
       cpus: cpus.length,
       where: tlbFlush,

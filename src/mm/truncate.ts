@@ -62,18 +62,39 @@ export function* punchFile(kernel: Kernel, file: FileObject, from: number, to: n
 function* cutPages(kernel: Kernel, file: FileObject, from: number, to: number): Path<number> {
   const first = Math.ceil(from / PAGE_SIZE);
   const end = Math.floor(to / PAGE_SIZE);
-  if (end > first) {
-    yield* kernel.nonlinear.truncation.drop(kernel, file, first, end);
-    dropSwapped(kernel, file, first, end);
-    file.disk.punch(first, end);
-  }
   let result = 0;
-  if (from % PAGE_SIZE !== 0) result = yield* zeroPart(kernel, file, Math.floor(from / PAGE_SIZE), from, to);
+  if (end > first) {
+    // Of pages of the cache those go that lie in the range whole.
+    const firstWhole = Math.ceil(first / file.softFrames) * file.softFrames;
+    const wholeEnd = Math.floor(end / file.softFrames) * file.softFrames;
+    if (wholeEnd > firstWhole) {
+      yield* kernel.nonlinear.truncation.drop(kernel, file, firstWhole, wholeEnd);
+      dropSwapped(kernel, file, firstWhole, wholeEnd);
+    }
+    file.disk.punch(first, end);
+    result = yield* cutParts(kernel, file, first, Math.min(firstWhole, end));
+    if (result === 0 && end < TO_THE_END) result = yield* cutParts(kernel, file, Math.max(wholeEnd, firstWhole), end);
+  }
+  if (from % PAGE_SIZE !== 0) {
+    const head = yield* zeroPart(kernel, file, Math.floor(from / PAGE_SIZE), from, to);
+    if (head < 0) result = head;
+  }
   if (to !== TO_THE_END && to % PAGE_SIZE !== 0 && end >= first) {
     const tail = yield* zeroPart(kernel, file, end, from, to);
     if (tail < 0) result = tail;
   }
   return result;
+}
+
+/** Zeroes the pages of 4 KiB `[first, end)`, parts of a page that the file keeps: 0 or -ENOMEM. */
+function* cutParts(kernel: Kernel, file: FileObject, first: FileIndex, end: FileIndex): Path<number> {
+  const { truncation } = kernel.nonlinear;
+  if (end > first && truncation.dropParts !== undefined) yield* truncation.dropParts(kernel, file, first, end);
+  for (let index = first; index < end; index++) {
+    const result = yield* zeroPart(kernel, file, index, index * PAGE_SIZE, (index + 1) * PAGE_SIZE);
+    if (result < 0) return result;
+  }
+  return 0;
 }
 
 /** Zeroes what page `index` holds of the bytes `[from, to)`, bringing it in first if it is on disk or in swap. */

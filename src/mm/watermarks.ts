@@ -101,7 +101,7 @@ const linux26: WatermarkPolicy = {
   leavesBlocks(zone, order, mark) {
     let free = zone.free - (1 << order) + 1;
     let needed = zone[mark];
-    for (let below = 0; below < order; below++) {
+    for (let below = zone.buddy.leastOrder; below < order; below++) {
       free -= zone.buddy.freeBlocks(below) << below;
       needed >>= 1;
       if (free <= needed) return false;

@@ -10,10 +10,11 @@ import { PTE_ACCESSED, PTE_DIRTY, PTE_WRITE } from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
 import { anonVmaPrepare } from "./anon-vma.ts";
 import { writtenEntry } from "./anonymous-fault.ts";
+import { anonymousFrame, entriesBeside } from "./cluster/beside.ts";
 import { setFrameDirty } from "./file-pages.ts";
 import { NO_FRAME, PG_ANON, PG_EXCLUSIVE, PG_PART } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
-import { mapNewAnonymous, tryUserFrame, unmapFrame } from "./mapped-frame.ts";
+import { mapNewAnonymous, unmapFrame } from "./mapped-frame.ts";
 import { LEAF } from "./page-table.ts";
 import { namesPage } from "./pfnmap/pfn-mappings.ts";
 import { replaceInSteps } from "./pfnmap/raw-fault.ts";
@@ -28,7 +29,7 @@ export function writeProtectedPage(kernel: Kernel, vma: Vma, page: Vpn, slot: Pt
   if (frame !== zeroFrame) {
     const head = frames.head(frame);
     if (frames.has(head, PG_ANON)) {
-      if (mayReuse(kernel, head)) return reuse(kernel, vma, page, frame, slot);
+      if (mayReuse(kernel, vma, page, head)) return reuse(kernel, vma, page, frame, slot);
     } else if ((vma.flags & (VM_SHARED | VM_WRITE)) === (VM_SHARED | VM_WRITE)) {
       return noticeWrite(kernel, vma, head, slot);
     }
@@ -39,9 +40,9 @@ export function writeProtectedPage(kernel: Kernel, vma: Vma, page: Vpn, slot: Pt
 }
 
 /** A part of a huge page is told apart from the others by its mark alone: references are the page's. */
-function mayReuse(kernel: Kernel, frame: Pfn): boolean {
-  const state = kernel.frames.flags.read(frame) & (PG_PART | PG_EXCLUSIVE);
-  return state !== PG_PART && kernel.personality.pages.mayReuse(kernel, frame);
+function mayReuse(kernel: Kernel, vma: Vma, page: Vpn, head: Pfn): boolean {
+  const state = kernel.frames.flags.read(head) & (PG_PART | PG_EXCLUSIVE);
+  return state !== PG_PART && kernel.personality.pages.mayReuse(kernel, head, entriesBeside(kernel, vma, page, head));
 }
 
 /** NEEDS_COPY's end: between clearing the entry and setting the new one, every other CPU has flushed the page. */
@@ -64,9 +65,11 @@ export function* copyInSteps(kernel: Kernel, vma: Vma, page: Vpn): Path<Verdict>
 function reuse(kernel: Kernel, vma: Vma, page: Vpn, frame: Pfn, slot: PteSlot): Verdict {
   const { frames, counters } = kernel;
   const head = frames.head(frame);
-  frames.mapping.write(head, vma.anonVma!.id);
-  frames.index.write(head, vma.indexAt(page) - frames.partOf(frame));
-  frames.setFlag(head, kernel.personality.pages.newAnonymousFlags);
+  if (frames.softFrames === 1 || entriesBeside(kernel, vma, page, head) === frames.mapCount.read(head)) {
+    frames.mapping.write(head, vma.anonVma!.id);
+    frames.index.write(head, vma.indexAt(page) - frames.partOf(frame));
+    frames.setFlag(head, kernel.personality.pages.newAnonymousFlags);
+  }
   widen(kernel, vma, slot);
   counters.reusedPages++;
   return FAULT_MINOR;
@@ -97,12 +100,12 @@ function widen(kernel: Kernel, vma: Vma, slot: PteSlot): void {
 function beginCopy(kernel: Kernel, vma: Vma, page: Vpn, slot: PteSlot, old: Pfn): number {
   const { tables, entries, contents, allocator } = kernel;
   if (anonVmaPrepare(kernel, vma) < 0) return NEEDS_MEMORY;
-  const copy = tryUserFrame(kernel);
+  const copy = anonymousFrame(kernel, vma, page);
   if (copy === NO_FRAME) return NEEDS_MEMORY;
   if (old === kernel.zeroFrame) contents.zero(copy);
   else contents.copy(old, copy);
   if (mapNewAnonymous(kernel, vma, page, copy, slot) < 0) {
-    allocator.release(copy);
+    allocator.release(kernel.frames.head(copy));
     return NEEDS_MEMORY;
   }
   const table = tables.open(entries.tableOf(slot));

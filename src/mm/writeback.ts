@@ -44,7 +44,7 @@ export function* writeSome(kernel: Kernel, file: FileObject, request: WriteReque
   }
   if (written.length > 0) yield* finishWrite(kernel, file, written);
   if (file.pages.dirtyCount === 0) kernel.files.dirty.files.delete(file);
-  return written.length;
+  return written.length * file.softFrames;
 }
 
 /**
@@ -70,7 +70,7 @@ interface DirtyPage {
 /** Cleaning entries may wait, and the file may change meanwhile: what is dirty is written down first. */
 function dirtyPages(file: FileObject, { first, end, most }: WriteRequest): DirtyPage[] {
   const found: DirtyPage[] = [];
-  file.pages.forEachDirty(first, end, (index, frame) => found.push({ index, frame }) < most);
+  file.pages.forEachDirty(first, end, (index, frame) => found.push({ index, frame }) * file.softFrames < most);
   return found;
 }
 
@@ -85,12 +85,13 @@ function* writePage(kernel: Kernel, file: FileObject, index: FileIndex, frame: P
   kernel.current.task.watch?.touch(MEMORY, "write");
   frames.clearFlag(frame, PG_DIRTY);
   file.pages.clearDirty(index);
-  file.disk.store(kernel.memory, frame, index);
+  for (let part = 0; part < frames.softFrames && index + part < file.endIndex; part++)
+    file.disk.store(kernel.memory, frame + part, index + part);
   frames.addReference(frame);
   // Another writer's request may hold the page already: its end is this one's, too.
   if (frames.has(frame, PG_WRITEBACK)) return true;
   frames.setFlag(frame, PG_WRITEBACK);
-  files.dirty.underWriteback++;
+  files.dirty.underWriteback += frames.softFrames;
   return true;
 }
 
@@ -98,12 +99,12 @@ function* writePage(kernel: Kernel, file: FileObject, index: FileIndex, frame: P
 function* finishWrite(kernel: Kernel, file: FileObject, written: readonly Pfn[]): Path<void> {
   const { frames, files, allocator } = kernel;
   files.costs.diskWrites++;
-  files.costs.pagesWritten += written.length;
+  files.costs.pagesWritten += written.length * frames.softFrames;
   yield diskDone(file);
   for (const frame of written) {
     if (frames.has(frame, PG_WRITEBACK)) {
       frames.clearFlag(frame, PG_WRITEBACK);
-      files.dirty.underWriteback--;
+      files.dirty.underWriteback -= frames.softFrames;
     }
     allocator.release(frame);
   }
@@ -116,14 +117,15 @@ function* finishWrite(kernel: Kernel, file: FileObject, written: readonly Pfn[])
  */
 function* cleanEntries(kernel: Kernel, { mappings }: FileObject, index: FileIndex, frame: Pfn): Path<void> {
   yield* untilStill(mappings, function* () {
-    for (const vma of mappings.overlapping(index, index + 1)) {
+    const end = index + kernel.frames.softFrames;
+    for (const vma of mappings.overlapping(index, end)) {
       if (!kernel.personality.pages.noticesWrites(vma)) continue;
       if (!tryLockTables(kernel, vma.mm)) yield* lockTables(kernel, vma.mm);
-      const page = vma.start + (index - vma.fileIndex);
+      const page = vma.start + Math.max(0, index - vma.fileIndex);
       const shared = kernel.tables.shared.exist ? yield* lockShared(kernel, vma.mm, page) : null;
       // Until the locks were had the area could shrink, move, or leave the file.
-      const stillMaps = mappings.has(vma) && index >= vma.fileIndex && index < vma.fileIndex + vma.pages;
-      if (stillMaps) cleanEntry(kernel, vma, index, frame);
+      const last = mappings.has(vma) ? Math.min(end, vma.fileIndex + vma.pages) : index;
+      for (let at = Math.max(index, vma.fileIndex); at < last; at++) cleanEntry(kernel, vma, at, frame);
       if (kernel.tlbFlush.owes) yield* kernel.tlbFlush.settle();
       if (shared !== null) unlockShared(kernel, shared);
       unlockTables(kernel, vma.mm);

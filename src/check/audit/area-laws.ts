@@ -1,4 +1,5 @@
 /** Laws of address spaces: areas, their totals, and what the page tables hold inside them. */
+import type { Pfn } from "../../base/units.ts";
 import { PTE_PRESENT, PTE_PROT_NONE, PTE_WRITE } from "../../hw/pte.ts";
 import type { AddressSpace } from "../../mm/address-space.ts";
 import { PG_ANON, PG_EXCLUSIVE, PG_RESERVED, PG_SWAPBACKED } from "../../mm/frames.ts";
@@ -100,8 +101,7 @@ const commitmentIsSum: Law = {
     for (const file of kernel.files.all()) {
       if (file.promise === "size") pages += Math.ceil(file.sizeBytes / 4096);
       if (file.promise !== "pages") continue;
-      pages += file.swapped.count;
-      file.pages.forEach(0, Number.POSITIVE_INFINITY, () => ++pages > 0);
+      pages += (file.swapped.count + file.pages.count) * kernel.frames.softFrames;
     }
     // Linux charges every growth of a stack, and gives back only what areas with VM_ACCOUNT were charged.
     const mayExceed = kernel.counters.stackExpansions > 0;
@@ -180,15 +180,17 @@ const entriesObeyAreas: Law = {
 const writersAreAlone: Law = {
   name: "writers-are-alone",
   statement:
-    "A writable entry of a private area holds an anonymous frame that no other entry holds, and so does an exclusive frame.",
+    "A writable entry of a private area holds an anonymous frame that no other entry holds; so does each entry of an exclusive page, and all of them are one address space's.",
   check: (census, report) => {
     const { frames } = census.kernel;
     for (const [frame, entries] of census.ownedFrames()) {
       const exclusive = frames.has(frame, PG_ANON | PG_EXCLUSIVE);
-      if (exclusive && entries.length > 1) report(`frame ${frame} is exclusive, and ${entries.length} entries hold it`);
+      const holders = (part: Pfn) => entries.filter((entry) => entry.frame === part).length;
+      const isOnes = entries.every(({ mm, frame: part }) => mm === entries[0]!.mm && holders(part) === 1);
+      if (exclusive && !isOnes) report(`frame ${frame} is exclusive, and ${entries.length} entries hold it`);
       for (const entry of entries) {
         const isPrivateWriter = (entry.flags & PTE_WRITE) !== 0 && ((entry.vma?.flags ?? VM_SHARED) & VM_SHARED) === 0;
-        if (isPrivateWriter && (entries.length > 1 || !frames.has(frame, PG_ANON))) {
+        if (isPrivateWriter && (holders(entry.frame) > 1 || !frames.has(frame, PG_ANON))) {
           report(`${placeOf(entry)} may be written, and frame ${frame} is not its own`);
         }
       }
@@ -212,11 +214,11 @@ const entriesHoldTheRightPage: Law = {
   },
 };
 
-function wrongPage({ kernel }: Census, { vma, page, frame }: Entry): string | undefined {
+function wrongPage({ kernel }: Census, { vma, page, frame: part, head: frame }: Entry): string | undefined {
   if (vma === null) return undefined;
   const { frames } = kernel;
   const id = frames.mapping.read(frame);
-  const index = frames.index.read(frame);
+  const index = frames.index.read(frame) + part - frame;
   if (frames.has(frame, PG_ANON)) {
     if ((vma.flags & VM_SHARED) !== 0) return "an anonymous frame in a shared area";
     const known = vma.anonVmaChain.some(({ anonVma }) => anonVma.id === id) || vma.anonVma?.id === id;
@@ -236,8 +238,8 @@ const truncatedPagesAreUnmapped: Law = {
     const { frames } = kernel;
     for (const entry of entries) {
       const file = entry.vma?.file;
-      if (file == null || entry.frame === kernel.zeroFrame || frames.has(entry.frame, PG_ANON)) continue;
-      const index = frames.index.read(entry.frame);
+      if (file == null || entry.frame === kernel.zeroFrame || frames.has(entry.head, PG_ANON)) continue;
+      const index = frames.index.read(entry.head) + entry.frame - entry.head;
       if (index >= Math.ceil(file.sizeBytes / 4096))
         report(`${placeOf(entry)} -> page ${index} of ${file.name}, which ends before`);
     }

@@ -15,6 +15,7 @@ import { memMapLaws } from "./memmap-laws.ts";
 import { memoryLaws } from "./memory-laws.ts";
 import { pfnLaws } from "./pfn-laws.ts";
 import { segmentLaws } from "./segment-laws.ts";
+import { softPageLaws } from "./soft-page-laws.ts";
 import { swapLaws } from "./swap-laws.ts";
 import { tableLaws } from "./table-laws.ts";
 import { tableSharingLaws } from "./table-sharing-laws.ts";
@@ -37,6 +38,7 @@ export const laws: readonly Law[] = [
   ...bigPageLaws,
   ...thpLaws,
   ...pfnLaws,
+  ...softPageLaws,
   ...segmentLaws,
   ...memMapLaws,
   ...cpuLaws,

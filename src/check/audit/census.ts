@@ -20,6 +20,8 @@ export interface Entry {
   readonly page: Vpn;
   readonly slot: PteSlot;
   readonly frame: Pfn;
+  /** The first frame of its soft page, or, of a big page, the frame itself. */
+  readonly head: Pfn;
   /** PTE_* bits. */
   readonly flags: number;
   /** 1 for a page of 4 KiB. */
@@ -31,7 +33,7 @@ export interface SwapEntry {
   readonly mm: AddressSpace;
   readonly vma: Vma | null;
   readonly page: Vpn;
-  /** The swap area's number, and the slot in it. */
+  /** The swap area's number, and the place in it, in pages of 4 KiB. */
   readonly type: number;
   readonly offset: number;
 }
@@ -60,7 +62,7 @@ export class Census {
   readonly entries: Entry[] = [];
   /** The entries of frames without struct pages, which are in no other list. */
   readonly rawEntries: Entry[] = [];
-  /** By frame: the entries that hold it, each once, however many trees lead to it. The zero page is in it too. */
+  /** By soft page, its first frame: the entries that hold a part of it, each once, however many trees lead to it. The zero page is in it too. */
   readonly byFrame = new Map<Pfn, Entry[]>();
   /** By head: the entries of areas of big pages, which are in no other list; one that several trees lead to is there once. */
   readonly bigByHead = new Map<Pfn, Entry[]>();
@@ -84,7 +86,8 @@ export class Census {
     for (const mm of kernel.spaces) this.countSpace(mm);
     for (const { buddy, perCpu } of kernel.allocator.zones) {
       this.freeRanges.push(...buddy.freeRanges());
-      for (const frame of perCpu?.frames() ?? []) this.freeRanges.push({ first: frame, end: frame + 1 });
+      for (const frame of perCpu?.frames() ?? [])
+        this.freeRanges.push({ first: frame, end: frame + kernel.frames.softFrames });
     }
     this.freeRanges.sort((one, other) => one.first - other.first);
   }
@@ -135,12 +138,13 @@ export class Census {
     if ((flags & PTE_FILE) !== 0) this.fileEntries.push({ ...place, index: entries.fileIndex(table, index) });
     if (!holdsFrame(flags)) return;
     const frame = entries.frame(table, index);
-    const entry = { ...place, slot: entries.slotOf(table, index), frame, flags };
+    const isBig = place.vma !== null && (place.vma.flags & VM_BIG) !== 0;
+    const head = isBig ? frame : frame - (frame % this.kernel.frames.softFrames);
+    const entry = { ...place, slot: entries.slotOf(table, index), frame, head, flags };
     if (hasNoStructPage(this.kernel, frame)) {
       this.rawEntries.push(entry);
       return;
     }
-    const isBig = place.vma !== null && (place.vma.flags & VM_BIG) !== 0;
     if (isBig) {
       const others = this.bigByHead.get(frame) ?? [];
       if (!isKnown && others.every(({ slot }) => slot !== entry.slot)) this.bigByHead.set(frame, [...others, entry]);
@@ -152,8 +156,8 @@ export class Census {
   private countPage(entry: Entry, isKnown: boolean): void {
     this.entries.push(entry);
     if (isKnown) return;
-    const others = this.byFrame.get(entry.frame);
-    if (others === undefined) this.byFrame.set(entry.frame, [entry]);
+    const others = this.byFrame.get(entry.head);
+    if (others === undefined) this.byFrame.set(entry.head, [entry]);
     else others.push(entry);
   }
 
@@ -163,11 +167,11 @@ export class Census {
     if (entry.frame === this.kernel.transparent.pages.zeroHead) return;
     const { pages } = this.kernel.transparent.pages;
     for (let at = 0; at < pages; at++) {
-      this.countPage({ ...entry, page: entry.page + at, frame: entry.frame + at }, false);
+      this.countPage({ ...entry, page: entry.page + at, frame: entry.frame + at, head: entry.frame + at }, false);
     }
   }
 
-  /** The entries of frames that are somebody's: all but the zero page and reserved ones. */
+  /** The entries of soft pages that are somebody's: all but the zero page and reserved ones. */
   *ownedFrames(): Generator<[Pfn, Entry[]]> {
     for (const [frame, entries] of this.byFrame) {
       if (frame !== this.kernel.zeroFrame) yield [frame, entries];
@@ -207,7 +211,7 @@ export class Census {
     const users = new Map<SwapSlot, number>();
     const { swap, files } = this.kernel;
     const use = (slot: SwapSlot) => users.set(slot, (users.get(slot) ?? 0) + 1);
-    for (const { type, offset } of this.swapEntries) use(swap.slotAt(type, offset));
+    for (const { type, offset } of this.swapEntries) use(swap.slotAt(type, Math.floor(offset / swap.slotPages)));
     for (const file of files.all()) {
       for (const [, slot] of file.swapped.within(0, Number.POSITIVE_INFINITY)) use(slot);
     }

@@ -89,13 +89,15 @@ const dirtIsConserved: Law = {
         if (file.kind !== "regular" || marked || !frames.has(frame, PG_UPTODATE) || frames.has(frame, PG_LOCKED))
           return true;
         if (census.byFrame.get(frame)?.some(({ flags }) => (flags & PTE_DIRTY) !== 0) === true) return true;
-        scratch.zero(0);
-        file.disk.load(scratch, 0, index);
-        const words = Math.floor((file.sizeBytes - index * PAGE_SIZE) / 4);
-        for (let word = 0; word < Math.min(words, WORDS_PER_FRAME); word++) {
-          if (scratch.read(0, word) === memory.read(frame, word)) continue;
-          report(`page ${index} of ${file.name}, frame ${frame}: word ${word}`);
-          return true;
+        for (let part = 0; part < frames.softFrames; part++) {
+          scratch.zero(0);
+          file.disk.load(scratch, 0, index + part);
+          const words = Math.floor((file.sizeBytes - (index + part) * PAGE_SIZE) / 4);
+          for (let word = 0; word < Math.min(words, WORDS_PER_FRAME); word++) {
+            if (scratch.read(0, word) === memory.read(frame + part, word)) continue;
+            report(`page ${index + part} of ${file.name}, frame ${frame + part}: word ${word}`);
+            return true;
+          }
         }
         return true;
       });

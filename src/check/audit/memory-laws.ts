@@ -135,14 +135,14 @@ const ownersMatchUses: Law = {
       const charged = allocator.ownedBy(owner);
       if (charged !== found) report(`${what}: ${charged} frames charged, ${found} found`);
     };
-    compare("page tables", OWNER_PAGE_TABLES, census.tableFrames.size);
+    compare("page tables", OWNER_PAGE_TABLES, census.tableFrames.size + allocator.idleBlocksOf(OWNER_PAGE_TABLES));
     compare("idle tables", OWNER_QUICKLISTS, kernel.tables.idle);
     let anonymous = 0;
     for (const [frame] of census.ownedFrames()) {
       if (frames.has(frame, PG_ANON) && !frames.has(frame, PG_SWAPCACHE)) anonymous++;
     }
     anonymous += census.swapCached.length + kernel.transparent.pages.idleFrames;
-    compare("programs", OWNER_USER, anonymous);
+    compare("programs", OWNER_USER, anonymous * frames.softFrames);
     let cached = 0;
     for (const file of kernel.files.all()) {
       file.pages.forEach(0, Number.POSITIVE_INFINITY, () => {
@@ -150,7 +150,7 @@ const ownersMatchUses: Law = {
         return true;
       });
     }
-    compare("files", OWNER_PAGE_CACHE, cached);
+    compare("files", OWNER_PAGE_CACHE, cached * frames.softFrames);
   },
 };
 
@@ -174,7 +174,9 @@ const tasksHaveStacks: Law = {
     if (slabs.tasks.objects !== living) report(`${living} threads, ${slabs.tasks.objects} task_structs`);
     if (stacks.count < living) report(`${living} threads, ${stacks.count} stacks`);
     const charged = allocator.ownedBy(OWNER_STACKS);
-    if (charged !== stacks.count * stacks.frames) report(`${stacks.count} stacks, ${charged} frames charged`);
+    const idle = allocator.idleBlocksOf(OWNER_STACKS);
+    const wanted = stacks.count * stacks.framesCharged + idle;
+    if (charged !== wanted) report(`${stacks.count} stacks, ${charged} frames charged, ${idle} of them idle`);
   },
 };
 
@@ -209,7 +211,10 @@ const cachedPagesKnowTheirPlace: Law = {
       });
       if (pages !== file.pages.count) report(`${file.name}: ${pages} pages, its count says ${file.pages.count}`);
       // A shmem file may have reserved pages beyond its end (FALLOC_FL_KEEP_SIZE).
-      if (file.kind === "regular" && file.pages.find(file.endIndex) !== NOT_CACHED) {
+      if (
+        file.kind === "regular" &&
+        file.pages.find(Math.ceil(file.endIndex / frames.softFrames) * frames.softFrames) !== NOT_CACHED
+      ) {
         report(`${file.name} has a page beyond its end`);
       }
     }

@@ -26,8 +26,8 @@ const slotsCountTheirUsers: Law = {
           report(`slot ${type}:${offset}: count ${count}, ${users} users${cached > 0 ? " and the cache" : ""}`);
       }
     });
-    if (swap.totalPages - swap.freePages !== used)
-      report(`${swap.totalPages - swap.freePages} slots used, found ${used}`);
+    const counted = (swap.totalPages - swap.freePages) / swap.slotPages;
+    if (counted !== used) report(`${counted} slots used, found ${used}`);
   },
 };
 
@@ -38,7 +38,8 @@ const swapEntriesNameSlots: Law = {
     for (const { mm, vma, page, type, offset } of swapEntries) {
       if (vma === null) report(`${placeOf({ mm, page })} -> swap ${type}:${offset} lies in no area`);
       const slots = kernel.swap.areas[type]?.slots ?? 0;
-      if (offset < 1 || offset >= slots) report(`${placeOf({ mm, page })} -> swap ${type}:${offset}`);
+      const slot = Math.floor(offset / kernel.swap.slotPages);
+      if (slot < 1 || slot >= slots) report(`${placeOf({ mm, page })} -> swap ${type}:${offset}`);
     }
   },
 };
@@ -58,7 +59,8 @@ const swapCacheIsTwoWays: Law = {
       if (found !== frame) report(`frame ${frame} names slot ${slot}, for which the cache has ${found}`);
       if (census.isFree(frame)) report(`frame ${frame} of slot ${slot} is free`);
     }
-    if (swap.cachedPages !== marked) report(`${swap.cachedPages} pages in the cache, ${marked} frames marked`);
+    const cached = swap.cachedPages / swap.slotPages;
+    if (cached !== marked) report(`${cached} pages in the cache, ${marked} frames marked`);
     for (const file of files.all()) {
       file.pages.forEach(0, Number.POSITIVE_INFINITY, (index, frame) => {
         if (frames.has(frame, PG_SWAPCACHE)) report(`frame ${frame} is page ${index} of ${file.name}, too`);
@@ -96,8 +98,9 @@ function isDirty({ kernel, byFrame }: Census, frame: number): boolean {
 
 function firstDifference({ kernel }: Census, slot: number, frame: number): number {
   const { contents } = kernel.swap;
-  for (let word = 0; word < WORDS_PER_FRAME; word++)
-    if (contents.word(slot, word) !== kernel.memory.read(frame, word)) return word;
+  for (let part = 0; part < kernel.swap.slotPages; part++)
+    for (let word = 0; word < WORDS_PER_FRAME; word++)
+      if (contents.word(slot, part, word) !== kernel.memory.read(frame + part, word)) return word;
   return -1;
 }
 

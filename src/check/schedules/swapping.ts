@@ -201,7 +201,7 @@ function contentsOf(stage: Stage, { mm }: Thread): number {
   if (entries.flags(table, index) !== PTE_SWAP) return memory.readByte(entries.frame(table, index), 0);
   const slot = slotOfEntry(stage.kernel, table, index);
   const cached = swap.find(slot);
-  return cached === NOT_CACHED ? swap.contents.word(slot, 0) & 0xff : memory.readByte(cached, 0);
+  return cached === NOT_CACHED ? swap.contents.word(slot, 0, 0) & 0xff : memory.readByte(cached, 0);
 }
 
 const asItIsKernel = (): void => {};

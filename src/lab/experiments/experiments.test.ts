@@ -509,6 +509,50 @@ describe("pte-count", () => {
   });
 });
 
+describe("clustering", () => {
+  const { rows } = run("clustering", { processes: "24", size: "1M" });
+  const of = (parts: string) => rows.filter(({ chainedParts }) => chainedParts === parts);
+  const [each, radius] = [of("each"), of("blast-radius")];
+
+  test("has the struct pages of 64 GiB at 44 bytes", () => {
+    expect(each.map((row) => Number(row.structPagesBytes) / 2 ** 20)).toEqual([704, 352, 176, 88, 44]);
+  });
+
+  test("a blast radius divides the chains by the parts of a page, to the byte", () => {
+    expect(radius.map(({ chainsBytes }) => chainsBytes)).toEqual([0, 1, 2, 3, 4].map((k) => (4 * 32 * 256) >> k));
+    for (const row of each) expect(Number(row.chainsBytes)).toBeGreaterThan(27 * 1024);
+    expect(each.map((row) => Math.round(Number(row.centralChainsGiB) * 10) / 10)).toEqual([
+      11.2, 11.2, 11.2, 11.2, 11.2,
+    ]);
+    expect(radius.map(({ centralChainsGiB }) => centralChainsGiB)).toEqual([11.17, 5.59, 2.79, 1.4, 0.7]);
+  });
+
+  test("a file leaves half of a page unused at its end, less half of 4 KiB", () => {
+    for (const [k, row] of each.entries()) {
+      const expected = ((1 << k) - 1) * 2048;
+      expect(Math.abs(Number(row.fileTailBytes) - expected)).toBeLessThanOrEqual(expected * 0.15);
+    }
+  });
+
+  test("faults fall with the size, and memory is wasted", () => {
+    const falls = (key: string) => each.slice(1).every((row, at) => Number(row[key]) < Number(each[at]![key]));
+    expect(falls("areaFaults")).toBe(true);
+    expect(falls("segmentFaults")).toBe(true);
+    expect(Number(each[4]!.areaFrames)).toBeGreaterThan(4 * Number(each[0]!.areaFrames));
+  });
+});
+
+test("soft pages of 2 MiB save struct pages, waste memory on small things, and miss as often as 4 KiB", () => {
+  const { rows } = run("soft-2m", { reads: "4000" });
+  const [small, , soft, big] = rows as [(typeof rows)[number], unknown, (typeof rows)[number], (typeof rows)[number]];
+  expect([small.structPagesBytes, soft.structPagesBytes]).toEqual([704 * 2 ** 20, 1.375 * 2 ** 20]);
+  expect(soft.fileFrames).toBe(40 * 512);
+  expect(soft.missesAlone).toBe(small.missesAlone);
+  expect(Number(big.missesAlone)).toBeLessThan(5);
+  expect(Number(big.missesWithKernel)).toBeGreaterThan(100);
+  expect(Number(soft.areaFaults)).toBeLessThan(Number(small.areaFaults) / 5);
+});
+
 describe("memmap", () => {
   const { rows, published } = run("memmap", { gigabytes: "4,64", kernels: "2.4.0,rhel3,2.4.22,2.5.27,2.5.46,2.6.7" });
 

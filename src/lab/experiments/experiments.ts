@@ -2,6 +2,7 @@
 import { UsageError } from "../../base/errors.ts";
 import { didYouMean } from "../../base/nearest.ts";
 import { bigTlb } from "./big-tlb.ts";
+import { clustering } from "./clustering.ts";
 import type { Experiment } from "./experiment.ts";
 import { forkSharedTables } from "./fork-shared-tables.ts";
 import { highpteLowmem } from "./highpte-lowmem.ts";
@@ -21,6 +22,7 @@ import { quicklists } from "./quicklists.ts";
 import { rmapCost } from "./rmap-cost.ts";
 import { rmapTest } from "./rmap-test.ts";
 import { sharedSegment } from "./shared-segment.ts";
+import { soft2m } from "./soft-2m.ts";
 import { splitsExperiment } from "./splits.ts";
 import { structPages } from "./struct-pages.ts";
 import { thp } from "./thp.ts";
@@ -54,6 +56,8 @@ export const experiments: readonly Experiment[] = [
   forkSharedTables,
   xip,
   vmaSplit,
+  clustering,
+  soft2m,
   memmap,
   numaq,
   kvaWindow,

@@ -5,6 +5,8 @@
  *
  *     slot = type + types x CPU          its entry stays behind when it is given back
  *
+ * A slot shows a whole soft page: it has as many entries as that has frames, each of which is written and dropped.
+ *
  * @models linux-2.6.11 arch/i386/mm/highmem.c kmap_atomic, kunmap_atomic
  * @differs kernel code reads frames without the TLB, so INVLPG has nothing to drop: it is counted
  * @differs linux-6.1 numbers its slots as a stack and clears the entry when it gives one back; it drops as many
@@ -36,6 +38,8 @@ const FREE = -1;
 export class AtomicMaps {
   /** Frames from here on are highmem. */
   readonly highmemFrom: Pfn;
+  /** Frames that a slot shows. */
+  readonly span: number;
   watch: AtomicWatch | null = null;
   private readonly table: KernelTable | null;
   private readonly counters: Counters;
@@ -52,6 +56,8 @@ export class AtomicMaps {
     readonly highmemFrom: Pfn;
     /** null: there is no highmem. */
     readonly table: KernelTable | null;
+    /** Frames of a soft page. */
+    readonly span?: number;
     readonly cpus: number;
     readonly counters: Counters;
     readonly where: Here;
@@ -59,6 +65,7 @@ export class AtomicMaps {
   }) {
     this.highmemFrom = parts.highmemFrom;
     this.table = parts.table;
+    this.span = parts.span ?? 1;
     this.counters = parts.counters;
     this.where = parts.where;
     this.invalidates = parts.invalidates;
@@ -76,19 +83,20 @@ export class AtomicMaps {
     this.held[slot] = frame;
     this.depth[here]!++;
     this.counters.atomicMaps++;
-    if (this.shown[slot] === frame) {
+    const head = this.table!.pageOf(frame);
+    if (this.shown[slot] === head) {
       if (this.invalidates === "when-changed") return;
     } else {
-      this.shown[slot] = frame;
-      this.table!.show(slot, frame);
+      this.shown[slot] = head;
+      this.table!.show(slot, head);
     }
-    this.counters.atomicInvalidations++;
+    this.counters.atomicInvalidations += this.span;
   }
 
   /** The frame that the slot showed last is mapped and unmapped again, so many times. */
   again(times: number): void {
     this.counters.atomicMaps += times;
-    if (this.invalidates === "always") this.counters.atomicInvalidations += times;
+    if (this.invalidates === "always") this.counters.atomicInvalidations += times * this.span;
   }
 
   /** Whether it costs less to show the frame again that a slot showed last: then it matters which one that was. */

@@ -27,10 +27,12 @@ export interface KernelTableParts {
   readonly allocator: Allocator;
 }
 
-/** As many leaf tables as so many slots take, one after the other. */
+/** As many leaf tables as so many slots take, one after the other. A slot shows a soft page: it has an entry for each part. */
 export class KernelTable {
   readonly slots: number;
   readonly frames: readonly Pfn[];
+  /** Entries of a slot. */
+  readonly span: number;
   private readonly entries: Entries;
   private readonly perTable: number;
 
@@ -38,16 +40,18 @@ export class KernelTable {
     this.entries = parts.entries;
     this.slots = slots;
     this.frames = frames;
-    this.perTable = 1 << parts.entries.format.indexBits;
+    this.span = parts.allocator.frames.softFrames;
+    this.perTable = (1 << parts.entries.format.indexBits) / this.span;
   }
 
   /** A table with that many empty slots, or null if lowmem has no room for it. */
   static tryCreate(parts: KernelTableParts, slots: number): KernelTable | null {
     const frames: Pfn[] = [];
-    for (let covered = 0; covered < slots; covered += 1 << parts.entries.format.indexBits) {
-      const frame = parts.allocator.tryAllocate(0, WANT_KERNEL, OWNER_KMAP);
+    const entries = slots * parts.allocator.frames.softFrames;
+    for (let covered = 0; covered < entries; covered += 1 << parts.entries.format.indexBits) {
+      const frame = parts.allocator.tryAllocateBlock(0, WANT_KERNEL, OWNER_KMAP);
       if (frame === NO_FRAME) {
-        for (const taken of frames) parts.allocator.free(taken, 0);
+        for (const taken of frames) parts.allocator.freeBlock(taken, 0);
         return null;
       }
       parts.memory.zero(frame);
@@ -64,25 +68,38 @@ export class KernelTable {
     );
   }
 
-  /** The slot shows `frame` from now on. */
-  show(slot: number, frame: Pfn): void {
-    this.entries.set(this.tableOf(slot), slot % this.perTable, frame, WINDOW);
+  /** The soft page that a slot shows when it shows `frame`. */
+  pageOf(frame: Pfn): Pfn {
+    return frame - (frame % this.span);
+  }
+
+  /** The slot shows the soft page `head` from now on. */
+  show(slot: number, head: Pfn): void {
+    const table = this.tableOf(slot);
+    const first = this.indexOf(slot);
+    for (let part = 0; part < this.span; part++) this.entries.set(table, first + part, head + part, WINDOW);
   }
 
   clear(slot: number): void {
-    this.entries.clear(this.tableOf(slot), slot % this.perTable);
+    const table = this.tableOf(slot);
+    const first = this.indexOf(slot);
+    for (let part = 0; part < this.span; part++) this.entries.clear(table, first + part);
   }
 
-  /** The frame that the slot's entry names, or NO_FRAME. */
+  /** The frame that the slot's first entry names, or NO_FRAME. */
   shown(slot: number): Pfn {
     const table = this.tableOf(slot);
-    const index = slot % this.perTable;
+    const index = this.indexOf(slot);
     return this.entries.flags(table, index) === 0 ? NO_FRAME : this.entries.frame(table, index);
   }
 
   /** Gives its frames back. */
   destroy(allocator: Allocator): void {
-    for (const frame of this.frames) allocator.free(frame, 0);
+    for (const frame of this.frames) allocator.freeBlock(frame, 0);
+  }
+
+  private indexOf(slot: number): number {
+    return (slot % this.perTable) * this.span;
   }
 
   /** Kernel tables are in lowmem: they are as good as open all the time. */

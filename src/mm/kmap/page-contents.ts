@@ -37,6 +37,14 @@ export class PageContents {
     if (isHigh) this.atomicMaps.unmap(frame, KM_USER0);
   }
 
+  /** The same for all parts of a soft page, which one window shows. */
+  zeroPage(head: Pfn): void {
+    const isHigh = head >= this.highmemFrom;
+    if (isHigh) this.atomicMaps.map(head, KM_USER0);
+    for (let part = 0; part < this.atomicMaps.span; part++) this.memory.zero(head + part);
+    if (isHigh) this.atomicMaps.unmap(head, KM_USER0);
+  }
+
   /** The same for all of `[first, end)`. */
   zeroRun(first: Pfn, end: Pfn): void {
     const low = Math.min(end, Math.max(first, this.highmemFrom));

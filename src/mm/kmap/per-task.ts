@@ -74,7 +74,7 @@ export class PerTaskPools implements Kmap {
     if (own === undefined) return;
     this.own.delete(mm);
     own.table.destroy(this.parts.allocator);
-    for (const frame of own.indexFrames) this.parts.allocator.free(frame, 0);
+    for (const frame of own.indexFrames) this.parts.allocator.freeBlock(frame, 0);
   }
 
   *pools(): Iterable<SlotPool> {
@@ -95,7 +95,7 @@ export class PerTaskPools implements Kmap {
     if (indexFrames === null) return null;
     const table = KernelTable.tryCreate(this.parts, slots);
     if (table === null) {
-      for (const frame of indexFrames) allocator.free(frame, 0);
+      for (const frame of indexFrames) allocator.freeBlock(frame, 0);
       return null;
     }
     const name = `kmap of address space ${mm.id}`;
@@ -109,9 +109,9 @@ export class PerTaskPools implements Kmap {
 function tryFrames(allocator: Allocator, count: number): Pfn[] | null {
   const frames: Pfn[] = [];
   while (frames.length < count) {
-    const frame = allocator.tryAllocate(0, WANT_KERNEL, OWNER_KMAP);
+    const frame = allocator.tryAllocateBlock(0, WANT_KERNEL, OWNER_KMAP);
     if (frame === NO_FRAME) {
-      for (const taken of frames) allocator.free(taken, 0);
+      for (const taken of frames) allocator.freeBlock(taken, 0);
       return null;
     }
     frames.push(frame);

@@ -93,14 +93,15 @@ export class SlotPool {
   }
 
   /** A slot that shows `frame`, with one more user; or NO_WINDOW if all are in use. */
-  tryMap(frame: Pfn): number {
+  tryMap(wanted: Pfn): number {
+    const frame = this.table.pageOf(wanted);
     let slot = this.find(frame);
     if (slot !== NO_WINDOW) this.costs.found++;
     else {
       slot = this.free();
       if (slot === NO_WINDOW) return NO_WINDOW;
       this.table.show(slot, frame);
-      this.costs.entriesWritten++;
+      this.costs.entriesWritten += this.table.span;
       this.shown[slot] = frame;
       this.counts[slot] = 1;
       this.index.add(slot);
@@ -134,14 +135,14 @@ export class SlotPool {
 
   /** The slot that shows `frame`, or NO_WINDOW. */
   find(frame: Pfn): number {
-    const slot = this.index.find(frame);
+    const slot = this.index.find(this.table.pageOf(frame));
     this.costs.lookupSteps += this.index.steps;
     return slot === NOT_INDEXED ? NO_WINDOW : slot;
   }
 
   /** Whether a slot shows `frame` to somebody; asking costs the kernel nothing. */
   isUsed(frame: Pfn): boolean {
-    const slot = this.index.find(frame);
+    const slot = this.index.find(this.table.pageOf(frame));
     return slot !== NOT_INDEXED && this.counts[slot]! > 1;
   }
 
@@ -194,7 +195,7 @@ export class SlotPool {
       if (this.counts[slot] !== 1) continue;
       this.counts[slot] = 0;
       this.table.clear(slot);
-      this.costs.entriesWritten++;
+      this.costs.entriesWritten += this.table.span;
       this.index.remove(slot);
       this.shown[slot] = NO_FRAME_SHOWN;
     }

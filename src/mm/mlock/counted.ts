@@ -108,6 +108,14 @@ export class CountedLocks implements ReverseMap, Mlock {
     } else chains.remove(frame, slot, vma);
   }
 
+  reserveMoves(entries: number): number {
+    return this.chains.reserveMoves(entries);
+  }
+
+  moved(): void {
+    this.chains.moved();
+  }
+
   move(frame: Pfn, from: PteSlot, to: PteSlot): void {
     const { chains, world } = this;
     if (!world.frames.has(world.frames.head(frame), PG_MLOCKED) || chains.isChained(frame, from))
@@ -264,8 +272,9 @@ export class CountedLocks implements ReverseMap, Mlock {
     const first = vma.start + (index.read(frame) - vma.fileIndex);
     costs.areasVisited++;
     for (let page = Math.max(first, vma.start); page < Math.min(first + softFrames, vma.end); page++) {
-      const slot = slotIfMapped(world, costs, vma.mm, page, frame);
-      if (slot !== NO_SLOT && this.isCounted(frame, slot, vma) && !visit(slot)) return false;
+      const part = frame + (page - first);
+      const slot = slotIfMapped(world, costs, vma.mm, page, part);
+      if (slot !== NO_SLOT && this.isCounted(part, slot, vma) && !visit(slot)) return false;
     }
     return true;
   }
@@ -276,6 +285,19 @@ export class CountedLocks implements ReverseMap, Mlock {
     if ((vma.flags & VM_LOCKED) === 0) return true;
     costs.areasVisited++;
     const range = { first: vma.start, end: vma.end };
-    return scanRange(world, costs, vma.mm, range, frame, (slot) => !this.isCounted(frame, slot, vma) || visit(slot));
+    return scanRange(
+      world,
+      costs,
+      vma.mm,
+      range,
+      frame,
+      (slot) => !this.isCounted(this.frameAt(slot), slot, vma) || visit(slot),
+    );
+  }
+
+  /** The frame that an entry maps whose table is open. */
+  private frameAt(slot: PteSlot): Pfn {
+    const { entries } = this.world;
+    return entries.frame(entries.tableOf(slot) as OpenTable, entries.indexOf(slot));
   }
 }

@@ -22,7 +22,7 @@ import { unmapFileRange } from "../zap.ts";
 import { eachLocked } from "./leaving-pages.ts";
 import { isStillThere } from "./linear-truncation.ts";
 import type { Nonlinear } from "./nonlinear.ts";
-import { tryToClean } from "./page-by-page.ts";
+import { cleanParts, tryToClean } from "./page-by-page.ts";
 import { searchedTruncation } from "./searched-truncation.ts";
 import { taggedSearch } from "./tagged-search.ts";
 import type { FileRange } from "./truncation.ts";
@@ -38,6 +38,7 @@ export const cleanupPass: Nonlinear = {
       yield* cleanUp(kernel, file, { first, end }, () => left++);
       if (left > 0) yield* searchedTruncation.drop(kernel, file, first, end);
     },
+    dropParts: cleanParts,
     mayMap: isStillThere,
   },
 };

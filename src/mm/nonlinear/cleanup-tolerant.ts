@@ -12,9 +12,11 @@ import type { FileObject } from "../file.ts";
 import { PG_ORPHAN } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";
 import { cleanUp, unmapPlaces } from "./cleanup-pass.ts";
+import { eachLocked } from "./leaving-pages.ts";
 import { isStillThere } from "./linear-truncation.ts";
 import type { Nonlinear } from "./nonlinear.ts";
 import { orphanPage } from "./orphans.ts";
+import { tryToClean } from "./page-by-page.ts";
 import { taggedSearch } from "./tagged-search.ts";
 
 export const cleanupTolerant: Nonlinear = {
@@ -23,6 +25,11 @@ export const cleanupTolerant: Nonlinear = {
     unmap: unmapPlaces,
     *drop(kernel: Kernel, file: FileObject, first: FileIndex, end: FileIndex): Path<void> {
       yield* cleanUp(kernel, file, { first, end }, (index, frame) => orphanPage(kernel, file, index, frame, PG_ORPHAN));
+    },
+    *dropParts(kernel: Kernel, file: FileObject, first: FileIndex, end: FileIndex): Path<void> {
+      yield* eachLocked(kernel, file, first, end, function* (_index, frame) {
+        yield* tryToClean(kernel, frame);
+      });
     },
     mayMap: isStillThere,
   },

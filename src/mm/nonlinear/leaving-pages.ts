@@ -13,7 +13,7 @@ import type { Kernel } from "../kernel.ts";
 import { NOT_CACHED } from "../page-cache.ts";
 import { lockPage, unlockPage } from "../page-lock.ts";
 
-/** Takes the pages of `[first, end)` out of the cache, but for those that somebody maps; how many stayed. */
+/** Takes the whole pages `[first, end)` out of the cache, but for those that somebody maps; how many stayed. */
 export function* dropUnmapped(kernel: Kernel, file: FileObject, first: FileIndex, end: FileIndex): Path<number> {
   const { frames } = kernel;
   for (;;) {
@@ -38,7 +38,7 @@ const untilIdle = (kernel: Kernel, frame: Pfn): Wait => ({
   ready: () => (kernel.frames.flags.read(frame) & BUSY) === 0,
 });
 
-/** Visits each cached page of `[first, end)`, locked and idle, that is the file's when it is its turn. */
+/** Visits each cached page that has a part in `[first, end)`, locked and idle, that is the file's when it is its turn. */
 export function* eachLocked(
   kernel: Kernel,
   file: FileObject,
@@ -47,7 +47,7 @@ export function* eachLocked(
   visit: (index: FileIndex, frame: Pfn) => Path<void>,
 ): Path<void> {
   const { frames, allocator } = kernel;
-  for (let index = nextCached(file, first, end); index < end; index = nextCached(file, index + 1, end)) {
+  for (let index = nextCached(file, first, end); index < end; index = nextCached(file, index + file.softFrames, end)) {
     const frame = file.pages.find(index);
     if (frame === NOT_CACHED) continue;
     frames.addReference(frame);

@@ -5,10 +5,12 @@
  *
  *     truncation   PG_locked -> page_table_lock (try)            fault   page_table_lock -> ...
  */
-import type { Pfn } from "../../base/units.ts";
+import type { FileIndex, Pfn } from "../../base/units.ts";
 import { type Path, point, type Wait } from "../../sync/path.ts";
+import type { FileObject } from "../file.ts";
 import type { Kernel } from "../kernel.ts";
 import { tryToUnmap } from "../reclaim/try-to-unmap.ts";
+import { eachLocked } from "./leaving-pages.ts";
 
 /** How often a page is tried before it is left. */
 const TRIES = 2;
@@ -29,6 +31,11 @@ export function* clean(kernel: Kernel, frame: Pfn): Path<void> {
     if (tries > 0) yield* retry(kernel, untilFree(kernel, frame));
     yield* tryToUnmap(kernel, frame, { locked: "override" });
   }
+}
+
+/** Takes pages that have parts in `[first, end)`, but stay in their file, from everybody. */
+export function* cleanParts(kernel: Kernel, file: FileObject, first: FileIndex, end: FileIndex): Path<void> {
+  yield* eachLocked(kernel, file, first, end, (_index, frame) => clean(kernel, frame));
 }
 
 const isMapped = ({ frames }: Kernel, frame: Pfn): boolean => frames.mapCount.read(frame) > 0;

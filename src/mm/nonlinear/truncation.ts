@@ -29,6 +29,11 @@ export interface Truncation {
    */
   drop(kernel: Kernel, file: FileObject, first: FileIndex, end: FileIndex): Path<void>;
   /**
+   * Takes parts `[first, end)` of a page that the file keeps, one that is larger than 4 KiB, from those who map them, where
+   * `unmap` may have left some; the page's other parts may go with them. Left out: `unmap` finds all. Requires: as `drop`.
+   */
+  dropParts?(kernel: Kernel, file: FileObject, first: FileIndex, end: FileIndex): Path<void>;
+  /**
    * Whether a page that somebody has found in the file may be mapped, now that page_table_lock is held: truncation may
    * have taken it from the file meanwhile. What is mapped under the same lock, truncation will find.
    */

@@ -21,7 +21,7 @@ import { unmapFromArea } from "../zap.ts";
 import { eachLocked } from "./leaving-pages.ts";
 import { isStillThere } from "./linear-truncation.ts";
 import type { Nonlinear } from "./nonlinear.ts";
-import { clean } from "./page-by-page.ts";
+import { clean, cleanParts } from "./page-by-page.ts";
 import { taggedSearch } from "./tagged-search.ts";
 import type { FileRange } from "./truncation.ts";
 
@@ -37,6 +37,7 @@ export const unmapEach: Nonlinear = {
         dropPage(kernel, file, index, frame);
       });
     },
+    dropParts: cleanParts,
     mayMap: isStillThere,
   },
 };

@@ -17,15 +17,15 @@ export const pages2611: PagePolicy = {
   zeroPageFlags: 0,
   newAnonymousFlags: 0,
   readRights: VM_READ | VM_EXEC,
-  isOwn: (frames, frame) => frames.mapCount.read(frame) === 1,
-  mayReuse(kernel, frame) {
+  isOwn: (frames, frame, own) => frames.mapCount.read(frame) === own,
+  mayReuse(kernel, frame, own) {
     if (!tryLockPage(kernel, frame)) return false;
-    const isShared = usersOfPage(kernel, frame) > 1;
+    const isShared = usersOfPage(kernel, frame) > own;
     unlockPage(kernel, frame);
     return !isShared;
   },
   returnsSlot: ({ swap }) => swap.isFull,
-  isAlone: (kernel, frame) => usersOfPage(kernel, frame) === 1,
+  isAlone: (kernel, frame, _mark, own) => usersOfPage(kernel, frame) === own,
   noticesWrites: () => false,
   mayMakeWritable: () => false,
   copiesOnFork: () => true,
@@ -45,6 +45,6 @@ export const pages2611: PagePolicy = {
  */
 function usersOfPage({ frames, swap }: Kernel, frame: Pfn): number {
   const mapped = frames.mapCount.read(frame);
-  if (mapped > 1 || !frames.has(frame, PG_SWAPCACHE)) return mapped;
+  if (mapped > frames.softFrames || !frames.has(frame, PG_SWAPCACHE)) return mapped;
   return mapped + swap.usersOf(frames.swapSlot.read(frame)) - 1;
 }

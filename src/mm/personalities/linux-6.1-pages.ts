@@ -19,20 +19,20 @@ export const pages61: PagePolicy = {
   newAnonymousFlags: PG_EXCLUSIVE,
   readRights: VM_ACCESS,
   isOwn: (frames, frame) => frames.has(frame, PG_EXCLUSIVE),
-  mayReuse(kernel, frame) {
+  mayReuse(kernel, frame, own) {
     const { frames } = kernel;
     if (frames.has(frame, PG_EXCLUSIVE)) return true;
-    const own = frames.has(frame, PG_SWAPCACHE) ? 2 : 1;
-    if (frames.refs.read(frame) > own || !tryLockPage(kernel, frame)) return false;
+    const most = frames.has(frame, PG_SWAPCACHE) ? own + 1 : own;
+    if (frames.refs.read(frame) > most || !tryLockPage(kernel, frame)) return false;
     if (frames.has(frame, PG_SWAPCACHE)) giveSlotBack(kernel, frame);
     unlockPage(kernel, frame);
-    return frames.refs.read(frame) === 1;
+    return frames.refs.read(frame) === own;
   },
-  returnsSlot({ swap, frames }, vma, frame, intent) {
+  returnsSlot({ swap, frames }, vma, { frame, intent, own }) {
     if (swap.isFull || (vma.flags & VM_LOCKED) !== 0 || frames.has(frame, PG_MLOCKED)) return true;
-    return intent === "write" && frames.refs.read(frame) === 2;
+    return intent === "write" && frames.refs.read(frame) === own + 1;
   },
-  isAlone: ({ frames }, frame, mark) => mark === "exclusive" || frames.refs.read(frame) === 1,
+  isAlone: ({ frames }, frame, mark, own) => mark === "exclusive" || frames.refs.read(frame) === own,
   // Who cleans a page does not find its entries in nonlinear areas.
   noticesWrites: (vma) => isSharedWritable(vma) && vma.file?.kind === "regular" && (vma.flags & VM_NONLINEAR) === 0,
   mayMakeWritable(frames, vma, frame, flags) {

@@ -16,6 +16,7 @@ import { ENOMEM } from "../../base/errno.ts";
 import { bug } from "../../base/errors.ts";
 import { SparseFloat64, SparseInt32 } from "../../base/sparse-array.ts";
 import type { Pfn, PteSlot, Vpn } from "../../base/units.ts";
+import type { OpenTable } from "../../hw/pte.ts";
 import type { AddressSpace } from "../address-space.ts";
 import { PG_ANON } from "../frames.ts";
 import type { Slab } from "../slab.ts";
@@ -180,7 +181,7 @@ export class AnonMms extends ObjectAnon {
       for (let page = place; page < place + world.frames.softFrames; page++) {
         if (mm.vmas.find(page)?.contains(page) !== true) continue;
         if (page === place) costs.areasVisited++;
-        const slot = slotIfMapped(world, costs, mm, page, frame);
+        const slot = slotIfMapped(world, costs, mm, page, frame + (page - place));
         // Relatives may share the table of the entry.
         if (slot === NO_SLOT || found.has(slot)) continue;
         found.add(slot);
@@ -192,10 +193,11 @@ export class AnonMms extends ObjectAnon {
 
   /** Visits the entries of a page that are not at its place, but where it was moved to while it was shared. */
   private visitMoved(frame: Pfn, family: ReadonlySet<AnonMm>, place: Vpn, visit: Visit): void {
-    const { tables, frames } = this.world;
+    const { tables, entries, frames } = this.world;
     const elsewhere = (slot: PteSlot): boolean => {
       const page = tables.pageOf(slot);
-      if (page >= place && page < place + frames.softFrames) return true;
+      if (entries.frame(entries.tableOf(slot) as OpenTable, entries.indexOf(slot)) === frame + (page - place))
+        return true;
       if (frames.softFrames === 1 && frames.mapCount.read(frame) === 1) this.places.write(frame, page);
       return visit(slot);
     };

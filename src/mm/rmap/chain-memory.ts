@@ -60,6 +60,12 @@ export class ChainMemory {
     return 0;
   }
 
+  /** This CPU has `blocks` in hand at most, from now on. */
+  keep(blocks: number): void {
+    const { here } = this.where;
+    for (; this.inHand[here]! > blocks; this.inHand[here]!--) this.slab.free();
+  }
+
   /** A block that `draw` drew comes into this CPU's hand, if that is empty; whether it does. */
   handOver(): boolean {
     const { here } = this.where;

@@ -64,6 +64,12 @@ export abstract class CountedMap implements ReverseMap {
     for (let frame = first; frame < end; frame++) this.remove(frame, slot + frame - first, vma);
   }
 
+  reserveMoves(_entries: number): number {
+    return 0;
+  }
+
+  moved(): void {}
+
   move(_frame: Pfn, _from: PteSlot, _to: PteSlot): void {
     this.costs.moves++;
   }

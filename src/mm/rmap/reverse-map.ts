@@ -53,7 +53,13 @@ export interface ReverseMap {
   remove(frame: Pfn, slot: PteSlot, vma: Vma): void;
   /** The same as `remove` for the entries from `slot` on, one for each of the frames `[first, end)`. */
   removeRun(first: Pfn, end: Pfn, slot: PteSlot, vma: Vma): void;
-  /** The entry at `from` that mapped `frame` has moved to `to`. Never fails. */
+  /**
+   * Draws the memory that moving so many entries, one after the other, may need: before page_table_lock is taken. 0, or
+   * -ENOMEM. `moved` gives back what was not used.
+   */
+  reserveMoves(entries: number): number;
+  moved(): void;
+  /** The entry at `from` that mapped `frame` has moved to `to`. Never fails: there is memory for it. */
   move(frame: Pfn, from: PteSlot, to: PteSlot): void;
   /**
    * Visits each entry that maps `frame` until `visit` returns false: all there are, whatever they cost to find. A

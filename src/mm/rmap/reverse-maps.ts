@@ -13,6 +13,7 @@ import { ObjectChainIncremental } from "./object-chain-incremental.ts";
 import { LinkChains, linkBytes } from "./pte-chain-a.ts";
 import { SearchedChains } from "./pte-chain-b.ts";
 import { IndexedChains } from "./pte-chain-e.ts";
+import { RadiusMap } from "./radius-map.ts";
 import type { ChainsFor, MappedWorld, ReverseMap, ReverseMapCosts } from "./reverse-map.ts";
 
 /** Which zone the blocks of chains come from. */
@@ -34,6 +35,7 @@ export interface ReverseMapParts extends MappedWorld {
   /** Where the blocks of chains are. */
   readonly placement: ReverseMapPlacement;
   readonly windows: BlockWindows;
+  readonly chainedParts: ChainedParts;
   readonly cpus: number;
   /** Which CPU runs. */
   readonly where: { readonly here: number };
@@ -69,11 +71,16 @@ function lineChains(parts: ReverseMapParts, generation: Generation): ChainsFor {
 
 const linkChains = (parts: ReverseMapParts): ChainsFor => chainsOf(parts, LinkChains, linkBytes(chainShape(parts)), 1);
 
+/** What a chain holds of entries that map parts of one soft page side by side. */
+const chainedMaps = { each: ChainedMap, "blast-radius": RadiusMap } as const;
+
+export type ChainedParts = keyof typeof chainedMaps;
+
 export const reverseMaps = {
   none: (parts) => new NoReverseMap(parts),
-  "pte-chain-a": (parts) => new ChainedMap(parts, linkChains(parts)),
-  "pte-chain-b": (parts) => new ChainedMap(parts, lineChains(parts, SearchedChains)),
-  "pte-chain-e": (parts) => new ChainedMap(parts, lineChains(parts, IndexedChains)),
+  "pte-chain-a": (parts) => new chainedMaps[parts.chainedParts](parts, linkChains(parts)),
+  "pte-chain-b": (parts) => new chainedMaps[parts.chainedParts](parts, lineChains(parts, SearchedChains)),
+  "pte-chain-e": (parts) => new chainedMaps[parts.chainedParts](parts, lineChains(parts, IndexedChains)),
   "object-chain-convert": (parts) => new ObjectChainConvert(parts, lineChains(parts, IndexedChains)),
   "object-chain-incremental": (parts) => new ObjectChainIncremental(parts, lineChains(parts, IndexedChains)),
   "object-anon": (parts) => new ObjectAnon(parts),

@@ -15,7 +15,7 @@ const MAPS = PTE_PRESENT | PTE_PROT_NONE;
 /** What is shown the entries that a search finds; false: it has seen enough. */
 export type Visit = (slot: PteSlot) => boolean;
 
-/** The entry of `page` in `mm` if it maps the soft page `frame`, or a part of it; or NO_SLOT. */
+/** The entry of `page` in `mm` if it maps this very `frame`, or NO_SLOT. */
 export function slotIfMapped(
   world: MappedWorld,
   costs: ReverseMapCosts,
@@ -23,12 +23,12 @@ export function slotIfMapped(
   page: Vpn,
   frame: Pfn,
 ): PteSlot {
-  const { tables, entries, frames } = world;
+  const { tables, entries } = world;
   const table = tables.openLeafReverse(mm, page);
   if (table === NO_TABLE) return NO_SLOT;
   costs.entriesRead++;
   const index = tables.indexAt(page, LEAF);
-  const mapped = (entries.flags(table, index) & MAPS) !== 0 && frames.head(entries.frame(table, index)) === frame;
+  const mapped = (entries.flags(table, index) & MAPS) !== 0 && entries.frame(table, index) === frame;
   const slot = mapped ? entries.slotOf(table, index) : NO_SLOT;
   tables.closeReverse(table);
   return slot;
@@ -52,7 +52,7 @@ export function isLargeMapped(
   return isMapped;
 }
 
-/** Visits the entries of the pages `[first, end)` of `mm` that map `frame`, until `visit` returns false; whether it did not. */
+/** Visits the entries of the pages `[first, end)` of `mm` that map a part of the page `frame`, until `visit` returns false; whether it did not. */
 export function scanRange(
   world: MappedWorld,
   costs: ReverseMapCosts,
@@ -90,14 +90,14 @@ export class Search {
     this.costs = costs;
   }
 
-  /** Where `vma` has the page if it has it in its order. */
+  /** Where `vma` has the page, or parts of it, if it has them in its order. */
   linear(vma: Vma, frame: Pfn, visit: Visit): boolean {
     const { world, costs } = this;
     const index = world.frames.index.read(frame);
     const end = Math.min(index + world.frames.softFrames, vma.fileIndex + vma.pages);
     costs.areasVisited++;
     for (let at = Math.max(index, vma.fileIndex); at < end; at++) {
-      const slot = slotIfMapped(world, costs, vma.mm, vma.start + (at - vma.fileIndex), frame);
+      const slot = slotIfMapped(world, costs, vma.mm, vma.start + (at - vma.fileIndex), frame + (at - index));
       if (slot !== NO_SLOT && !visit(slot)) return false;
     }
     return true;
@@ -151,7 +151,7 @@ export class Search {
       let at = Math.max(index, vma.fileIndex);
       if (at < end) costs.areasVisited++;
       for (; at < end; at++) {
-        const slot = slotIfMapped(world, costs, vma.mm, vma.start + (at - vma.fileIndex), frame);
+        const slot = slotIfMapped(world, costs, vma.mm, vma.start + (at - vma.fileIndex), frame + (at - index));
         if (slot !== NO_SLOT && (!visit(slot) || --left === 0)) return;
       }
     }

@@ -82,6 +82,7 @@ export class TestWorld implements ReverseMapParts {
   readonly wordBytes = 4;
   readonly tablePlacement: ReverseMapPlacement;
   readonly placement: ReverseMapPlacement;
+  readonly chainedParts = "each";
   readonly windows: BlockWindows;
   readonly cpus = 2;
   readonly where = { here: 0 };

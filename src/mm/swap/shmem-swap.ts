@@ -90,19 +90,20 @@ export function dropSwapped(kernel: Kernel, file: FileObject, first: FileIndex, 
     file.swapped.remove(index);
     freeSwapEntry(kernel, slot);
   }
-  if (file.promise === "pages") kernel.commitment.uncharge(gone.length);
+  if (file.promise === "pages") kernel.commitment.uncharge(gone.length * kernel.frames.softFrames);
 }
 
 /** From the swap cache to the page cache: 0 or -ENOMEM. */
 function moveIn(kernel: Kernel, file: FileObject, index: FileIndex, frame: Pfn, slot: SwapSlot): number {
   const { frames, allocator, swap } = kernel;
-  if (file.pages.insert(index, frame) < 0) return -ENOMEM;
+  const first = index - (index % frames.softFrames);
+  if (file.pages.insert(first, frame) < 0) return -ENOMEM;
   frames.addReference(frame);
   removeFromSwapCache(kernel, frame);
   file.swapped.remove(index);
   swap.release(slot);
   frames.mapping.write(frame, file.id);
-  frames.index.write(frame, index);
+  frames.index.write(frame, first);
   allocator.reassign(frame, OWNER_PAGE_CACHE);
   frames.setFlag(frame, PG_DIRTY);
   file.pages.markDirty(index);

@@ -95,10 +95,11 @@ export function setSwapEntry(kernel: Kernel, mm: AddressSpace, table: OpenTable,
   const slot = frames.swapSlot.read(head);
   const { type, offset } = swap.placeOf(slot);
   swap.duplicate(slot);
-  entries.setSwap(table, index, type, offset);
+  entries.setSwap(table, index, type, offset * swap.slotPages + frames.partOf(frame));
   if (frames.has(head, PG_EXCLUSIVE)) {
     frames.clearFlag(head, PG_EXCLUSIVE);
-    if (entries.marksExclusive) entries.setSwapExclusive(table, index);
+    // Of a page that is mapped in parts some may be shared by then, and others not: counts will tell.
+    if (entries.marksExclusive && swap.slotPages === 1) entries.setSwapExclusive(table, index);
   }
   countSwapEntry(kernel, mm, table);
 }
@@ -113,7 +114,12 @@ export function clearSwapEntry(kernel: Kernel, vma: Vma, table: OpenTable, index
 
 /** The slot that a swap entry names. */
 export function slotOfEntry({ entries, swap }: Kernel, table: OpenTable, index: number): SwapSlot {
-  return swap.slotAt(entries.swapType(table, index), entries.swapOffset(table, index));
+  return swap.slotAt(entries.swapType(table, index), Math.floor(entries.swapOffset(table, index) / swap.slotPages));
+}
+
+/** Which part of its slot's page a swap entry names. */
+export function partOfEntry({ entries, swap }: Kernel, table: OpenTable, index: number): number {
+  return entries.swapOffset(table, index) % swap.slotPages;
 }
 
 /**
@@ -146,7 +152,7 @@ export function* writeSwap(kernel: Kernel, frame: Pfn): Path<void> {
     bug(`frame ${frame} is written to swap, and has no slot or no lock`);
   frames.clearFlag(frame, PG_DIRTY);
   swap.contents.store(frames.swapSlot.read(frame), frame);
-  swap.costs.pagesOut++;
+  swap.costs.pagesOut += swap.slotPages;
   swap.costs.writeRequests++;
   frames.setFlag(frame, PG_WRITEBACK);
   unlockPage(kernel, frame);

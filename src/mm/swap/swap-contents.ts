@@ -5,36 +5,44 @@ import { restorePage, type SavedPage, savePage } from "../saved-page.ts";
 
 export class SwapContents {
   private readonly memory: PhysicalMemory;
-  /** By slot: the page written there. Slots are given out close together. */
+  /** By slot and part of it: the page written there. Slots are given out close together. */
   private readonly written: (SavedPage | undefined)[] = [];
 
-  constructor(memory: PhysicalMemory) {
+  /** Pages of a slot. */
+  private readonly parts: number;
+
+  constructor(memory: PhysicalMemory, parts = 1) {
     this.memory = memory;
+    this.parts = parts;
   }
 
   /** Whether a page was written there since the slot was free. */
   has(slot: SwapSlot): boolean {
-    return this.written[slot as number] !== undefined;
+    return this.written[slot * this.parts] !== undefined;
   }
 
-  store(slot: SwapSlot, frame: Pfn): void {
-    this.written[slot as number] = savePage(this.memory, frame);
+  /** The slot holds what is in the soft page from `head` on. */
+  store(slot: SwapSlot, head: Pfn): void {
+    const { memory, written, parts } = this;
+    for (let part = 0; part < parts; part++) written[slot * parts + part] = savePage(memory, head + part);
   }
 
-  /** Fills the frame with what the slot holds. */
-  load(slot: SwapSlot, frame: Pfn): void {
-    const { memory } = this;
-    memory.zero(frame);
-    restorePage(memory, frame, this.written[slot as number] ?? null);
+  /** Fills the soft page with what the slot holds. */
+  load(slot: SwapSlot, head: Pfn): void {
+    const { memory, written, parts } = this;
+    for (let part = 0; part < parts; part++) {
+      memory.zero(head + part);
+      restorePage(memory, head + part, written[slot * parts + part] ?? null);
+    }
   }
 
   /** One word of what the slot holds. */
-  word(slot: SwapSlot, word: number): number {
-    return this.written[slot as number]?.[word] ?? 0;
+  word(slot: SwapSlot, part: number, word: number): number {
+    return this.written[slot * this.parts + part]?.[word] ?? 0;
   }
 
   /** The slot is free. */
   forget(slot: SwapSlot): void {
-    this.written[slot as number] = undefined;
+    for (let part = 0; part < this.parts; part++) this.written[slot * this.parts + part] = undefined;
   }
 }

@@ -13,9 +13,10 @@
  */
 import { bug } from "../../base/errors.ts";
 import type { Pfn, PteSlot, SwapSlot, Vpn } from "../../base/units.ts";
-import { type OpenTable, PTE_SWAP } from "../../hw/pte.ts";
+import { type OpenTable, PTE_ACCESSED, PTE_SWAP } from "../../hw/pte.ts";
 import type { Path } from "../../sync/path.ts";
 import { writtenEntry } from "../anonymous-fault.ts";
+import { entriesIn, placesBeside } from "../cluster/beside.ts";
 import { NO_FRAME, PG_ANON, PG_SWAPCACHE } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";
 import { entryFlags } from "../mapped-frame.ts";
@@ -28,7 +29,7 @@ import { FAULT_MINOR, FAULT_OOM, type Intent, NEEDS_COPY, NEEDS_MEMORY, type Ver
 import type { Vma } from "../vma.ts";
 import { copyInSteps, writeProtectedPage } from "../write-fault.ts";
 import { NO_SWAP_SLOT } from "./swap.ts";
-import { giveSlotBack, slotOfEntry } from "./swap-cache.ts";
+import { giveSlotBack, partOfEntry, slotOfEntry } from "./swap-cache.ts";
 import { readSwap } from "./swap-in.ts";
 
 /** What a fault took. */
@@ -75,6 +76,13 @@ export function* swapFault(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent, 
   return verdict;
 }
 
+/** The frame that an entry is about to map. */
+interface Landing {
+  readonly vma: Vma;
+  readonly page: Vpn;
+  readonly mapped: Pfn;
+}
+
 /** A page that is back in memory, locked and with a reference of the fault's. */
 interface Arrival {
   readonly vma: Vma;
@@ -98,16 +106,20 @@ export function slotNamedAt(kernel: Kernel, vma: Vma, page: Vpn): SwapSlot {
 /** Maps the page if its entry still names its slot; unlocks it in any case. Requires: page_table_lock is held. */
 function* mapIfNamed(kernel: Kernel, arrival: Arrival): Path<Verdict> {
   const { vma, page, frame, slot, intent } = arrival;
-  const { tables, entries, counters } = kernel;
+  const { tables, entries, swap, counters } = kernel;
   if (slotNamedAt(kernel, vma, page) !== slot) return refused(kernel, frame, FAULT_MINOR);
   const table = tables.openLeaf(vma.mm, page) as OpenTable;
   const index = tables.indexAt(page, LEAF);
   const place = entries.slotOf(table, index);
   const mark: SwapMark = entries.isSwapExclusive(table, index) ? "exclusive" : "none";
-  const isAdded = addAnonymous(kernel, arrival, place) === 0;
-  const isOwn = isAdded && leaveSlot(kernel, arrival, mark);
+  const mapped = frame + partOfEntry(kernel, table, index);
+  const isAdded = addAnonymous(kernel, { vma, page, mapped }, place) === 0;
+  // What lies beside it is told apart from it by its entry.
+  if (isAdded && swap.slotPages > 1) entries.set(table, index, mapped, entryFlags(kernel, vma));
+  const own = isAdded ? Math.max(1, mapOthers(kernel, arrival, table)) : 0;
+  const isOwn = isAdded && leaveSlot(kernel, arrival, mark, own);
   const flags = isOwn && intent === "write" ? writtenEntry(kernel, vma) : entryFlags(kernel, vma);
-  if (isAdded) entries.set(table, index, frame, flags);
+  if (isAdded) entries.set(table, index, mapped, flags);
   tables.close(table);
   if (!isAdded) return refused(kernel, frame, NEEDS_MEMORY);
   vma.mm.resident.swap--;
@@ -131,25 +143,46 @@ function refused(kernel: Kernel, frame: Pfn, verdict: Verdict): Verdict {
  * The frame is an anonymous page that the entry at `place` maps: 0, or -ENOMEM. One that is new in memory belongs to the
  * oldest area that may map it, until somebody has it for himself.
  */
-function addAnonymous(kernel: Kernel, { vma, page, frame }: Arrival, place: PteSlot): number {
+function addAnonymous(kernel: Kernel, { vma, page, mapped }: Landing, place: PteSlot): number {
   const { frames, reverseMap } = kernel;
   const { anonVma } = vma;
+  const head = frames.head(mapped);
   if (anonVma === null) bug(`an area of space ${vma.mm.id} has pages in swap, and no anon_vma`);
-  if (!frames.has(frame, PG_ANON)) {
-    frames.mapping.write(frame, anonVma.root.id);
-    frames.index.write(frame, vma.indexAt(page));
-    frames.setFlag(frame, PG_ANON);
+  if (!frames.has(head, PG_ANON)) {
+    frames.mapping.write(head, anonVma.root.id);
+    frames.index.write(head, vma.indexAt(page) - frames.partOf(mapped));
+    frames.setFlag(head, PG_ANON);
   }
-  return reverseMap.add(frame, place, vma);
+  return reverseMap.add(mapped, place, vma);
+}
+
+/**
+ * The entries around that name the same slot map their parts of the page, too, and how many entries then map it there, the
+ * fault's own included; 0 where it has no others.
+ */
+function mapOthers(kernel: Kernel, { vma, page, frame, slot }: Arrival, table: OpenTable): number {
+  const { entries, frames, swap } = kernel;
+  if (frames.softFrames === 1) return 0;
+  for (const { page: at, index, slot: place } of placesBeside(kernel, vma, page, table)) {
+    if (entries.flags(table, index) !== PTE_SWAP || slotOfEntry(kernel, table, index) !== slot) continue;
+    const mapped = frame + partOfEntry(kernel, table, index);
+    if (addAnonymous(kernel, { vma, page: at, mapped }, place) < 0) break;
+    frames.addReference(frame);
+    entries.set(table, index, mapped, entryFlags(kernel, vma) & ~PTE_ACCESSED);
+    swap.release(slot);
+    vma.mm.resident.swap--;
+    vma.mm.resident.anon++;
+  }
+  return entriesIn(kernel, vma, page, table, frame);
 }
 
 /** The entry names the slot no longer. Whether the page is this area's alone, in memory and in swap. */
-function leaveSlot(kernel: Kernel, { vma, frame, slot, intent }: Arrival, mark: SwapMark): boolean {
+function leaveSlot(kernel: Kernel, { vma, frame, slot, intent }: Arrival, mark: SwapMark, own: number): boolean {
   const { swap, frames } = kernel;
   const { pages } = kernel.personality;
   swap.release(slot);
-  if (pages.returnsSlot(kernel, vma, frame, intent)) giveSlotBack(kernel, frame);
-  if (!pages.isAlone(kernel, frame, mark)) return false;
+  if (pages.returnsSlot(kernel, vma, { frame, intent, own })) giveSlotBack(kernel, frame);
+  if (!pages.isAlone(kernel, frame, mark, own)) return false;
   frames.mapping.write(frame, vma.anonVma!.id);
   frames.setFlag(frame, pages.newAnonymousFlags);
   return true;

@@ -78,7 +78,7 @@ function endRead(kernel: Kernel, frame: Pfn): void {
   const { swap, frames } = kernel;
   if (!swap.contents.has(frames.swapSlot.read(frame))) bug(`nobody wrote swap slot ${frames.swapSlot.read(frame)}`);
   swap.contents.load(frames.swapSlot.read(frame), frame);
-  swap.costs.pagesIn++;
+  swap.costs.pagesIn += swap.slotPages;
   frames.setFlag(frame, PG_UPTODATE);
   unlockPage(kernel, frame);
 }

@@ -8,6 +8,9 @@
  * A page on its way out is in the cache first, so that whoever faults on it meanwhile finds it; a page on its way in is
  * put there before it is read, so that nobody reads it twice.
  *
+ * Where the kernel's own pages are larger than 4 KiB, so are slots: an entry names the part that it mapped, by an offset in pages
+ * of 4 KiB.
+ *
  * @models linux-2.6.11 mm/swapfile.c get_swap_page, swap_free, swap_duplicate, vm_swap_full; mm/swap_state.c
  * @models linux-2.6.11 mm/page_io.c swap_writepage, swap_readpage; mm/swap.c swap_setup
  * @differs areas are there from boot on, and filled in their order; the swap cache's tree is one over all areas
@@ -22,10 +25,11 @@ import { SwapContents } from "./swap-contents.ts";
 
 export { NO_SWAP_SLOT, SATURATED } from "./swap-area.ts";
 
-/** A slot as a page-table entry names it. */
+/** Where a slot is. */
 export interface SwapPlace {
   /** The area's number. */
   readonly type: number;
+  /** In slots. */
   readonly offset: number;
 }
 
@@ -35,6 +39,8 @@ export interface SwapParts {
   /** page_cluster: 2^order slots are read at once; 0: no neighbours are read. */
   readonly clusterOrder: number;
   readonly memory: PhysicalMemory;
+  /** Frames of the kernel's own page, and so pages of a slot. */
+  readonly softFrames?: number;
   /** The slab of the swap cache's tree nodes. */
   readonly nodes: Slab;
 }
@@ -49,18 +55,22 @@ export class Swap {
   private readonly cache: PageCache;
   /** What swapping has cost so far. A request brings in or out what lies together. */
   readonly costs = { pagesIn: 0, pagesOut: 0, readRequests: 0, writeRequests: 0, cacheHits: 0 };
+  /** Pages of 4 KiB that a slot holds. */
+  readonly slotPages: number;
   /** Slots of a block that is read at once; 1: each page is read alone. */
   private readonly blockPages: number;
   /** By area: its first slot. */
   private readonly firstSlots: readonly SwapSlot[];
 
-  constructor({ sizes, clusterOrder, memory, nodes }: SwapParts) {
-    this.blockPages = 1 << clusterOrder;
-    this.areas = sizes.map((slots) => new SwapArea(slots));
-    this.contents = new SwapContents(memory);
+  constructor({ sizes, clusterOrder, memory, softFrames = 1, nodes }: SwapParts) {
+    this.slotPages = softFrames;
+    this.blockPages = Math.max(1, (1 << clusterOrder) / softFrames);
+    const slotsOf = sizes.map((pages) => Math.max(1, Math.floor(pages / softFrames)));
+    this.areas = slotsOf.map((slots) => new SwapArea(slots));
+    this.contents = new SwapContents(memory, softFrames);
     this.cache = new PageCache(nodes);
     let first = 0;
-    this.firstSlots = sizes.map((slots) => {
+    this.firstSlots = slotsOf.map((slots) => {
       first += slots;
       return first - slots;
     });
@@ -68,12 +78,12 @@ export class Swap {
 
   /** Pages that could be in swap (total_swap_pages). */
   get totalPages(): number {
-    return this.areas.reduce((sum, area) => sum + area.usable, 0);
+    return this.areas.reduce((sum, area) => sum + area.usable, 0) * this.slotPages;
   }
 
-  /** Slots that are free (nr_swap_pages). */
+  /** Pages that free slots could hold (nr_swap_pages). */
   get freePages(): number {
-    return this.areas.reduce((sum, area) => sum + area.free, 0);
+    return this.areas.reduce((sum, area) => sum + area.free, 0) * this.slotPages;
   }
 
   /** Whether slots are so scarce that pages which come in give theirs back at once (vm_swap_full). */
@@ -83,7 +93,7 @@ export class Swap {
 
   /** Pages of the swap cache. */
   get cachedPages(): number {
-    return this.cache.count;
+    return this.cache.count * this.slotPages;
   }
 
   /** A slot with one user, or NO_SWAP_SLOT. */

@@ -50,7 +50,7 @@ export class HugeFrames {
 
   /** A page with one reference to each frame, contents unknown; or NO_FRAME. */
   take({ allocator, frames }: Kernel): Pfn {
-    const head = allocator.tryAllocateBlock(this.order, WANT_USER, OWNER_USER);
+    const head = allocator.tryAllocateSpare(this.order, WANT_USER, OWNER_USER);
     if (head !== NO_FRAME) this.bind(frames, head);
     return head;
   }
@@ -67,7 +67,7 @@ export class HugeFrames {
   /** The page of zeros, made if there is none yet; or NO_FRAME. */
   takeZero({ allocator, frames, contents, counters }: Kernel): Pfn {
     if (this.zeroHead !== NO_FRAME) return this.zeroHead;
-    const head = allocator.tryAllocateBlock(this.order, WANT_USER, OWNER_BOOT);
+    const head = allocator.tryAllocateSpare(this.order, WANT_USER, OWNER_BOOT);
     if (head === NO_FRAME) {
       counters.thpZeroPageAllocFailed++;
       return NO_FRAME;

@@ -25,7 +25,7 @@ export class NoTableCache implements TableCache {
 
   take(level: number): Pfn {
     const { allocator, contents, counters } = this.parts;
-    const frame = allocator.tryAllocate(0, this.wants[level]!, OWNER_PAGE_TABLES);
+    const frame = allocator.tryAllocateBlock(0, this.wants[level]!, OWNER_PAGE_TABLES);
     if (frame === NO_FRAME) return NO_FRAME;
     contents.zero(frame);
     counters.tablesZeroed++;
@@ -42,7 +42,7 @@ export class NoTableCache implements TableCache {
   }
 
   give(table: Pfn, _level: number): void {
-    this.parts.allocator.free(table, 0);
+    this.parts.allocator.freeBlock(table, 0);
   }
 
   drain(): number {

@@ -41,7 +41,7 @@ export class Quicklists extends NoTableCache {
     const cpu = this.parts.where.here;
     const frame = this.pop(cpu, level);
     if (frame === NO_FRAME) return super.take(level);
-    this.parts.allocator.reassign(frame, OWNER_PAGE_TABLES);
+    this.parts.allocator.reassign(frame, OWNER_PAGE_TABLES, 1);
     this.parts.counters.tablesReused++;
     return frame;
   }
@@ -57,7 +57,7 @@ export class Quicklists extends NoTableCache {
     const { memory, allocator } = this.parts;
     memory.write(table, 0, this.heads[list]!);
     allocator.frames.clearFlag(table, PG_TABLE);
-    allocator.reassign(table, OWNER_QUICKLISTS);
+    allocator.reassign(table, OWNER_QUICKLISTS, 1);
     this.heads[list] = table;
     this.sizes[cpu]!++;
     if (this.sizes[cpu]! > HIGH_WATER) this.trim(cpu, LOW_WATER);
@@ -89,7 +89,9 @@ export class Quicklists extends NoTableCache {
     while (this.sizes[cpu]! > left) {
       for (let level = this.parts.levels; level >= 1 && this.sizes[cpu]! > left; level--) {
         const frame = this.pop(cpu, level);
-        if (frame !== NO_FRAME) this.parts.allocator.free(frame, 0);
+        if (frame === NO_FRAME) continue;
+        this.parts.allocator.reassign(frame, OWNER_PAGE_TABLES, 1);
+        this.parts.allocator.freeBlock(frame, 0);
       }
     }
   }
