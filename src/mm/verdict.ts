@@ -33,10 +33,10 @@ export const NEEDS_TURN = -7;
 export const NEEDS_HOST = -8;
 
 /** Not an end: there may be a huge page for who waits for it. */
-export const NEEDS_BLOCK = -6;
+export const NEEDS_BLOCK = -9;
 
 /** Not an end: the page needs an area of its own, which takes mmap_sem for writing. */
-export const NEEDS_AREA = -6;
+export const NEEDS_AREA = -10;
 
 /** Whether the verdict says that the access may be tried again. */
 export const isRepaired = (verdict: Verdict): boolean => verdict <= FAULT_MAJOR;

@@ -119,11 +119,11 @@ const residentIsEntries: Law = {
     const { kernel } = census;
     const found = new Map<AddressSpace, { anon: number; file: number; shmem: number }>();
     for (const { mm } of census.spaces) found.set(mm, { anon: 0, file: 0, shmem: 0 });
-    for (const { mm, frame } of census.entries) {
-      if (frame === kernel.zeroFrame || kernel.frames.has(frame, PG_RESERVED)) continue;
-      const kind = kernel.frames.has(frame, PG_ANON)
+    for (const { mm, head } of census.entries) {
+      if (head === kernel.zeroFrame || kernel.frames.has(head, PG_RESERVED)) continue;
+      const kind = kernel.frames.has(head, PG_ANON)
         ? "anon"
-        : kernel.frames.has(frame, PG_SWAPBACKED)
+        : kernel.frames.has(head, PG_SWAPBACKED)
           ? "shmem"
           : "file";
       found.get(mm)![kind]++;

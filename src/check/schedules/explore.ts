@@ -10,6 +10,7 @@ import { emptying } from "./emptying.ts";
 import { faults } from "./faults.ts";
 import { files } from "./files.ts";
 import { orders } from "./orders.ts";
+import { pools } from "./pools.ts";
 import { reclaiming } from "./reclaiming.ts";
 import type { Scenario, Variant } from "./scenario.ts";
 import { sharing } from "./sharing.ts";
@@ -32,6 +33,7 @@ export const scenarios: readonly Scenario[] = [
   ...sharing,
   ...areas,
   ...discarding,
+  ...pools,
 ];
 
 export type Search =

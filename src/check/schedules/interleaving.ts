@@ -179,10 +179,11 @@ export class Interleaving {
     return mmu.lastFrame;
   }
 
-  /** Moves with every walk, allocation and release: what a step may do to memory without page_table_lock. */
+  /** Moves with every walk, allocation and release, of huge pages too: what a step may do to memory without page_table_lock. */
   private memoryVersion(): number {
-    const { allocator, counters, cpus } = this.kernel;
+    const { allocator, bigPages, counters, cpus } = this.kernel;
     const walks = cpus.reduce((sum, { mmu }) => sum + mmu.walks, 0);
-    return allocator.attempts + counters.gatherFlushes + counters.tablesFreed + walks;
+    const pools = bigPages.pools.reduce((sum, { moves }) => sum + moves, 0);
+    return allocator.attempts + pools + counters.gatherFlushes + counters.tablesFreed + walks;
   }
 }

@@ -4,16 +4,17 @@
  */
 import { EINVAL } from "../../base/errno.ts";
 import { bug } from "../../base/errors.ts";
-import type { Pfn, Vpn } from "../../base/units.ts";
+import type { FileIndex, Pfn, Vpn } from "../../base/units.ts";
 import type { Path } from "../../sync/path.ts";
 import { MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL } from "../advise.ts";
 import type { Kernel } from "../kernel.ts";
+import { NO_TABLE } from "../page-table.ts";
 import { BUS_ADRERR, type Intent, type Verdict } from "../verdict.ts";
 import type { Vma } from "../vma.ts";
 import { type Advised, type BigRemap, NoBigPages } from "./big-pages.ts";
 import { putHuge } from "./huge-file.ts";
 import type { HugePool } from "./huge-pool.ts";
-import { copyBig, zapBig } from "./large-entries.ts";
+import { type BigRange, copyBig, zapBig } from "./large-entries.ts";
 import { ownTables, type TableSharing } from "./table-sharing.ts";
 
 /** Areas that have all their pages from the start, and that nothing changes but unmapping. */
@@ -50,9 +51,40 @@ export class BigAreas extends NoBigPages {
   }
 
   override *zap(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn): Path<void> {
+    yield* this.zapWhere(kernel, vma, () => ({ first, end }));
+  }
+
+  override *zapFile(kernel: Kernel, vma: Vma, first: FileIndex, end: FileIndex): Path<void> {
+    const { mappings } = vma.file!;
+    yield* this.zapWhere(kernel, vma, () => {
+      if (!mappings.has(vma)) return { first: vma.start, end: vma.start };
+      const toPage = vma.start - vma.fileIndex;
+      return { first: Math.max(vma.start, first + toPage), end: Math.min(vma.end, end + toPage) };
+    });
+  }
+
+  /** Takes entries away; which, is asked once the tables are locked. */
+  private *zapWhere(kernel: Kernel, vma: Vma, where: () => BigRange): Path<void> {
+    const drop = this.dropper(kernel, vma);
+    yield* zapBig(kernel, vma, where, { pool: this.poolOf(vma), sharing: this.sharing, drop });
+  }
+
+  /** What becomes of a page that an entry of the area has lost. */
+  protected dropper({ frames }: Kernel, vma: Vma): (head: Pfn, page: Vpn) => void {
     const pool = this.poolOf(vma);
-    const drop = (head: Pfn) => putHuge(kernel.frames, pool, head);
-    yield* zapBig(kernel, vma, { first, end }, { pool, sharing: this.sharing, drop });
+    return (head) => putHuge(frames, pool, head);
+  }
+
+  /** Whether the table for `page` has been made meanwhile, or is somebody else's, and hangs in this tree too from now on. */
+  protected *shareTable(kernel: Kernel, vma: Vma, page: Vpn): Path<boolean> {
+    const lock = this.sharing.lockOf(vma);
+    if (lock === null) return false;
+    const { task } = kernel.current;
+    if (!lock.tryAcquire(task)) yield* lock.acquire(task);
+    const { level } = this.poolOf(vma);
+    const isThere = kernel.tables.tableAt(vma.mm, page, level) !== NO_TABLE || this.sharing.share(kernel, vma, page);
+    lock.release(task);
+    return isThere;
   }
 
   override *copy(kernel: Kernel, child: Vma, parent: Vma): Path<number> {

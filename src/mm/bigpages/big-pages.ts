@@ -12,7 +12,7 @@
  */
 import { ENOMEM, ENOSYS } from "../../base/errno.ts";
 import { bug } from "../../base/errors.ts";
-import type { Pfn, Vaddr, Vpn } from "../../base/units.ts";
+import type { FileIndex, Pfn, Vaddr, Vpn } from "../../base/units.ts";
 import type { Path } from "../../sync/path.ts";
 import type { AddressSpace } from "../address-space.ts";
 import type { FileObject, OpenFile } from "../file.ts";
@@ -86,6 +86,8 @@ export interface BigPages {
   fault(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Path<Verdict>;
   /** Takes the entries of `[first, end)` away. */
   zap(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn): Path<void>;
+  /** Truncation: the same for pages `[first, end)` of the area's file, if the area still maps it when its tables are locked. */
+  zapFile(kernel: Kernel, vma: Vma, first: FileIndex, end: FileIndex): Path<void>;
   /** fork: 0 or -ENOMEM. */
   copy(kernel: Kernel, child: Vma, parent: Vma): Path<number>;
   /** The area has new rights. */
@@ -169,6 +171,10 @@ export class NoBigPages implements BigPages {
   }
 
   zap(_kernel: Kernel, vma: Vma, _first: Vpn, _end: Vpn): Path<void> {
+    return this.none(vma);
+  }
+
+  zapFile(_kernel: Kernel, vma: Vma, _first: FileIndex, _end: FileIndex): Path<void> {
     return this.none(vma);
   }
 

@@ -5,6 +5,8 @@
  * @models linux-6.1 mm/hugetlb.c struct resv_map, hugetlb_reserve_pages, hugetlb_unreserve_pages, region_chg
  */
 import type { Pfn } from "../../base/units.ts";
+import { Mutex } from "../../sync/lock.ts";
+import { MEMORY } from "../address-space.ts";
 import type { FileObject } from "../file.ts";
 import type { Frames } from "../frames.ts";
 import { NOT_CACHED, PageCache } from "../page-cache.ts";
@@ -21,7 +23,12 @@ export class HugeFile {
   /** By its first page: a table of these pages, as populating has found it last. */
   readonly tableModels = new Map<number, BigTableModel>();
 
-  constructor(pool: HugePool, nodes: Slab) {
+  /** Held by whoever shares page tables with others, or leaves them (i_mmap_rwsem). */
+  readonly tablesLock: Mutex;
+
+  /** Of the file that has this name. */
+  constructor(name: string, pool: HugePool, nodes: Slab) {
+    this.tablesLock = new Mutex(`i_mmap of ${name}`, MEMORY);
     this.pool = pool;
     this.pages = new PageCache(nodes);
   }

@@ -42,6 +42,8 @@ export class HugePool {
   total = 0;
   reserved = 0;
   surplus = 0;
+  /** How often pages and promises have been given or taken back: moves with every change of the pool. */
+  moves = 0;
   private readonly allocator: Allocator;
   private readonly mostSurplus: number;
   /** Last in, first out. */
@@ -105,6 +107,7 @@ export class HugePool {
 
   /** Promises `pages` huge pages: false, and nothing changed, if there are not so many. */
   reserve(pages: number): boolean {
+    this.moves++;
     const missing = pages - this.available;
     if (missing > 0) {
       let lent = 0;
@@ -120,6 +123,7 @@ export class HugePool {
 
   /** Takes the promise of `pages` pages back. */
   unreserve(pages: number): void {
+    this.moves++;
     this.reserved -= pages;
     if (this.reserved < 0) bug(`${-this.reserved} more huge pages are unreserved than were reserved`);
     for (let left = pages; left > 0 && this.surplus > 0 && this.available > 0; left--) this.giveBackSurplus();
@@ -127,6 +131,7 @@ export class HugePool {
 
   /** Takes a page back that was for nothing, and the promise that it kept if it kept one. */
   untake(head: Pfn, claim: Claim): void {
+    this.moves++;
     this.allocator.frames.refs.write(head, 0);
     this.freeList.push(head);
     if (claim === "promised") this.reserved++;
@@ -135,11 +140,13 @@ export class HugePool {
 
   /** Promises again what was promised before, for a moment in which it is taken back twice. */
   reserveAnyway(pages: number): void {
+    this.moves++;
     this.reserved += pages;
   }
 
   /** A page with one reference, contents unknown; or NO_FRAME. */
   take(claim: Claim): Pfn {
+    this.moves++;
     if (claim === "promised") {
       if (this.reserved === 0) bug("a huge page is promised, and none is reserved");
       this.reserved--;
@@ -151,6 +158,7 @@ export class HugePool {
 
   /** A page whose last reference is gone. */
   give(head: Pfn): void {
+    this.moves++;
     const { frames } = this.allocator;
     if (frames.mapCount.read(head) !== 0)
       bug(`huge page ${head} is free, and ${frames.mapCount.read(head)} entries map it`);

@@ -8,10 +8,11 @@ import { PAGE_SIZE } from "../../base/units.ts";
 import type { Path } from "../../sync/path.ts";
 import { FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE } from "../fallocate-modes.ts";
 import type { FileObject } from "../file.ts";
+import { untilStill } from "../file-mappings.ts";
 import { NO_FRAME } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";
 import { NOT_CACHED } from "../page-cache.ts";
-import { putHuge } from "./huge-file.ts";
+import { type HugeFile, putHuge } from "./huge-file.ts";
 import { zeroHuge } from "./huge-pages.ts";
 
 /** Bytes of one page of a file of huge pages. */
@@ -25,17 +26,35 @@ export function* truncateHuge(kernel: Kernel, file: FileObject, sizeBytes: numbe
   return 0;
 }
 
-/** Pages `[first, end)` of the file, counted in huge pages, go, from whoever maps them. */
+/**
+ * Pages `[first, end)` of the file, counted in huge pages, go, from whoever maps them. Faults may map those of a hole again
+ * until the file has lost them: it looks whether any has.
+ */
 function* cutHuge(kernel: Kernel, file: FileObject, first: number, end: number): Path<void> {
+  const { frames } = kernel;
   const huge = file.huge!;
-  const unit = huge.pool.pages;
   file.truncations++;
-  for (const vma of file.mappings.overlapping(first * unit, end * unit)) {
-    const from = Math.max(vma.start, vma.start + (first * unit - vma.fileIndex));
-    const to = Math.min(vma.end, vma.start + (end * unit - vma.fileIndex));
-    if (from < to) yield* kernel.bigPages.zap(kernel, vma, from, to);
-  }
-  for (const head of huge.cut(first, end)) putHuge(kernel.frames, huge.pool, head);
+  do yield* unmapHuge(kernel, file, first, end);
+  while (isMapped(kernel, huge, first, end));
+  for (const head of huge.cut(first, end)) putHuge(frames, huge.pool, head);
+}
+
+function* unmapHuge(kernel: Kernel, file: FileObject, first: number, end: number): Path<void> {
+  const { mappings } = file;
+  const from = first * file.huge!.pool.pages;
+  const to = end * file.huge!.pool.pages;
+  yield* untilStill(mappings, function* () {
+    for (const vma of mappings.overlapping(from, to)) yield* kernel.bigPages.zapFile(kernel, vma, from, to);
+  });
+}
+
+function isMapped({ frames }: Kernel, { pages }: HugeFile, first: number, end: number): boolean {
+  let found = false;
+  pages.forEach(first, end, (_at, head) => {
+    found = frames.mapCount.read(head) > 0;
+    return !found;
+  });
+  return found;
 }
 
 /** fallocate: a hole, or pages for a range. 0, -ENOSPC or -ENOMEM. Requires: the file's lock is held. */

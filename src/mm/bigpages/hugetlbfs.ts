@@ -50,7 +50,6 @@ import {
   moveBig,
   protectBig,
   setBig,
-  zapBig,
 } from "./large-entries.ts";
 
 /** Where a fault is: the area, the first page of the big page, and its number in the file. */
@@ -119,7 +118,8 @@ export class Hugetlbfs extends BigAreas {
     const { mm } = vma;
     const first = page - (page % pool.pages);
     for (let failures = 1; ; failures++) {
-      const isThere = tables.tableAt(mm, first, pool.level) !== NO_TABLE || this.sharing.share(kernel, vma, first);
+      const isThere =
+        tables.tableAt(mm, first, pool.level) !== NO_TABLE || (yield* this.shareTable(kernel, vma, first));
       if (!isThere || this.isBlocked(kernel, vma, first)) {
         if ((yield* bigTable(kernel, mm, first, pool)) < 0) return FAULT_OOM;
       }
@@ -227,16 +227,18 @@ export class Hugetlbfs extends BigAreas {
   }
 
   /** What private pages had been promised may be promised again when they go. */
-  override *zap(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn): Path<void> {
+  protected override dropper(kernel: Kernel, vma: Vma): (head: Pfn, page: Vpn) => void {
     const { frames, personality } = kernel;
     const pool = this.poolOf(vma);
+    const { mappings } = vma.file!;
     const promise = personality.hugePromises === "renewed" ? vma.privatePromise : null;
-    const drop = (head: Pfn, page: Vpn) => {
+    return (head, page) => {
       const isGivenBack = isPrivate(kernel, head) && frames.refs.read(head) === 1 && pool.surplus === 0;
       putHuge(frames, pool, head);
-      if (isGivenBack && promise?.used.delete(vma.indexAt(page) / pool.pages) === true) pool.reserveAnyway(1);
+      // To an area that has gone meanwhile nothing is promised.
+      if (!isGivenBack || !mappings.has(vma)) return;
+      if (promise?.used.delete(vma.indexAt(page) / pool.pages) === true) pool.reserveAnyway(1);
     };
-    yield* zapBig(kernel, vma, { first, end }, { pool, sharing: this.sharing, drop });
   }
 
   override *protect(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn): Path<number> {

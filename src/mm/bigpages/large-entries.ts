@@ -154,7 +154,7 @@ function freeBelow(kernel: Kernel, gather: Gather, table: Pfn, level: number, pa
 }
 
 /** Pages `[first, end)` of an area. */
-interface BigRange {
+export interface BigRange {
   readonly first: Vpn;
   readonly end: Vpn;
 }
@@ -166,21 +166,39 @@ interface Zapped {
   readonly drop: (head: Pfn, page: Vpn) => void;
 }
 
-/** Takes the entries of `[first, end)` away, and drops their pages, each with its place, once TLBs are flushed. */
-export function* zapBig(kernel: Kernel, vma: Vma, { first, end }: BigRange, zapped: Zapped): Path<void> {
+/** The area's entries, and who else has their tables, are the running task's to change from now on. */
+function* lockBig(kernel: Kernel, vma: Vma, sharing: TableSharing): Path<void> {
+  const { task } = kernel.current;
+  const lock = sharing.lockOf(vma);
+  if (lock !== null && !lock.tryAcquire(task)) yield* lock.acquire(task);
+  if (!tryLockTables(kernel, vma.mm)) yield* lockTables(kernel, vma.mm);
+}
+
+/** What is owed to TLBs is done first: nobody frees a table that CPUs of one who has left it may walk through. */
+function* unlockBig(kernel: Kernel, vma: Vma, sharing: TableSharing): Path<void> {
+  if (kernel.tlbFlush.owes) yield* kernel.tlbFlush.settle();
+  unlockTables(kernel, vma.mm);
+  sharing.lockOf(vma)?.release(kernel.current.task);
+}
+
+/**
+ * Takes entries away, and drops their pages, each with its place, once TLBs are flushed. `where` is asked once the tables
+ * are locked.
+ */
+export function* zapBig(kernel: Kernel, vma: Vma, where: () => BigRange, zapped: Zapped): Path<void> {
   const { mm } = vma;
   const { pool, sharing, drop } = zapped;
   const { tlbFlush, counters } = kernel;
   const gather = new Gather(kernel, mm);
   const dropped: { readonly head: Pfn; readonly page: Vpn }[] = [];
-  if (!tryLockTables(kernel, mm)) yield* lockTables(kernel, mm);
+  yield* lockBig(kernel, vma, sharing);
+  const { first, end } = where();
   if (sharing.unshare(kernel, vma, first, end) > 0) tlbFlush.all(mm);
   visitBig(kernel, vma, pool, first, end, (entry, _flags, page) => {
     dropped.push({ head: clearBig(kernel, entry), page });
     gather.cover(page, page + 1);
   });
-  if (tlbFlush.owes) yield* tlbFlush.settle();
-  unlockTables(kernel, mm);
+  yield* unlockBig(kernel, vma, sharing);
   counters.hugeEntriesZapped += dropped.length;
   if (dropped.length > 0) kernel.events.record(EVENT_ZAP, mm.id, first, dropped.length, -1, 0, 0);
   yield* gather.flush();
@@ -212,6 +230,7 @@ export function* copyBig(kernel: Kernel, child: Vma, parent: Vma, pool: HugePool
       setBig(kernel, { table: target, index: entry.index }, head, flags);
       copied++;
     });
+    child.file?.mappings.spread();
     pageTableLock.release(current.task);
     birthLock.release(current.task);
     counters.ptesCopied += copied;
@@ -235,15 +254,14 @@ export function* protectBig(
   const gather = new Gather(kernel, mm);
   const rights = bigFlags(vma) & ~KEPT;
   let changed = 0;
-  if (!tryLockTables(kernel, mm)) yield* lockTables(kernel, mm);
+  yield* lockBig(kernel, vma, sharing);
   if (sharing.unshare(kernel, vma, range.first, range.end) > 0) kernel.tlbFlush.all(mm);
   visitBig(kernel, vma, pool, range.first, range.end, (entry, old, page) => {
     changeBig(kernel, entry, rights | (old & KEPT));
     if ((old & PTE_PRESENT) !== 0) gather.cover(page, page + 1);
     changed++;
   });
-  if (kernel.tlbFlush.owes) yield* kernel.tlbFlush.settle();
-  unlockTables(kernel, mm);
+  yield* unlockBig(kernel, vma, sharing);
   kernel.counters.ptesProtected += changed;
   if (changed > 0) kernel.events.record(EVENT_PROTECT, mm.id, range.first, changed, -1, 0, 0);
   yield* gather.flush();
@@ -268,10 +286,9 @@ export function* moveBig(
   const { mm } = vma;
   const { tables } = kernel;
   const gather = new Gather(kernel, mm);
-  if (!tryLockTables(kernel, mm)) yield* lockTables(kernel, mm);
+  yield* lockBig(kernel, vma, sharing);
   if (sharing.unshare(kernel, vma, fromPage, fromPage + pages) > 0) kernel.tlbFlush.all(mm);
-  if (kernel.tlbFlush.owes) yield* kernel.tlbFlush.settle();
-  unlockTables(kernel, mm);
+  yield* unlockBig(kernel, vma, sharing);
   let done = 0;
   for (; done < pages; done += pool.pages) {
     const source = bigEntryAt(kernel, mm, fromPage + done, pool);
@@ -279,9 +296,13 @@ export function* moveBig(
     const table = yield* bigTable(kernel, mm, toPage + done, pool);
     if (table < 0) break;
     if (!tryLockTables(kernel, mm)) yield* lockTables(kernel, mm);
-    moveEntry(kernel, source, { table, index: tables.indexAt(toPage + done, pool.level) });
-    gather.cover(fromPage + done, fromPage + done + 1);
-    yield* gather.flushLocked();
+    // Truncation may have taken it while this waited.
+    if (flagsOf(kernel, source) !== 0) {
+      moveEntry(kernel, source, { table, index: tables.indexAt(toPage + done, pool.level) });
+      vma.file?.mappings.spread();
+      gather.cover(fromPage + done, fromPage + done + 1);
+      yield* gather.flushLocked();
+    }
     unlockTables(kernel, mm);
   }
   return Math.min(done, pages);

@@ -65,7 +65,7 @@ export class PrefaultedHugetlbfs extends BigAreas {
     const huge = vma.file!.huge!;
     const { pool } = huge;
     for (let page = vma.start; page < vma.end; page += pool.pages) {
-      if (tables.tableAt(vma.mm, page, pool.level) === NO_TABLE) this.sharing.share(kernel, vma, page);
+      if (tables.tableAt(vma.mm, page, pool.level) === NO_TABLE) yield* this.shareTable(kernel, vma, page);
       const table = yield* bigTable(kernel, vma.mm, page, pool);
       if (table < 0) return -ENOMEM;
       const entry = { table, index: tables.indexAt(page, pool.level) };
