@@ -107,7 +107,6 @@ export class FileObject {
     this.pages = new PageCache(nodes, spec.kind === "regular" ? dirty : undefined, softFrames);
     this.swapped = new SwappedPages(softFrames);
     this.softFrames = softFrames;
-    this.huge = spec.pool === undefined ? null : new HugeFile(spec.pool, nodes);
     this.raw = spec.raw ?? null;
     this.huge = spec.pool === undefined ? null : new HugeFile(spec.name, spec.pool, nodes);
     this.disk = new DiskContents(spec.content, pagesFor(spec.sizeBytes));
