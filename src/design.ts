@@ -354,6 +354,7 @@ export const designRules: readonly Rule[] = [
     }),
   ),
   ...largeSoftPages.flatMap(withLargeSoftPages),
+  ...(["shadow-bits", "shadow-pages"] as const).flatMap(withShadows),
   ...(Object.keys(designSpace.reverseMap.options) as Design["reverseMap"][])
     .filter((name) => !name.includes("-chain-"))
     .flatMap(withoutChains),
@@ -393,6 +394,37 @@ function withLargeSoftPages(softPageShift: (typeof largeSoftPages)[number]): Rul
         reason: "a fault maps all parts of a soft page, and in a shared table some of them may be others' to decide",
         instead: { pageTableSharing: "none" },
         otherwise,
+      }),
+    ),
+  ];
+}
+
+/** What a shadow beside each leaf table rules out. */
+function withShadows(pfnMappings: "shadow-bits" | "shadow-pages"): Rule[] {
+  const instead = { pfnMappings: "linear-rule" } as const;
+  return [
+    ...largeSoftPages.map(
+      (softPageShift): Rule => ({
+        when: { pfnMappings, softPageShift },
+        reason: "a shadow is made for one leaf table, and a soft page of memory is more than it needs",
+        instead,
+        otherwise: { softPageShift: "0" },
+      }),
+    ),
+    ...(["madvise", "always"] as const).map(
+      (transparentPages): Rule => ({
+        when: { pfnMappings, transparentPages },
+        reason: "a shadow is made for a leaf table in a tree, and huge pages keep theirs in reserve",
+        instead,
+        otherwise: { transparentPages: "never" },
+      }),
+    ),
+    ...(["fork-shared", "file-shared"] as const).map(
+      (pageTableSharing): Rule => ({
+        when: { pfnMappings, pageTableSharing },
+        reason: "a shadow is made for a leaf table of one tree, and this one hangs in several",
+        instead,
+        otherwise: { pageTableSharing: "none" },
       }),
     ),
   ];
