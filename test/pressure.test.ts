@@ -48,8 +48,10 @@ describe("where memory is short", () => {
   );
 
   test("programs that ask for huge pages get some where they are kept", () => {
-    const kept = { hugePages: "hugetlbfs-shared-pmd", kernel: "linux-6.18", softPageShift: "0" };
-    const cell = cells.find((one) => Object.entries(kept).every(([axis, option]) => one[axis] === option));
+    const cell = cells.find(
+      ({ hugePages, kernel, softPageShift }) =>
+        hugePages!.startsWith("hugetlbfs") && /^linux-6/.test(kernel!) && softPageShift === "0",
+    );
     const runner = new ProgramRunner(pressureSpec(cell!, 0));
     const [pool] = runner.machine.kernel.bigPages.pools;
     let mostInUse = 0;
