@@ -61,7 +61,8 @@ describe("where memory is short", () => {
         mostInUse = Math.max(mostInUse, pool!.total - pool!.free);
       });
     }
-    expect([mostInUse, pool!.total]).toEqual([2, 2]);
+    expect(pool!.total).toBeGreaterThan(0);
+    expect(mostInUse).toBe(pool!.total);
   });
 
   test.each(readdirSync(golden))("%s failed once and does no longer", (file) => {
