@@ -380,6 +380,12 @@ function withLargeSoftPages(softPageShift: (typeof largeSoftPages)[number]): Rul
       instead: { vmemmap: "full" },
       otherwise,
     },
+    {
+      when: { softPageShift, pfnMappings: "struct-pages" },
+      reason: "a segment begins and ends at any frame, and one struct page stands for several",
+      instead: { pfnMappings: "linear-rule" },
+      otherwise,
+    },
     ...(["madvise", "always"] as const).map(
       (transparentPages): Rule => ({
         when: { softPageShift, transparentPages },
@@ -544,29 +550,19 @@ export const rulesWithoutSoftwareBits: readonly Rule[] = (["special-bit", "cow-b
   instead: { pfnMappings: "linear-rule" },
 }));
 
-/** Illegal where there are segments of memory without struct pages. */
-export const rulesWithSegments: readonly Rule[] = largeSoftPages.map((softPageShift) => ({
-  when: { softPageShift },
-  reason: "a segment's pages are of 4 KiB, and a copy of one would be a soft page",
-  instead: { softPageShift: "0" },
-}));
-
 /** What of a machine decides which rules hold. */
 export interface RuledMachine {
   readonly paging: PagingFormatName;
-  /** Segments of memory without struct pages; left out: there are none. */
-  readonly segments?: number | readonly number[];
   /** Bits of an entry that hardware leaves to the kernel; left out: there are some. */
   readonly softwareBits?: "some" | "none";
 }
 
 /** The rules that hold with a paging format, or on a machine. */
 export function rulesWith(machine: PagingFormatName | RuledMachine): readonly Rule[] {
-  const { paging, softwareBits = "some", segments = [] } = typeof machine === "string" ? { paging: machine } : machine;
+  const { paging, softwareBits = "some" } = typeof machine === "string" ? { paging: machine } : machine;
   return [
     ...(pagingFormats[paging].vaddrBits === 32 ? rulesWithHighmem : rulesWithoutHighmem),
     ...(softwareBits === "some" ? [] : rulesWithoutSoftwareBits),
-    ...([segments].flat().length === 0 ? [] : rulesWithSegments),
     ...designRules,
   ];
 }
@@ -577,7 +573,6 @@ export const allRules: readonly (Rule & { readonly paging: string })[] = [
   ...rulesWithoutHighmem.map((rule) => ({ ...rule, paging: "x86-64" })),
   ...rulesWithHighmem.map((rule) => ({ ...rule, paging: "i386 or PAE" })),
   ...rulesWithoutSoftwareBits.map((rule) => ({ ...rule, paging: "any without software bits" })),
-  ...rulesWithSegments.map((rule) => ({ ...rule, paging: "any with segments" })),
 ];
 
 /** An option that a rule moved. */

@@ -17,9 +17,10 @@ import { type OpenTable, PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_PROT_NONE, PT
 import type { Path } from "../../sync/path.ts";
 import { anonVmaPrepare } from "../anon-vma.ts";
 import { writtenEntry } from "../anonymous-fault.ts";
+import { anonymousFrame } from "../cluster/beside.ts";
 import { NO_FRAME } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";
-import { mapNewAnonymous, tryUserFrame } from "../mapped-frame.ts";
+import { mapNewAnonymous } from "../mapped-frame.ts";
 import { LEAF, NO_TABLE } from "../page-table.ts";
 import { lockTables, tryLockTables, unlockTables } from "../table-lock.ts";
 import {
@@ -151,11 +152,11 @@ function clearAndFlush({ tables, entries, tlbFlush }: Kernel, vma: Vma, page: Vp
 /** An anonymous page that will be mapped by `slot`, with the contents of a raw frame; or NEEDS_MEMORY with nothing done. */
 function newCopy(kernel: Kernel, vma: Vma, page: Vpn, source: Pfn, slot: PteSlot): number {
   if (anonVmaPrepare(kernel, vma) < 0) return NEEDS_MEMORY;
-  const copy = tryUserFrame(kernel);
+  const copy = anonymousFrame(kernel, vma, page);
   if (copy === NO_FRAME) return NEEDS_MEMORY;
   kernel.contents.copyFromUser(source, copy);
   if (mapNewAnonymous(kernel, vma, page, copy, slot) === 0) return copy;
-  kernel.allocator.release(copy);
+  kernel.allocator.release(kernel.frames.head(copy));
   return NEEDS_MEMORY;
 }
 
