@@ -9,6 +9,7 @@ import { ENOMEM } from "../base/errno.ts";
 import { bug } from "../base/errors.ts";
 import type { FileIndex, Pfn, Vpn } from "../base/units.ts";
 import {
+  type Entries,
   type OpenTable,
   PTE_ACCESSED,
   PTE_DIRTY,
@@ -250,7 +251,11 @@ function zapLeaf(kernel: Kernel, gather: Gather, vma: Vma, table: OpenTable, ran
     if (frame !== zeroFrame) {
       const head = frames.head(frame);
       const state = frames.flags.read(head);
-      if (isPresent && (state & PG_ANON) === 0 && frames.refs.isLined(head)) {
+      const isAnonymous = (state & PG_ANON) !== 0;
+      const inRun = isAnonymous
+        ? !sparesCows && frames.softFrames === 1 && page + 1 < end && isNext(entries, table, index + 1, frame + 1)
+        : frames.refs.isLined(head);
+      if (isPresent && inRun) {
         const stop = zapRun(kernel, gather, vma, table, index, index + Math.min(end - page, gather.room));
         if (zapped === 0) from = page;
         zapped += stop - index;
@@ -292,14 +297,23 @@ function zapRun(kernel: Kernel, gather: Gather, vma: Vma, table: OpenTable, inde
   const state = frames.flags.read(first);
   const limit = frames.flags.endOf(state, first, first + entries.endOfRun(table, index, end) - index);
   const flags = entries.flags(table, index);
-  if (!knowsAll(state, flags)) for (let frame = first; frame < limit; frame++) passOn(kernel, vma, frame, flags);
-  if ((state & PG_SWAPBACKED) !== 0) resident.shmem -= limit - first;
-  else resident.file -= limit - first;
+  if ((state & PG_ANON) !== 0) resident.anon -= limit - first;
+  else {
+    if (!knowsAll(state, flags)) for (let frame = first; frame < limit; frame++) passOn(kernel, vma, frame, flags);
+    if ((state & PG_SWAPBACKED) !== 0) resident.shmem -= limit - first;
+    else resident.file -= limit - first;
+  }
   const stop = index + limit - first;
   entries.clearRun(table, index, stop);
   reverseMap.removeRun(first, limit, entries.slotOf(table, index), vma);
   gather.addRun(first, limit);
   return stop;
+}
+
+/** Whether the entry maps `frame`. */
+function isNext(entries: Entries, table: OpenTable, index: number, frame: Pfn): boolean {
+  const low = entries.low(table, index);
+  return (low & PTE_PRESENT) !== 0 && presentFrame(low, entries.high(table, index)) === frame;
 }
 
 /** Whether there is nothing to pass on to a page of that state: it is dirty and as much in use as can be already. */
