@@ -81,6 +81,11 @@ const accounts: Readonly<Record<OwnerName, Account>> = {
     derived: "vm.nr_hugepages of them, of 2 or 4 MiB, and those of 1 GiB",
     calibrated: "-",
   },
+  "shadow-bits": {
+    holds: "bits beside page tables that say what is a copy",
+    derived: "128 bytes for a table of 1024 entries, 64 for one of 512, or a page, packed into whole pages",
+    calibrated: "-",
+  },
   quicklists: { holds: "page tables that lie idle", derived: "at most 50 a CPU", calibrated: "-" },
 };
 

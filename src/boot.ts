@@ -14,7 +14,7 @@ import { UsageError } from "./base/errors.ts";
 import { formatSize } from "./base/size-text.ts";
 import { PAGE_SIZE, type Pfn } from "./base/units.ts";
 import type { Footprint } from "./footprint.ts";
-import { type Geometry, isNarrow, lowmemLimit, nodeFrames, pageOffsetOf } from "./geometry.ts";
+import { type Geometry, isNarrow, lowmemLimit, nodeFrames, pageOffsetOf, segmentsOf } from "./geometry.ts";
 import { pagingFormats } from "./hw/paging-format.ts";
 import { Allocator, type FrameContents } from "./mm/allocator.ts";
 import { Buddy } from "./mm/buddy.ts";
@@ -42,8 +42,14 @@ const MIB = 2 ** 20;
 const GIB = 2 ** 30;
 
 export interface BootLayout {
-  /** One past the highest frame. */
+  /** One past the highest frame of memory. */
   readonly frames: number;
+  /** One past the highest frame of all, those of segments included. */
+  readonly allFrames: number;
+  /** Memory outside all zones. */
+  readonly segments: readonly FrameRange[];
+  /** One past the last frame, segments included, that the kernel always has mapped. */
+  readonly mappedEnd: Pfn;
   /** One past the last frame that the kernel always has mapped. */
   readonly lowmemEnd: Pfn;
   /** The same, were no maps of nodes mapped at the addresses below it (highstart_pfn). */
@@ -59,20 +65,33 @@ export interface BootLayout {
 
 const framesOf = (bytes: number): number => Math.ceil(bytes / PAGE_SIZE);
 
-/**
- * Lays out a machine's memory under a kernel, its struct pages as `layout` says, one for each 2^softPageShift frames. Throws
- * UsageError when the kernel does not fit its lowmem.
- */
-export function layOutMemory(
-  geometry: Geometry,
-  kernel: Footprint,
-  layout: MapLayout,
-  softPageShift: number = 0,
-): BootLayout {
+/** Whether segments have struct pages. */
+export type DescribedSegments = "described" | "not described";
+
+/** How struct pages lie: their layout, how many frames share one, and whether segments have them. */
+export interface StructPlan {
+  readonly layout: MapLayout;
+  /** One for each 2^softPageShift frames; left out: for each. */
+  readonly softPageShift?: number;
+  /** Left out: they have none. */
+  readonly segments?: DescribedSegments;
+}
+
+/** Lays out memory whose segments have no struct pages; there is one for each 2^softPageShift frames. */
+export const layOutMemory = (geometry: Geometry, kernel: Footprint, layout: MapLayout, softPageShift = 0): BootLayout =>
+  layOutMachine(geometry, kernel, { layout, softPageShift });
+
+/** Lays out a machine's memory under a kernel. Throws UsageError when the kernel does not fit its lowmem. */
+export function layOutMachine(geometry: Geometry, kernel: Footprint, structs: StructPlan): BootLayout {
+  const { layout, softPageShift = 0 } = structs;
   const ram = memoryRanges(geometry);
   const frames = ram[ram.length - 1].end;
-  const highStart = Math.min(lowmemFrames(geometry, kernel, softPageShift), frames);
-  const shape = shapeOf(geometry, kernel, { ram, softPageShift, lowmemEnd: highStart });
+  const segments = layOutSegments(geometry, frames);
+  const allFrames = segments.at(-1)?.end ?? frames;
+  const mappable = lowmemFrames(geometry, kernel, softPageShift);
+  const highStart = Math.min(mappable, frames);
+  const described = structs.segments === "described" ? [...ram, ...segments] : ram;
+  const shape = shapeOf(geometry, kernel, { ram: described, softPageShift, lowmemEnd: highStart }, frames);
   const planned = layout.plan(shape);
   const parts = planned.parts.filter(({ home }) => geometry.bootMemory === "kernel" || home === "highmem");
   const lowmemEnd = highStart - (parts.length === 0 ? 0 : planned.remapped);
@@ -81,7 +100,39 @@ export function layOutMemory(
   const held = reserveForKernel(plan, geometry, kernel, parts);
   const placed = parts.map(({ first, end }, at) => ({ first, end, ranges: held[at] }));
   const memMap = parts.length === 0 ? null : layout.create(shape, placed);
-  return { frames, lowmemEnd, highStart, zones, free: plan.free, reserved: plan.reserved, memMap };
+  return {
+    frames,
+    allFrames,
+    segments,
+    lowmemEnd,
+    highStart,
+    mappedEnd: lowmemEnd < frames ? lowmemEnd : Math.min(mappable, allFrames),
+    zones,
+    free: plan.free,
+    reserved: plan.reserved,
+    memMap,
+  };
+}
+
+/** Where segments begin: where a table of the kernel's direct map could. */
+const SEGMENT_ALIGNMENT = framesOf(4 * MIB);
+
+/** The segments, above all memory. Throws UsageError where the paging format cannot address them. */
+function layOutSegments(geometry: Geometry, memoryEnd: Pfn): FrameRange[] {
+  let end = memoryEnd;
+  const segments = segmentsOf(geometry).map((pages) => {
+    const first = Math.ceil(end / SEGMENT_ALIGNMENT) * SEGMENT_ALIGNMENT;
+    end = first + pages;
+    return { first, end };
+  });
+  const { maxFrames, name } = pagingFormats[geometry.paging];
+  if (segments.length > 0 && end > maxFrames) {
+    throw new UsageError(
+      `geometry.segments: above the ${formatSize(memoryEnd * PAGE_SIZE)} of memory they end at ${formatSize(end * PAGE_SIZE)}, and ` +
+        `${name} paging can address ${formatSize(maxFrames * PAGE_SIZE)}; use less memory, or smaller segments`,
+    );
+  }
+  return segments;
 }
 
 /** Frames that the kernel could always have mapped; with soft pages its windows take more of its addresses. */
@@ -100,15 +151,19 @@ function lowmemFrames(geometry: Geometry, kernel: Footprint, softPageShift: numb
   );
 }
 
+/** `memoryEnd`: one past the highest frame of memory; what has struct pages beyond belongs to the last node. */
 function shapeOf(
   geometry: Geometry,
   kernel: Footprint,
   memory: Pick<MemoryShape, "ram" | "softPageShift" | "lowmemEnd">,
+  memoryEnd: Pfn,
 ): MemoryShape {
-  const { ram } = memory;
+  const nodes = nodesOf(geometry, memoryEnd);
+  const last = nodes[nodes.length - 1];
+  const end = memory.ram[memory.ram.length - 1].end;
   return {
     ...memory,
-    nodes: nodesOf(geometry, ram[ram.length - 1].end),
+    nodes: [...nodes.slice(0, -1), { first: last.first, end }],
     structBytes: geometry.pageStructBytes ?? kernel.pageStructBytes,
     sectionFrames: framesOf(kernel.sectionBytes),
     largePageFrames: pagingFormats[geometry.paging].entrySpan(2),
@@ -135,7 +190,7 @@ export function startAllocator(
   contents: FrameContents,
 ): Allocator {
   const zones = layout.zones.map(({ kind, first, end }) => {
-    const zone = new Zone(kind, first, end, new Buddy(frames, first, end, tunables.buddyOrders));
+    const zone = new Zone(kind, first, end, new Buddy(frames, first, end, tunables.buddyOrders, tunables.mobility));
     for (const range of layout.free) {
       const part = overlap(range, zone);
       if (part !== undefined) addFree(zone, part, frames.softFrames);

@@ -78,6 +78,16 @@ export const designSpace = {
       scan: "Those that a walk of address spaces meets, if they were not used since the last one.",
     },
   },
+  pageTableSharing: {
+    question: "May several address spaces have the same page tables, where they map the same?",
+    options: {
+      none: "No, each has its own: as every kernel, but for huge pages.",
+      "fork-shared":
+        "Leaf tables, after a fork and for mappings of one file, until one side must change its own, as 2.5.43-shpte.",
+      "file-shared":
+        "A file has tables of its own, which all aligned shared mappings of it use: one tree for all, as mshare, proposed in 2022.",
+    },
+  },
   kmap: {
     question: "Whose are the windows through which highmem is read and written while sleeping?",
     options: {
@@ -147,6 +157,30 @@ export const designSpace = {
       hugetlbfs: "By mapping files of huge pages, MAP_HUGETLB and SHM_HUGETLB, out of a pool, as 2.6 and ever since.",
       "hugetlbfs-shared-pmd":
         "The same; processes that map the same gigabyte share the table that maps it, as in 2.6.20 and ever since.",
+    },
+  },
+  transparentPages: {
+    question: "When is anonymous memory mapped by huge pages that no program asked for by name?",
+    options: {
+      never: "Never: as every kernel before 2.6.38, and today's where an administrator says so.",
+      madvise: "In areas that were advised MADV_HUGEPAGE, as most distributions of today have it.",
+      always: "Wherever an area reaches around a whole huge page, as in 2.6.38 and by default ever since.",
+    },
+  },
+  pfnMappings: {
+    question: "In a mapping of memory without struct pages, how is a private copy told from what it was copied from?",
+    options: {
+      "refuse-cow":
+        "There are no copies: private mappings of such memory are refused, as do_no_pfn had to be limited to.",
+      "linear-rule":
+        "What lies where a formula says is no copy: areas are mapped whole, from consecutive frames, as from 2.6.15 on.",
+      "special-bit": "A bit of the entry says that it has no struct page, as pte_special does from 2.6.26 on.",
+      "cow-bit": "A bit of the entry says that it is a copy, the bit's inverse, as was considered in April 2006.",
+      "shadow-bits":
+        "A bit for each entry, kept beside each page table, for architectures whose entries have no room: proposed in April 2006.",
+      "shadow-pages": "The same with a whole page for each page table, as a table of twice its size would have.",
+      "vma-split": 'Each copy gets an area of its own, which the fault must make: proposed in April 2006, and "nasty".',
+      "struct-pages": "There is nothing to tell: such memory has struct pages too, as ZONE_DEVICE gives it today.",
     },
   },
   softPageShift: {
@@ -241,6 +275,9 @@ export interface Rule {
   readonly otherwise?: Partial<Design>;
 }
 
+/** Soft pages of more than one frame. */
+const largeSoftPages = ["1", "2", "3", "4", "9"] as const;
+
 /** Every illegal combination. */
 export const designRules: readonly Rule[] = [
   {
@@ -269,6 +306,14 @@ export const designRules: readonly Rule[] = [
     instead: { pageTablePlacement: "lowmem", pageTableAccess: "direct" },
     otherwise: { reverseMap: "pte-chain-b" },
   },
+  ...(["fork-shared", "file-shared"] as const).map(
+    (pageTableSharing): Rule => ({
+      when: { pageTableSharing, pageTableFreeing: "when-empty" },
+      reason: "the references to a table's frame count those who share it, and cannot count its entries too",
+      instead: { pageTableFreeing: "pmd-ranges" },
+      otherwise: { pageTableSharing: "none" },
+    }),
+  ),
   {
     when: { memMap: "per-task-window", pageHandle: "pointer" },
     reason: "a struct page in highmem has no address to point to, but in windows that come and go",
@@ -299,6 +344,7 @@ export const designRules: readonly Rule[] = [
       otherwise: { reverseMap: "object-anon", reclaim: "linux-2.6" },
     }),
   ),
+  ...(["madvise", "always"] as const).flatMap(withoutLargeEntries),
   ...(["none", "magic-syscall", "hugetlb-syscalls"] as const).map(
     (hugePages): Rule => ({
       when: { hugePages, vmemmap: "hugetlb-optimised" },
@@ -307,15 +353,8 @@ export const designRules: readonly Rule[] = [
       otherwise: { hugePages: "hugetlbfs" },
     }),
   ),
-  ...(["1", "2", "3", "4", "9"] as const).map(
-    (softPageShift): Rule => ({
-      when: { softPageShift, vmemmap: "hugetlb-optimised" },
-      reason:
-        "the struct pages of a huge page are given back by 4 KiB, and the allocator takes nothing below its own page",
-      instead: { vmemmap: "full" },
-      otherwise: { softPageShift: "0" },
-    }),
-  ),
+  ...largeSoftPages.flatMap(withLargeSoftPages),
+  ...(["shadow-bits", "shadow-pages"] as const).flatMap(withShadows),
   ...(Object.keys(designSpace.reverseMap.options) as Design["reverseMap"][])
     .filter((name) => !name.includes("-chain-"))
     .flatMap(withoutChains),
@@ -329,6 +368,113 @@ export const designRules: readonly Rule[] = [
     otherwise: { mlock: "chained" },
   },
 ];
+
+/** What one struct page for several frames rules out. */
+function withLargeSoftPages(softPageShift: (typeof largeSoftPages)[number]): Rule[] {
+  const otherwise = { softPageShift: "0" } as const;
+  return [
+    {
+      when: { softPageShift, vmemmap: "hugetlb-optimised" },
+      reason:
+        "the struct pages of a huge page are given back by 4 KiB, and the allocator takes nothing below its own page",
+      instead: { vmemmap: "full" },
+      otherwise,
+    },
+    {
+      when: { softPageShift, pfnMappings: "struct-pages" },
+      reason: "a segment begins and ends at any frame, and one struct page stands for several",
+      instead: { pfnMappings: "linear-rule" },
+      otherwise,
+    },
+    ...(["madvise", "always"] as const).map(
+      (transparentPages): Rule => ({
+        when: { softPageShift, transparentPages },
+        reason: "each part of a transparent huge page has a struct page of its own, which the page can be split into",
+        instead: { transparentPages: "never" },
+        otherwise,
+      }),
+    ),
+    ...(["fork-shared", "file-shared"] as const).map(
+      (pageTableSharing): Rule => ({
+        when: { softPageShift, pageTableSharing },
+        reason: "a fault maps all parts of a soft page, and in a shared table some of them may be others' to decide",
+        instead: { pageTableSharing: "none" },
+        otherwise,
+      }),
+    ),
+  ];
+}
+
+/** What a shadow beside each leaf table rules out. */
+function withShadows(pfnMappings: "shadow-bits" | "shadow-pages"): Rule[] {
+  const instead = { pfnMappings: "linear-rule" } as const;
+  return [
+    ...largeSoftPages.map(
+      (softPageShift): Rule => ({
+        when: { pfnMappings, softPageShift },
+        reason: "a shadow is made for one leaf table, and a soft page of memory is more than it needs",
+        instead,
+        otherwise: { softPageShift: "0" },
+      }),
+    ),
+    ...(["madvise", "always"] as const).map(
+      (transparentPages): Rule => ({
+        when: { pfnMappings, transparentPages },
+        reason: "a shadow is made for a leaf table in a tree, and huge pages keep theirs in reserve",
+        instead,
+        otherwise: { transparentPages: "never" },
+      }),
+    ),
+    ...(["fork-shared", "file-shared"] as const).map(
+      (pageTableSharing): Rule => ({
+        when: { pfnMappings, pageTableSharing },
+        reason: "a shadow is made for a leaf table of one tree, and this one hangs in several",
+        instead,
+        otherwise: { pageTableSharing: "none" },
+      }),
+    ),
+  ];
+}
+
+/** What knows nothing of large entries cannot have transparent huge pages. */
+function withoutLargeEntries(transparentPages: "madvise" | "always"): Rule[] {
+  const chaining = (Object.keys(designSpace.reverseMap.options) as Design["reverseMap"][]).filter(
+    (name) => name !== "object-anon" && name !== "anonmm",
+  );
+  return [
+    ...chaining.map(
+      (reverseMap): Rule => ({
+        when: { reverseMap, transparentPages },
+        reason: "to split a huge page all large entries that map it must be found, and this reverse map finds none",
+        instead: { transparentPages: "never" },
+        otherwise: { reverseMap: "object-anon" },
+      }),
+    ),
+    ...(["fork-shared", "file-shared"] as const).map(
+      (pageTableSharing): Rule => ({
+        when: { pageTableSharing, transparentPages },
+        reason:
+          "a huge page keeps a leaf table in reserve for the process that has it, and a shared table is nobody's own",
+        instead: { transparentPages: "never" },
+        otherwise: { pageTableSharing: "none" },
+      }),
+    ),
+    {
+      when: { pageTableAccess: "kmap-blocking", transparentPages },
+      reason: "a large entry is split where nobody may wait for a window on its leaf table",
+      instead: { transparentPages: "never" },
+      otherwise: { pageTableAccess: "kmap-atomic" },
+    },
+    ...(["linux-2.4", "rmap15"] as const).map(
+      (reclaim): Rule => ({
+        when: { reclaim, transparentPages },
+        reason: "its lists are of small pages, and it has no way to make them of a huge one",
+        instead: { transparentPages: "never" },
+        otherwise: { reclaim: "linux-2.6" },
+      }),
+    ),
+  ];
+}
 
 /** What chains entry by entry has no entry that stands for others. */
 function withoutRadius(reverseMap: Design["reverseMap"]): Rule {
@@ -397,17 +543,36 @@ export const rulesWithHighmem: readonly Rule[] = [
   },
 ];
 
-/** The rules that hold with a paging format. */
-export const rulesWith = (paging: PagingFormatName): readonly Rule[] =>
-  pagingFormats[paging].vaddrBits === 32
-    ? [...rulesWithHighmem, ...designRules]
-    : [...rulesWithoutHighmem, ...designRules];
+/** Illegal where hardware leaves the kernel no bit of an entry, as s390 was said to. */
+export const rulesWithoutSoftwareBits: readonly Rule[] = (["special-bit", "cow-bit"] as const).map((pfnMappings) => ({
+  when: { pfnMappings },
+  reason: "an entry of this machine's page tables has no bit left for the kernel",
+  instead: { pfnMappings: "linear-rule" },
+}));
+
+/** What of a machine decides which rules hold. */
+export interface RuledMachine {
+  readonly paging: PagingFormatName;
+  /** Bits of an entry that hardware leaves to the kernel; left out: there are some. */
+  readonly softwareBits?: "some" | "none";
+}
+
+/** The rules that hold with a paging format, or on a machine. */
+export function rulesWith(machine: PagingFormatName | RuledMachine): readonly Rule[] {
+  const { paging, softwareBits = "some" } = typeof machine === "string" ? { paging: machine } : machine;
+  return [
+    ...(pagingFormats[paging].vaddrBits === 32 ? rulesWithHighmem : rulesWithoutHighmem),
+    ...(softwareBits === "some" ? [] : rulesWithoutSoftwareBits),
+    ...designRules,
+  ];
+}
 
 /** Every rule, with the paging that it holds for; empty: it holds for all. */
 export const allRules: readonly (Rule & { readonly paging: string })[] = [
   ...designRules.map((rule) => ({ ...rule, paging: "" })),
   ...rulesWithoutHighmem.map((rule) => ({ ...rule, paging: "x86-64" })),
   ...rulesWithHighmem.map((rule) => ({ ...rule, paging: "i386 or PAE" })),
+  ...rulesWithoutSoftwareBits.map((rule) => ({ ...rule, paging: "any without software bits" })),
 ];
 
 /** An option that a rule moved. */

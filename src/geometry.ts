@@ -149,6 +149,18 @@ export const geometrySchema = z.strictObject({
     })
     .default([])
     .describe("swap areas: the size of one, or a list of sizes (1G,512M), filled in this order; 0: none"),
+  segments: z
+    .union([sizeSchema, z.array(sizeSchema)], {
+      error: "write the size of a segment, such as 256M, or several sizes, such as 256M,64M",
+    })
+    .default([])
+    .describe(
+      "memory outside all zones, without struct pages, that guests share or a device has: a size, or a list (256M,64M); 0: none",
+    ),
+  softwareBits: z
+    .enum(["some", "none"])
+    .default("some")
+    .describe("bits of a page-table entry that hardware leaves to the kernel; s390 was said to have none"),
   dmaBytes: sizeSchema.default(16 * 2 ** 20).describe("where ZONE_DMA ends"),
 });
 
@@ -164,10 +176,11 @@ export function parseGeometry(input: unknown): Geometry {
 }
 
 /** The paging format of the machine's CPU: of the large pages that it could have, those that the CPU offers. */
-export function formatOf({ paging, largePages }: Geometry): PagingFormat {
+export function formatOf({ paging, largePages, softwareBits }: Geometry): PagingFormat {
   const format = pagingFormats[paging];
-  if (largePages === null) return format;
-  return format.withLargePages(largePages.map((name) => largePageBytes[name] / PAGE_SIZE));
+  const withPages =
+    largePages === null ? format : format.withLargePages(largePages.map((name) => largePageBytes[name] / PAGE_SIZE));
+  return softwareBits === "some" ? withPages : withPages.withoutSoftwareBits();
 }
 
 /** `memory` is short for `memoryBytes`, and sizes with commas between them are a list. */
@@ -178,7 +191,10 @@ function withFullNames(input: unknown): unknown {
     record.memoryBytes = record.memory;
     delete record.memory;
   }
-  if (typeof record.swap === "string" && record.swap.includes(",")) record.swap = record.swap.split(",");
+  for (const key of ["swap", "segments"]) {
+    const list = record[key];
+    if (typeof list === "string" && list.includes(",")) record[key] = list.split(",");
+  }
   return record;
 }
 
@@ -213,6 +229,13 @@ export function lowmemLimit(geometry: Geometry, mappable: number): number {
 /** Pages of each swap area. */
 export const swapAreasOf = ({ swap }: Geometry): number[] =>
   [swap]
+    .flat()
+    .filter((bytes) => bytes > 0)
+    .map((bytes) => bytes / PAGE_SIZE);
+
+/** Pages of each segment. */
+export const segmentsOf = ({ segments }: Geometry): number[] =>
+  [segments]
     .flat()
     .filter((bytes) => bytes > 0)
     .map((bytes) => bytes / PAGE_SIZE);
@@ -299,6 +322,12 @@ const checks: readonly Check[] = [
           `${size} are more than the ${formatSize(most)} that an area can have with ${format.name} paging`,
         );
       }
+    }
+  },
+
+  function segmentsAreWholePages(geometry) {
+    for (const pages of segmentsOf(geometry)) {
+      if (!Number.isInteger(pages)) refuse("segments", `${pages * PAGE_SIZE} bytes are not a whole number of pages`);
     }
   },
 

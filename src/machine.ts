@@ -7,7 +7,7 @@
 import { ENOMEM } from "./base/errno.ts";
 import { bug, UsageError } from "./base/errors.ts";
 import { PAGE_SIZE, type Pfn, pageOf, type Vaddr } from "./base/units.ts";
-import { layOutMemory, startAllocator } from "./boot.ts";
+import { layOutMachine, startAllocator } from "./boot.ts";
 import { footprintOf } from "./footprint.ts";
 import { formatOf, pageOffsetOf, swapAreasOf, tlbShapeOf, userBytes } from "./geometry.ts";
 import { type Access, LOAD, STORE } from "./hw/access.ts";
@@ -44,8 +44,10 @@ import { mlocks } from "./mm/mlock/mlocks.ts";
 import { nonlinears } from "./mm/nonlinear/nonlinears.ts";
 import { Commitment } from "./mm/overcommit.ts";
 import { overcommitGuesses } from "./mm/overcommit-guess.ts";
-import { PageTables } from "./mm/page-table.ts";
+import { LEAF, PageTables } from "./mm/page-table.ts";
 import { personalities } from "./mm/personality.ts";
+import { pfnMappingOptions } from "./mm/pfnmap/options.ts";
+import { RawMemory } from "./mm/pfnmap/segments.ts";
 import { Process, type ProcessState, Thread } from "./mm/process.ts";
 import { runKswapd } from "./mm/reclaim/make-room.ts";
 import { reclaims } from "./mm/reclaim/reclaims.ts";
@@ -58,7 +60,9 @@ import { Swap, usualClusterOrder } from "./mm/swap/swap.ts";
 import type { Argument } from "./mm/syscalls.ts";
 import { tableDiscards } from "./mm/tables/discard/table-discard.ts";
 import { tableFreeings } from "./mm/tables/freeing.ts";
+import { tableSharings } from "./mm/tables/sharing/table-sharing.ts";
 import { allocateTask, freeTask, releaseTask, type TaskKind, type TaskMemory, waitForTask } from "./mm/task-memory.ts";
+import { TransparentPages, transparentPolicies } from "./mm/thp/transparent-pages.ts";
 import { tlbFlushes } from "./mm/tlb/tlb-flushes.ts";
 import { FAULT_OOM, isRepaired, type Verdict } from "./mm/verdict.ts";
 import { OWNER_BOOT } from "./mm/zone.ts";
@@ -170,18 +174,21 @@ export class Machine {
 
   /**
    * What is due when a thread is back in its program: a turn of the thread that writes dirty pages, if there are too many;
-   * kswapd's turn, if memory is low; and the end of its process, if that was chosen to be killed for its memory.
+   * kswapd's turn, if memory is low; khugepaged's, after so many faults, or that of who makes blocks for it; and the end of its process, if that was chosen to be killed for its memory.
    */
   attend(thread: Thread): void {
     const { dirty } = this.kernel.files;
     if (dirty.due || dirty.isWoken) runToCompletion(attendDirty(this.kernel));
     if (this.kernel.reclaim.wake) runToCompletion(runKswapd(this.kernel));
+    const { transparent } = this.kernel;
+    if (transparent.isDue(this.kernel)) runToCompletion(transparent.attend(this.kernel));
     if (thread.process.isDoomed) this.kill(thread.process, SIGKILL);
   }
 
   private isDue({ process }: Thread): boolean {
-    const { files, reclaim } = this.kernel;
-    return files.dirty.due || files.dirty.isWoken || reclaim.wake || process.isDoomed;
+    const { files, reclaim, transparent } = this.kernel;
+    if (files.dirty.due || files.dirty.isWoken || reclaim.wake || process.isDoomed) return true;
+    return transparent.isDue(this.kernel);
   }
 
   /** A system call by its name; its result, or -ERRNO. An unknown name is a KernelBug. */
@@ -285,15 +292,20 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
   const personality = personalities[name];
   const softOrder = Number(design.softPageShift);
   const softFrames = 1 << softOrder;
-  const boot = layOutMemory(geometry, footprint, mapLayouts[design.memMap], softOrder);
+  const pfnOption = pfnMappingOptions[design.pfnMappings];
+  const boot = layOutMachine(geometry, footprint, {
+    layout: mapLayouts[design.memMap],
+    softPageShift: softOrder,
+    segments: pfnOption.describesSegments ? "described" : "not described",
+  });
 
-  const memory = new PhysicalMemory(boot.frames);
+  const memory = new PhysicalMemory(boot.allFrames);
   const tableFreeing = tableFreeings[design.pageTableFreeing];
   const shape = tlbShapeOf(geometry);
   const cpus = Array.from({ length: geometry.cpus }, (_, id) => new Cpu(id, memory, format, shape));
 
   const use = boot.memMap instanceof WindowedMap ? new StructPageUse() : null;
-  const frames = new Frames(boot.frames, softOrder, use);
+  const frames = new Frames(pfnOption.describesSegments ? boot.allFrames : boot.frames, softOrder, use);
   const entries = tableFreeing.entries(memory, format, frames);
   const allocator = startAllocator(boot, frames, tunables, memory);
   const pageStructBytes = geometry.pageStructBytes ?? footprint.pageStructBytes;
@@ -341,8 +353,8 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
       counters,
       tlbFlush,
       cpus: cpus.length,
-      highmemFrom: boot.lowmemEnd,
-      frames: boot.frames,
+      highmemFrom: boot.mappedEnd,
+      frames: boot.allFrames,
       invalidates: tunables.kmapInvalidates,
       kmapSlots: tunables.kmapSlots,
     },
@@ -360,6 +372,7 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     use,
   });
   const tableDiscard = tableDiscards[design.pageTableDiscard](frames);
+  const pfnMappings = pfnOption.create({ memory, allocator, entriesPerTable: format.entriesPerTable(LEAF) });
   const tables = new PageTables({
     format,
     entries,
@@ -372,7 +385,7 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     cpus: cpus.length,
     highmemFrom: boot.lowmemEnd,
     access: highmem.access,
-    cache: highmem.cache,
+    cache: pfnMappings.tablesFrom(highmem.cache),
     leaves: tableDiscard,
   });
   const world = { frames, entries, tables, files, anonVmas, spaces };
@@ -409,14 +422,18 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     contents: highmem.contents,
     stacks,
     zeroFrame: zeroFrameOf(allocator, memory),
+    rawMemory: new RawMemory(boot.segments, allocator.zones),
     tables,
     tableFreeing: tableFreeing.freeing,
     tableDiscard,
+    tableSharing: tableSharings[design.pageTableSharing]({ slabs, wordBytes }),
     reverseMap: locked.reverseMap,
     mlock: locked.mlock,
     tlbFlush,
     nonlinear: nonlinears[design.nonlinear],
     bigPages,
+    transparent: new TransparentPages(transparentPolicies[design.transparentPages], format, locked.reverseMap),
+    pfnMappings,
     vmemmap,
     reclaim,
     anonVmas,

@@ -22,6 +22,14 @@ export const tunablesSchema = z.strictObject({
   overcommitRatio: z.int().min(0).max(1000).default(50).describe("vm.overcommit_ratio, per cent of memory"),
   adminReserveBytes: sizeSchema.default(8 * MIB).describe("vm.admin_reserve_kbytes: kept for root in mode 2"),
   userReserveBytes: sizeSchema.default(128 * MIB).describe("vm.user_reserve_kbytes: kept from one process in mode 2"),
+  executeInPlace: z
+    .string()
+    .min(1)
+    .nullable()
+    .default(null)
+    .describe(
+      "mount -o xip: files of a trace whose paths begin so are frames of geometry.segments; null: only those called xip:NAME",
+    ),
   maxMapCount: z.int().min(1).default(65_530).describe("vm.max_map_count: areas of one address space"),
   faultAroundBytes: sizeSchema
     .refine((bytes) => bytes >= PAGE_SIZE && Number.isInteger(Math.log2(bytes)), "a power of two, 4096 or more")
@@ -64,6 +72,12 @@ export const tunablesSchema = z.strictObject({
     .max(MAX_ORDERS)
     .default(MAX_ORDERS)
     .describe("orders of the buddy system (MAX_ORDER): 11, or 10 before hugetlb pages"),
+  mobility: z
+    .enum(["grouped", "mixed"])
+    .default("mixed")
+    .describe(
+      "page_group_by_mobility: whether the kernel's own frames lie in blocks of their own, as in 2.6.24 and ever since, so that pages can be moved out of the others",
+    ),
   stackLimitBytes: limit()
     .default(8 * MIB)
     .describe("RLIMIT_STACK"),
@@ -105,6 +119,46 @@ export const tunablesSchema = z.strictObject({
     .min(0)
     .default(0)
     .describe("vm.nr_overcommit_hugepages: huge pages of each size that may be borrowed beyond the pool"),
+  thpZeroPage: z
+    .boolean()
+    .default(true)
+    .describe("transparent_hugepage/use_zero_page: whether a read is given a huge page of zeros"),
+  thpDefrag: z
+    .enum(["always", "defer", "defer+madvise", "madvise", "never"])
+    .default("madvise")
+    .describe(
+      "transparent_hugepage/defrag: whether a fault moves and frees memory to have a huge page, leaves that to the kernel's threads, or takes a small page",
+    ),
+  khugepagedPages: z
+    .int()
+    .min(1)
+    .default(4096)
+    .describe("khugepaged/pages_to_scan: pages that it looks at in one turn"),
+  khugepagedFaults: z
+    .int()
+    .min(1)
+    .default(10_000)
+    .describe("faults between two turns of khugepaged, where Linux waits for 10 seconds (scan_sleep_millisecs)"),
+  khugepagedMostNone: z
+    .int()
+    .min(0)
+    .nullable()
+    .default(null)
+    .describe(
+      "khugepaged/max_ptes_none: empty entries that a table may have to be made a huge page; null: all but one",
+    ),
+  khugepagedMostSwapped: z
+    .int()
+    .min(0)
+    .nullable()
+    .default(null)
+    .describe("khugepaged/max_ptes_swap: entries in swap; null: an eighth of a table"),
+  khugepagedMostShared: z
+    .int()
+    .min(0)
+    .nullable()
+    .default(null)
+    .describe("khugepaged/max_ptes_shared: entries whose pages others map too; null: half of a table"),
   hugetlbShmGroup: z
     .enum(["nobody", "everybody"])
     .default("nobody")

@@ -48,7 +48,13 @@ test("the flat model allows everything that the real kernel answered", () => {
   for (const program of programs) {
     const model = new FlatModel(
       program,
-      { noExecute: true, personality: "linux-6.1", nonlinear: "emulated", hugePages: 512 },
+      {
+        noExecute: true,
+        personality: "linux-6.1",
+        nonlinear: "emulated",
+        pfnMappings: "special-bit",
+        hugePages: 512,
+      },
       0x60_0000,
     );
     const { lines } = expected.get(program.name)!;

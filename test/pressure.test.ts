@@ -48,7 +48,10 @@ describe("where memory is short", () => {
   );
 
   test("programs that ask for huge pages get some where they are kept", () => {
-    const cell = cells.find(({ hugePages, kernel }) => hugePages === "hugetlbfs-shared-pmd" && kernel === "linux-6.18");
+    const cell = cells.find(
+      ({ hugePages, kernel, softPageShift }) =>
+        hugePages!.startsWith("hugetlbfs") && /^linux-6/.test(kernel!) && softPageShift === "0",
+    );
     const runner = new ProgramRunner(pressureSpec(cell!, 0));
     const [pool] = runner.machine.kernel.bigPages.pools;
     let mostInUse = 0;
@@ -58,7 +61,8 @@ describe("where memory is short", () => {
         mostInUse = Math.max(mostInUse, pool!.total - pool!.free);
       });
     }
-    expect([mostInUse, pool!.total]).toEqual([2, 2]);
+    expect(pool!.total).toBeGreaterThan(0);
+    expect(mostInUse).toBe(pool!.total);
   });
 
   test.each(readdirSync(golden))("%s failed once and does no longer", (file) => {

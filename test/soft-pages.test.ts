@@ -32,8 +32,7 @@ describe.each([
 ] as const)("%s on %s", (kernel, format, file) => {
   const outcomes = parseOutcomes(read(file));
   test.each(sizes.map((size, turn) => [size, turn] as const))("soft pages of 2^%s", (softPageShift, turn) => {
-    const { design } = oracleSpec(format, kernel);
-    const runner = new ProgramRunner(oracleSpec(format, kernel, { ...design, softPageShift: softPageShift as "0" }));
+    const runner = new ProgramRunner(oracleSpec(format, kernel, { softPageShift: softPageShift as "0" }));
     const wrong: string[] = [];
     for (const program of programs.filter((_, at) => at % sizes.length === turn || softPageShift === "4")) {
       const expected = outcomes.get(program.name)!.lines;

@@ -10,7 +10,8 @@
  *     frame 17  normal  refs 2  anon  active
  *
  * Areas and entries are by page number. Neighbouring entries that differ only in following frames are one line, and so are
- * those that name following places in swap or in a file. Where there are several swap areas, a place is `swap 1:3`.
+ * those that name following places in swap or in a file. Where there are several swap areas, a place is `swap 1:3`. A frame
+ * without a struct page is `raw 65536`.
  */
 import type { Pfn, Vpn } from "../base/units.ts";
 import {
@@ -29,7 +30,7 @@ import type { Kernel } from "../mm/kernel.ts";
 import type { Process } from "../mm/process.ts";
 import type { Vma } from "../mm/vma.ts";
 import * as vm from "../mm/vma.ts";
-import { holdsFrame, walkTables } from "./page-walk.ts";
+import { hasNoStructPage, holdsFrame, walkTables } from "./page-walk.ts";
 import { permissions } from "./smaps.ts";
 
 /** What has a state to describe: a machine, or a part of one. */
@@ -99,6 +100,8 @@ const areaWords: readonly (readonly [number, string])[] = [
   [vm.VM_WIPEONFORK, "wiped-on-fork"],
   [vm.VM_NORESERVE, "no-reserve"],
   [vm.VM_NONLINEAR, "nonlinear"],
+  [vm.VM_PFNMAP, "pfnmap"],
+  [vm.VM_MIXEDMAP, "mixed"],
 ];
 
 function backing(vma: Vma): string {
@@ -124,8 +127,8 @@ function describeEntries(kernel: Kernel, root: Pfn, first: Vpn, end: Vpn, shown:
   if (first >= end) return [];
   const runs: Run[] = [];
   walkTables(kernel, root, first, end, {
-    leaf: (page, table, index, level) => {
-      const run = describeEntry(kernel, page, table, index, level);
+    leaf: (page, table, index, level, limits) => {
+      const run = describeEntry(kernel, page, table, index, level, limits);
       const last = runs[runs.length - 1];
       if (run.target === FRAME) shown.add(kernel.frames.head(run.first));
       if (last !== undefined && continues(last, run)) last.pages++;
@@ -135,17 +138,27 @@ function describeEntries(kernel: Kernel, root: Pfn, first: Vpn, end: Vpn, shown:
   return runs.map(formatRun);
 }
 
-function describeEntry(kernel: Kernel, page: Vpn, table: OpenTable, index: number, level: number): Run {
+/** `limits`: PTE_WRITE, or 0 where the entries above forbid writes. */
+function describeEntry(kernel: Kernel, page: Vpn, table: OpenTable, index: number, level: number, limits: number): Run {
   const { entries, frames } = kernel;
-  const flags = entries.flags(table, index);
+  const flags = entries.flags(table, index) & (limits | ~PTE_WRITE);
   const large = level === 1 ? 0 : kernel.format.entrySpan(level);
   if (holdsFrame(flags)) {
     const frame = entries.frame(table, index);
-    const zero = frame === kernel.zeroFrame;
+    const zero = frame === kernel.zeroFrame || frame === kernel.transparent.pages.zeroHead;
+    if (hasNoStructPage(kernel, frame)) {
+      return {
+        page,
+        pages: 1,
+        target: "raw ",
+        first: frame,
+        large,
+        rest: `${entryRights(kernel, flags)}  ${usesOf(flags)}`,
+      };
+    }
     const maps = frames.mapCount.read(frames.head(frame));
     const count = zero ? "" : `  ${maps} map${maps === 1 ? "" : "s"}`;
-    const used = ((flags & PTE_ACCESSED) !== 0 ? "a" : "-") + ((flags & PTE_DIRTY) !== 0 ? "d" : "-");
-    const rest = `${entryRights(kernel, flags)}  ${used}${count}${large === 0 ? "" : `  ${large} pages`}`;
+    const rest = `${entryRights(kernel, flags)}  ${usesOf(flags)}${count}${large === 0 ? "" : `  ${large} pages`}`;
     return { page, pages: 1, target: zero ? "zero page" : FRAME, first: zero ? NO_NUMBER : frame, large, rest };
   }
   const none = { page, pages: 1, large: 0, rest: "" };
@@ -159,6 +172,10 @@ function describeEntry(kernel: Kernel, page: Vpn, table: OpenTable, index: numbe
   if ((flags & PTE_FILE) !== 0) return { ...none, target: "file index ", first: entries.fileIndex(table, index) };
   return { ...none, target: "nothing known", first: NO_NUMBER };
 }
+
+/** What the MMU has noted. */
+const usesOf = (flags: number): string =>
+  ((flags & PTE_ACCESSED) !== 0 ? "a" : "-") + ((flags & PTE_DIRTY) !== 0 ? "d" : "-");
 
 /** `swap `, before an offset in the only area; `swap 1:` where there are several. */
 const swapWord = ({ swap }: Kernel, type: number): string => (swap.areas.length > 1 ? `swap ${type}:` : "swap ");
@@ -199,7 +216,8 @@ function describeFrames(kernel: Kernel, shown: ReadonlySet<Pfn>): string[] {
 function describeFrame(kernel: Kernel, frame: Pfn, past: number): string {
   const { frames } = kernel;
   const flags = frames.flags.read(frame);
-  const words = [kernel.allocator.zoneOf(frame).name.toLowerCase(), `refs ${frames.refs.read(frame)}`];
+  const zone = kernel.rawMemory.has(frame) ? "segment" : kernel.allocator.zoneOf(frame).name.toLowerCase();
+  const words = [zone, `refs ${frames.refs.read(frame)}`];
   if ((flags & frameBits.PG_ANON) !== 0) words.push("anon");
   else if (frames.mapping.read(frame) !== 0) words.push(filePlace(kernel, frame, past));
   const say = (marks: readonly (readonly [number, string])[]) => {
@@ -231,6 +249,7 @@ const stateWords: readonly (readonly [number, string])[] = [
   [frameBits.PG_LOCKED, "locked"],
   [frameBits.PG_WRITEBACK, "writeback"],
   [frameBits.PG_RESERVED, "reserved"],
+  [frameBits.PG_PART, "huge"],
 ];
 
 const hexPage = (page: Vpn): string => `0x${page.toString(16).padStart(5, "0")}`;

@@ -4,7 +4,8 @@
  * kernels' dumps compare and sharing shows.
  *
  *     P0 vma W+37000 W+3b000 rw-p off=0 anon rss=8 pss=4 sd=4 pd=4 an=8 [rd wr mr mw me ac sd]
- *     P0 pg  . Z 0s 1            not present, the zero page, a frame that others map too, a frame of its own
+ *     P0 pg  . Z 0s 1 2r         not present, the zero page, a frame that others map too, a frame of its own, one without
+ *                                a struct page
  *     P0 mem  00x2 51 --         byte 0x10 of each page; -- cannot be read
  *     P0 end pte=12 rss=8 swap=0 lck=0
  *
@@ -20,8 +21,8 @@ import type { Process } from "../mm/process.ts";
 import { isAttached } from "../mm/shm/segments.ts";
 import type { Vma } from "../mm/vma.ts";
 import { BREAK_HOLE_BYTES, WINDOW, WINDOW_BYTES } from "./executor.ts";
-import { entryOf, holdsFrame } from "./page-walk.ts";
-import { NOT_PRESENT, pagemapAt, permissions, type Smaps, smapsOf, vmFlags } from "./smaps.ts";
+import { entryOf, hasNoStructPage, holdsFrame } from "./page-walk.ts";
+import { mappersOf, NOT_PRESENT, pagemapAt, permissions, type Smaps, smapsOf, vmFlags } from "./smaps.ts";
 
 export interface DumpWorld {
   readonly machine: Machine;
@@ -136,14 +137,14 @@ function pagesText(world: DumpWorld, mm: AddressSpace, first: Vpn, pages: number
 function frameText({ machine, frameNames }: DumpWorld, frame: Pfn): string {
   const { kernel } = machine;
   if (frame === NOT_PRESENT) return ".";
-  if (frame === kernel.zeroFrame) return "Z";
+  if (frame === kernel.zeroFrame || kernel.transparent.pages.isZero(frame)) return "Z";
   let name = frameNames.get(frame);
   if (name === undefined) {
     name = frameNames.size;
     frameNames.set(frame, name);
   }
-  const { frames } = kernel;
-  return `${name}${frames.mapCount.read(frames.headOf(frame)) === 1 ? "" : "s"}`;
+  if (hasNoStructPage(kernel, frame)) return `${name}r`;
+  return `${name}${mappersOf(kernel, kernel.frames.headOf(frame)) === 1 ? "" : "s"}`;
 }
 
 function contentsText(world: DumpWorld, process: Process, first: Vpn, pages: number): string {
@@ -158,9 +159,14 @@ function contentsText(world: DumpWorld, process: Process, first: Vpn, pages: num
 function contentAt({ machine }: DumpWorld, process: Process, page: Vpn): number {
   const { kernel } = machine;
   if (process.state !== "alive") return -1;
-  const found = entryOf(kernel, process.mm.root, page);
-  if (found === undefined || !holdsFrame(found.flags))
-    return machine.peekByte(process, page * PAGE_SIZE + CONTENT_OFFSET);
+  let found = entryOf(kernel, process.mm.root, page);
+  if (found === undefined || !holdsFrame(found.flags)) {
+    const byte = machine.peekByte(process, page * PAGE_SIZE + CONTENT_OFFSET);
+    // What has no struct page is there now, and nobody may refer to it.
+    if (byte >= 0 || process.state !== "alive") return byte;
+    found = entryOf(kernel, process.mm.root, page);
+  }
+  if (found === undefined || !holdsFrame(found.flags)) return -1;
   const inEntry = page % kernel.format.entrySpan(found.level);
   return kernel.memory.readByte(kernel.entries.frame(found.table, found.index) + inEntry, CONTENT_OFFSET);
 }
@@ -182,7 +188,7 @@ export function dumpFile(world: DumpWorld, file: FileObject, number: number): st
   const { kernel } = world.machine;
   let bytes = "";
   for (let page = 0; page < MOST_FILE_PAGES && page * PAGE_SIZE + CONTENT_OFFSET < file.sizeBytes; page++) {
-    const frame = file.pages.find(page);
+    const frame = file.raw === null ? file.pages.find(page) : file.raw.frameOf(page);
     bytes += ` ${hexByte(frame === NOT_CACHED ? 0 : kernel.memory.readByte(frame, CONTENT_OFFSET))}`;
   }
   return `F${number} size=${file.sizeBytes} blocks=${file.pages.frameCount * BLOCKS_PER_PAGE}${bytes}`;

@@ -5,19 +5,26 @@
 import { Rng } from "../base/rng.ts";
 import { PAGE_SIZE } from "../base/units.ts";
 import { WINDOW_BYTES } from "./executor.ts";
+import { type HugeProfileName, hugeProfiles } from "./huge-profile.ts";
 import { type PressureProfileName, pressureProfiles } from "./pressure-profiles.ts";
 import { MAP_FIXED_NOREPLACE, type Profile, type ProfileName, profiles } from "./profiles.ts";
 import type { Operand, Operation, OperationName, Program, ProgramFile } from "./program.ts";
+import { type SegmentProfileName, segmentProfiles } from "./segment-profiles.ts";
 
 export interface ProgramShape {
   readonly operations: number;
   readonly processes: number;
   /** The share of operations of which an allocation fails. */
   readonly failures: number;
-  readonly profile: ProfileName | PressureProfileName;
+  readonly profile: ProfileName | PressureProfileName | HugeProfileName | SegmentProfileName;
 }
 
-const allProfiles: Readonly<Record<ProgramShape["profile"], Profile>> = { ...profiles, ...pressureProfiles };
+const allProfiles: Readonly<Record<ProgramShape["profile"], Profile>> = {
+  ...profiles,
+  ...pressureProfiles,
+  ...hugeProfiles,
+  ...segmentProfiles,
+};
 
 export const usualShape: ProgramShape = { operations: 40, processes: 4, failures: 0, profile: "base" };
 
@@ -118,6 +125,7 @@ class Generator {
     const small = () => (rng.chance(0.3) ? 1 + rng.below(0x1_0000) : rng.pick(FILE_BYTES));
     const bytes = most === undefined ? small() : (1 + rng.below(most)) * PAGE_SIZE;
     // Profiles without files on a disk draw no number for it: their programs stay what they were.
+    if (profile.onSegment !== undefined && rng.chance(profile.onSegment)) return { file, bytes, on: "xip" };
     return profile.onDisk !== undefined && rng.chance(profile.onDisk) ? { file, bytes, on: "disk" } : { file, bytes };
   }
 

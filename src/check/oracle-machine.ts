@@ -14,6 +14,8 @@ import { tunablesSchema } from "../tunables.ts";
 const MEMORY = "256M";
 /** Of which a 32-bit kernel has so much always mapped: the rest is highmem. */
 const LOWMEM = "96M";
+/** Memory without struct pages, for programs whose files are that. */
+const SEGMENT = "4M";
 /** A small TLB of the time when each format came up: programs this short fill no other. */
 const tlbs = { i386: "p6", pae: "p6", "x86-64": "k8", "x86-64-la57": "icelake" } as const;
 
@@ -26,6 +28,7 @@ export function oracleSpec(paging: PagingFormatName, kernel: string, design: Par
       paging,
       tlb: tlbs[paging],
       bootMemory: "none",
+      segments: SEGMENT,
       lowmemBytes: pagingFormats[paging].vaddrBits === 32 ? LOWMEM : null,
     }),
     design: parseDesign(design, preset.design, rulesWith(paging)),

@@ -15,7 +15,7 @@ const MAP_POPULATE = 0x8000;
 const MAP_NORESERVE = 0x4000;
 const MAP_HUGETLB = 0x4_0000;
 
-const tight: Profile = {
+export const tight: Profile = {
   ...base,
   about: "more pages of every kind than there is memory for",
   weights: {

@@ -24,6 +24,8 @@ export interface Profile {
   readonly mostPages?: number;
   /** The share of files that are on a disk; the model alone has such. */
   readonly onDisk?: number;
+  /** The share of files that are frames of a segment, executed in place; the model alone has such. */
+  readonly onSegment?: number;
   /** The most pages of a file, where files are not as small as those that were recorded first. */
   readonly mostFilePages?: number;
   /** Mappings that a program makes and fills before anything else; it ends with a look at what it has mapped. */

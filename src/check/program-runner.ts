@@ -49,10 +49,13 @@ export class ProgramRunner {
 
   /** Frames that nobody uses, idle page tables and what is left of soft pages that are cut up among them; what a CPU keeps in hand for its next mapping is in use. */
   private get unused(): number {
-    const { allocator, tables, reverseMap } = this.current.kernel;
+    const { allocator, tables, reverseMap, transparent } = this.current.kernel;
     reverseMap.reserve();
     const idleBlocks = [OWNER_PAGE_TABLES, OWNER_STACKS, OWNER_KMAP].map((owner) => allocator.idleBlocksOf(owner));
-    return idleBlocks.reduce((sum, frames) => sum + frames, allocator.unusedPages + tables.idle);
+    return idleBlocks.reduce(
+      (sum, frames) => sum + frames,
+      allocator.unusedPages + tables.idle + transparent.pages.idleZeros,
+    );
   }
 
   private renew(): void {

@@ -3,8 +3,8 @@
  * over up to eight processes. This is its parser and its printer; `run-program.ts` runs it.
  *
  *     prog NAME
- *     file F BYTES [disk]                   a file whose page i holds 0x40 + (i & 15) at byte 0x10: in memory, or on a
- *                                           disk (only on the model)
+ *     file F BYTES [WHERE]                  a file whose page i holds 0x40 + (i & 15) at byte 0x10: in memory, or (only on the
+ *                                           model) on a disk, or frames of a segment: xip, xip-scattered, remap, nopfn
  *     P mmap ADDR|- LENGTH PROT FLAGS F OFFSET
  *     P munmap ADDR LENGTH | P mprotect ADDR LENGTH PROT | P mremap ADDR OLD NEW FLAGS [NEWADDR]
  *     P r ADDR | P w ADDR VALUE | P x ADDR  load, store or execute one byte
@@ -43,11 +43,18 @@ export interface Operation {
   readonly operands: readonly Operand[];
 }
 
+/**
+ * Where a file is, if not in memory: on a disk; or it is frames of a segment, executed in place, in one piece or
+ * scattered; or the memory of a device that maps it at once (remap) or page by page (nopfn).
+ */
+export const filePlaces = ["disk", "xip", "xip-scattered", "remap", "nopfn"] as const;
+export type FilePlace = (typeof filePlaces)[number];
+
 export interface ProgramFile {
   readonly file: number;
   readonly bytes: number;
   /** Left out: in memory. */
-  readonly on?: "disk";
+  readonly on?: FilePlace;
 }
 
 export interface Program {
@@ -156,12 +163,14 @@ class Parser {
 
   private file(words: string[]): ProgramFile {
     const [, number, size, on] = words;
-    if (number === undefined || size === undefined || words.length > 4) this.fail("expected file F BYTES [disk]");
+    if (number === undefined || size === undefined || words.length > 4) this.fail("expected file F BYTES [WHERE]");
     const file = this.number(number);
     if (file >= FILES) this.fail(`file ${file}: files are 0 to ${FILES - 1}`);
     const bytes = this.number(size);
     if (on === undefined) return { file, bytes };
-    return on === "disk" ? { file, bytes, on } : this.fail(`file ${file} is on "${on}", expected "disk" or nothing`);
+    const place = filePlaces.find((name) => name === on);
+    if (place !== undefined) return { file, bytes, on: place };
+    return this.fail(`file ${file} is on "${on}", expected nothing or ${filePlaces.join(", ")}`);
   }
 
   private operation(words: string[]): Operation {

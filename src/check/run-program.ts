@@ -6,13 +6,14 @@
  *     13 P0 w SEGV code=1 addr=W+10 err=6  signal, its code, the address, the page fault's error code
  */
 import { ENOSYS, errnoName } from "../base/errno.ts";
-import { bug } from "../base/errors.ts";
+import { bug, UsageError } from "../base/errors.ts";
 import { PAGE_SIZE, pageOf, type Vaddr } from "../base/units.ts";
 import { FETCH, LOAD, STORE } from "../hw/access.ts";
 import type { Machine } from "../machine.ts";
 import { BUS_ADRERR, FAULT_OOM, SEGV_ACCERR, SEGV_MAPERR } from "../mm/fault.ts";
 import { OpenFile } from "../mm/file.ts";
 import { unlinkFile } from "../mm/file-lifetime.ts";
+import { createSegmentFile } from "../mm/pfnmap/segment-files.ts";
 import type { Process } from "../mm/process.ts";
 import type { Argument } from "../mm/syscalls.ts";
 import type { Outcome } from "./compare-outcomes.ts";
@@ -20,6 +21,7 @@ import { type DumpWorld, dumpFile, dumpProcess } from "./dump.ts";
 import { BREAK_HOLE_BYTES, type Executor, startExecutor, WINDOW, WINDOW_BYTES } from "./executor.ts";
 import {
   FILES,
+  type FilePlace,
   filling,
   type Operand,
   type Operation,
@@ -363,6 +365,7 @@ const hexByte = (byte: number): string => byte.toString(16).padStart(2, "0");
 
 /** A file whose pages are marked, as the controller makes it: each mark is a write. */
 function makeFile(machine: Machine, { file: number, bytes, on }: ProgramFile): OpenFile {
+  if (on !== undefined && on !== "disk") return makeSegmentFile(machine, number, bytes, on);
   const kind = on === "disk" ? "regular" : "shmem";
   const file = machine.kernel.files.create({ name: `f${number}`, kind, sizeBytes: bytes });
   const opened = new OpenFile(file, "read-write");
@@ -370,6 +373,21 @@ function makeFile(machine: Machine, { file: number, bytes, on }: ProgramFile): O
     machine.writeFile(opened, page * PAGE_SIZE + MARK_OFFSET, Uint8Array.of(MARK_FIRST + (page & 15)));
   }
   return opened;
+}
+
+/** The same as frames of a segment, whose marks were there before. */
+function makeSegmentFile({ kernel }: Machine, number: number, bytes: number, on: Exclude<FilePlace, "disk">): OpenFile {
+  const file = createSegmentFile(kernel, {
+    name: `f${number}`,
+    sizeBytes: bytes,
+    way: on === "xip-scattered" ? "xip" : on,
+    layout: on === "xip-scattered" ? "scattered" : "in one piece",
+    content: (memory, frame, page) => {
+      if (page * PAGE_SIZE + MARK_OFFSET < bytes) memory.writeByte(frame, MARK_OFFSET, MARK_FIRST + (page & 15));
+    },
+  });
+  if (file === null) throw new UsageError(`file ${number}: the machine's segments have no room for ${bytes} bytes`);
+  return new OpenFile(file, "read-write");
 }
 
 /** Runs one program on a fresh machine. */

@@ -88,17 +88,21 @@ interface Uses {
 }
 
 function usesOfFrames(kernel: Kernel): Map<Pfn, Uses> {
-  const { entries, layout } = kernel;
+  const { entries, layout, format } = kernel;
   const found = new Map<Pfn, Uses>();
   for (const { vmas, root } of kernel.spaces) {
     walkTables(kernel, root, 0, layout.taskEnd, {
-      leaf: (page, table, index) => {
+      leaf: (page, table, index, level) => {
         if (!holdsFrame(entries.flags(table, index))) return;
-        const frame = kernel.frames.head(entries.frame(table, index));
-        const uses = found.get(frame) ?? { maps: 0, locked: false };
-        uses.maps++;
-        uses.locked ||= ((vmas.containing(page)?.flags ?? 0) & VM_LOCKED) !== 0;
-        found.set(frame, uses);
+        const first = entries.frame(table, index);
+        const locked = ((vmas.containing(page)?.flags ?? 0) & VM_LOCKED) !== 0;
+        for (let at = first; at < first + format.entrySpan(level); at++) {
+          const frame = kernel.frames.head(at);
+          const uses = found.get(frame) ?? { maps: 0, locked: false };
+          uses.maps++;
+          uses.locked ||= locked;
+          found.set(frame, uses);
+        }
       },
     });
   }

@@ -4,7 +4,7 @@
  *
  * @models linux-6.1 fs/proc/task_mmu.c smaps_account, show_map_vma, show_smap_vma_flags
  */
-import type { Vpn } from "../base/units.ts";
+import type { Pfn, Vpn } from "../base/units.ts";
 import { PTE_DIRTY, PTE_SWAP } from "../hw/pte.ts";
 import type { AddressSpace } from "../mm/address-space.ts";
 import { PG_ANON, PG_DIRTY } from "../mm/frames.ts";
@@ -12,7 +12,7 @@ import type { Kernel } from "../mm/kernel.ts";
 import type { Vma } from "../mm/vma.ts";
 import * as vm from "../mm/vma.ts";
 import { smapsFlags } from "../mm/vma-flags.ts";
-import { holdsFrame, walkTables } from "./page-walk.ts";
+import { hasNoStructPage, holdsFrame, walkTables } from "./page-walk.ts";
 
 /** Each in KiB, as smaps prints them. */
 export interface Smaps {
@@ -25,6 +25,8 @@ export interface Smaps {
   anonymous: number;
   swap: number;
   locked: number;
+  /** Of anonymous memory: what transparent huge pages map by large entries. */
+  anonHugePages: number;
   /** Of huge pages, which are in none of the above. */
   sharedHugetlb: number;
   privateHugetlb: number;
@@ -47,6 +49,7 @@ export function smapsOf(kernel: Kernel, mm: AddressSpace, vma: Vma): Smaps {
     anonymous: 0,
     swap: 0,
     locked: 0,
+    anonHugePages: 0,
     sharedHugetlb: 0,
     privateHugetlb: 0,
   };
@@ -62,22 +65,41 @@ export function smapsOf(kernel: Kernel, mm: AddressSpace, vma: Vma): Smaps {
       }
       if ((flags & PTE_SWAP) !== 0) counts.swap += KIB_PER_PAGE;
       if (!holdsFrame(flags)) return;
-      const frame = frames.head(entries.frame(table, index));
-      if (frame === kernel.zeroFrame) return;
-      const state = frames.flags.read(frame);
-      const maps = Math.max(1, Math.round(frames.mapCount.read(frame) / frames.softFrames));
-      const dirty = (flags & PTE_DIRTY) !== 0 || (state & PG_DIRTY) !== 0;
-      counts.rss += KIB_PER_PAGE;
-      if ((state & PG_ANON) !== 0) counts.anonymous += KIB_PER_PAGE;
-      if (maps >= 2) counts[dirty ? "sharedDirty" : "sharedClean"] += KIB_PER_PAGE;
-      else counts[dirty ? "privateDirty" : "privateClean"] += KIB_PER_PAGE;
-      share += Math.floor(SHARE_OF_PAGE / maps);
+      const first = entries.frame(table, index);
+      if (hasNoStructPage(kernel, first) || first === kernel.zeroFrame || first === kernel.transparent.pages.zeroHead)
+        return;
+      const pages = kernel.format.entrySpan(level);
+      if (level > 1) counts.anonHugePages += pages * KIB_PER_PAGE;
+      for (let frame = first; frame < first + pages; frame++) countFrame(frame, flags);
     },
   });
+
+  function countFrame(part: Pfn, flags: number): void {
+    const frame = frames.head(part);
+    const state = frames.flags.read(frame);
+    const maps = Math.max(1, Math.round(mappersOf(kernel, frame) / frames.softFrames));
+    const dirty = (flags & PTE_DIRTY) !== 0 || (state & PG_DIRTY) !== 0;
+    counts.rss += KIB_PER_PAGE;
+    if ((state & PG_ANON) !== 0) counts.anonymous += KIB_PER_PAGE;
+    if (maps >= 2) counts[dirty ? "sharedDirty" : "sharedClean"] += KIB_PER_PAGE;
+    else counts[dirty ? "privateDirty" : "privateClean"] += KIB_PER_PAGE;
+    share += Math.floor(SHARE_OF_PAGE / maps);
+  }
   counts.swap += swappedOfFile(vma) * KIB_PER_PAGE;
   counts.pss = Math.floor(share / SHARES_PER_KIB);
   if ((vma.flags & vm.VM_LOCKED) !== 0) counts.locked = counts.pss;
   return counts;
+}
+
+/** How often a page is mapped, counted where programs see it: an entry of a table that several places have counts in each. */
+export function mappersOf({ frames, entries, tables, reverseMap }: Kernel, frame: Pfn): number {
+  if (!tables.shared.exist) return frames.mapCount.read(frame);
+  let mappers = 0;
+  reverseMap.forEach(frame, (slot) => {
+    mappers += tables.shared.find(entries.tableOf(slot))?.places ?? 1;
+    return true;
+  });
+  return mappers;
 }
 
 /**

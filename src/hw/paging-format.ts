@@ -37,6 +37,8 @@ interface FormatRecord {
   readonly physicalBits: number;
   readonly largeLevels: readonly number[];
   readonly hasNoExecute: boolean;
+  /** Whether hardware leaves the kernel bits 9 to 11 of an entry; left out: it does. */
+  readonly hasSoftwareBits?: boolean;
   /** The CPU reads the root's entries when the root is loaded, and never again. */
   readonly cachesTopLevel: boolean;
   readonly absentEncoding: AbsentEncoding;
@@ -68,6 +70,7 @@ export class PagingFormat {
   readonly vaddrBits: number;
   readonly physicalBits: number;
   readonly hasNoExecute: boolean;
+  readonly hasSoftwareBits: boolean;
   readonly cachesTopLevel: boolean;
   readonly absentEncoding: AbsentEncoding;
   readonly swapTypeBits: number;
@@ -94,6 +97,7 @@ export class PagingFormat {
     this.vaddrBits = record.vaddrBits;
     this.physicalBits = record.physicalBits;
     this.hasNoExecute = record.hasNoExecute;
+    this.hasSoftwareBits = record.hasSoftwareBits ?? true;
     this.cachesTopLevel = record.cachesTopLevel;
     this.absentEncoding = record.absentEncoding;
     this.swapTypeBits = record.swapTypeBits;
@@ -110,6 +114,11 @@ export class PagingFormat {
   withLargePages(spans: readonly number[]): PagingFormat {
     const largeLevels = this.record.largeLevels.filter((level) => spans.includes(this.entrySpan(level)));
     return new PagingFormat({ ...this.record, largeLevels });
+  }
+
+  /** The same format on hardware that uses every bit of an entry itself. */
+  withoutSoftwareBits(): PagingFormat {
+    return new PagingFormat({ ...this.record, hasSoftwareBits: false });
   }
 
   /** Entries of a table of that level that mean something. */

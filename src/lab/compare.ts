@@ -64,7 +64,7 @@ function cellOf(base: MachineSpec, settings: readonly string[]): Cell {
     else others.push(setting);
   }
   const wanted = { ...base.design, ...Object.fromEntries(asked) } as Design;
-  const settled = settleDesign(wanted, new Set(asked.keys()), rulesWith(base.geometry.paging));
+  const settled = settleDesign(wanted, new Set(asked.keys()), rulesWith(base.geometry));
   if (settled.illegal !== undefined) return { name, illegal: settled.illegal };
   const moved = settled.moves.map(({ axis, to }) => `${axis}=${to} (coupled)`);
   const whole = [name, ...moved].join(", ");

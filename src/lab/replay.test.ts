@@ -262,10 +262,10 @@ describe("a comparison", () => {
     const cells = cellsOf(small(), ["reverseMap=none,pte-chain-e", "tlbFlush=per-page,whole-mm"].map(parseVariation));
     const report = await compareCells(workload, cells, options);
     expect(report.runs.map(({ name }) => name)).toEqual([
-      "reverseMap=none, tlbFlush=per-page, reclaim=linux-2.4 (coupled)",
-      "reverseMap=none, tlbFlush=whole-mm, reclaim=linux-2.4 (coupled)",
-      "reverseMap=pte-chain-e, tlbFlush=per-page",
-      "reverseMap=pte-chain-e, tlbFlush=whole-mm",
+      "reverseMap=none, tlbFlush=per-page, reclaim=linux-2.4 (coupled), transparentPages=never (coupled)",
+      "reverseMap=none, tlbFlush=whole-mm, reclaim=linux-2.4 (coupled), transparentPages=never (coupled)",
+      "reverseMap=pte-chain-e, tlbFlush=per-page, transparentPages=never (coupled)",
+      "reverseMap=pte-chain-e, tlbFlush=whole-mm, transparentPages=never (coupled)",
     ]);
     const again = await compareCells(workload, cells, options);
     expect(JSON.stringify(again)).toBe(JSON.stringify(report));

@@ -36,6 +36,9 @@ export const memorySchema = z.strictObject({
   /** Pools of huge pages, and how much of them is in use. */
   hugePagesBytes: bytes,
   hugePagesUsedBytes: bytes,
+  /** Anonymous memory that large entries map (AnonHugePages), and frames of such pages that nobody uses any more. */
+  anonHugeBytes: bytes,
+  anonHugeIdleBytes: bytes,
   /** The struct pages of huge pages that hugetlb_optimize_vmemmap would give back. */
   hugePagesOptimisableBytes: bytes,
   /** What of it has been given back. */
@@ -81,6 +84,7 @@ export function memorySnapshot(kernel: Kernel): MemorySnapshot {
   const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
   const spaces = [...kernel.spaces];
   const { pools } = kernel.bigPages;
+  const transparent = kernel.transparent.pages;
   const tables = spaces.map((space) => ({ space: space.id, bytes: sum(space.tablesByLevel) * PAGE_SIZE }));
   tables.sort((a, b) => b.bytes - a.bytes || a.space - b.space);
   const levels = Array.from({ length: kernel.format.levels }, (_, level) => level + 1);
@@ -95,6 +99,8 @@ export function memorySnapshot(kernel: Kernel): MemorySnapshot {
     memMapBytes: owned(OWNER_MEM_MAP),
     hugePagesBytes: pooledPages(pools) * PAGE_SIZE,
     hugePagesUsedBytes: sum(pools.map(({ total, free, pages }) => (total - free) * pages)) * PAGE_SIZE,
+    anonHugeBytes: transparent.mapped * transparent.pages * PAGE_SIZE,
+    anonHugeIdleBytes: transparent.idleFrames * PAGE_SIZE,
     hugePagesOptimisableBytes: sum(pools.map(({ optimisableBytes }) => optimisableBytes)),
     vmemmapFreedBytes: kernel.vmemmap.freedPages * PAGE_SIZE,
     reverseMapBytes: kernel.reverseMap.bytes,

@@ -168,6 +168,10 @@ function difference(after: Counted, before: Counted): Counted {
 /** What a fault did, told by the counter that it moved; the first that moved tells. */
 const repairs: readonly (readonly [counter: keyof Counters, why: string])[] = [
   [
+    "areaFaults",
+    "What is mapped there has no struct page, and the area says so: the writer's copy gets an area of its own, for which the semaphore is given up and taken for writing.",
+  ],
+  [
     "stackExpansions",
     "The page lies below the stack, which grows down to it; the page itself is then made as any anonymous page.",
   ],
@@ -191,6 +195,7 @@ const repairs: readonly (readonly [counter: keyof Counters, why: string])[] = [
   ],
   ["writeNotifyFaults", "The page was kept read-only to notice the first write; the file now knows that it is dirty."],
   ["fileReadFaults", "The page of the file is in the page cache, or is brought in, and is mapped."],
+  ["rawFaults", "What lies there has no struct page: the entry names it, and nothing is counted or chained."],
   ["spuriousFaults", "The entry is already good: somebody else repaired it, or a TLB kept an old translation."],
   ["outOfMemoryFaults", "There is no memory left: the process is killed."],
   ["signalFaults", "No area allows this access: the process gets its signal."],

@@ -51,6 +51,8 @@ export class AddressSpace {
 
   /** Page tables by level: [1] leaf tables, up to the top. */
   readonly tablesByLevel: number[] = [0, 0, 0, 0, 0, 0];
+  /** Leaf tables in reserve, one for each large entry that may have to be split; they are counted above. */
+  readonly reservedLeaves: Pfn[] = [];
   /** The CPUs whose TLBs may hold translations of it. */
   readonly cpus = new Set<number>();
 

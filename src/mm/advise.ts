@@ -3,9 +3,10 @@
  *
  * @models linux-6.1 mm/madvise.c do_madvise, madvise_walk_vmas, madvise_vma_behavior, madvise_update_vma
  * @models linux-6.1 mm/ksm.c ksm_madvise; mm/khugepaged.c hugepage_madvise, madvise_collapse
- * @differs equal pages are never merged, and no huge page is ever found for MADV_COLLAPSE; memory failures cannot be
+ * @differs equal pages are never merged; a kernel without huge pages finds none for MADV_COLLAPSE; memory failures cannot be
  *          injected: MADV_HWPOISON and MADV_SOFT_OFFLINE are unknown
  */
+
 import { EACCES, EAGAIN, EINVAL, ENOMEM } from "../base/errno.ts";
 import { addressOf, isPageAligned, PAGE_SIZE, pageOf, type Vaddr, type Vpn } from "../base/units.ts";
 import type { Path } from "../sync/path.ts";
@@ -18,6 +19,8 @@ import { populateForRead, populateForWrite } from "./populate.ts";
 import type { Thread } from "./process.ts";
 import { isolate, refusesCut } from "./protect.ts";
 import { readSwapAhead } from "./swap/swap-ahead.ts";
+import { ownTables } from "./tables/sharing/unshare.ts";
+import { asAsked, collapse } from "./thp/collapse.ts";
 import {
   VM_BIG,
   VM_DONTCOPY,
@@ -107,7 +110,7 @@ const pagesAdvice: ReadonlyMap<number, PagesAdvice> = new Map<number, PagesAdvic
   [MADV_PAGEOUT, reclaim],
   [MADV_POPULATE_READ, (kernel, thread, vma, start, end) => populateForRead(kernel, thread, vma, start, end)],
   [MADV_POPULATE_WRITE, (kernel, thread, vma, start, end) => populateForWrite(kernel, thread, vma, start, end)],
-  [MADV_COLLAPSE, collapse],
+  [MADV_COLLAPSE, collapseRange],
 ]);
 
 /** Advice that needs huge pages in the paging format. */
@@ -140,6 +143,7 @@ export function* advise(
   if (changesFlags !== undefined) {
     if (!mmapSem.tryWrite(thread)) yield* mmapSem.write(thread);
     const result = adviseFlags(kernel, thread, { first, last: end, atHole: "passes", advice }, changesFlags);
+    if (advice === MADV_HUGEPAGE && kernel.transparent.exist) kernel.transparent.khugepaged.enter(thread.mm);
     mmapSem.releaseWrite(thread);
     return result;
   }
@@ -241,18 +245,17 @@ function* willNeed(kernel: Kernel, thread: Thread, vma: Vma, start: Vpn, end: Vp
 
 function* dontNeed(kernel: Kernel, _thread: Thread, vma: Vma, start: Vpn, end: Vpn): Path<number> {
   if ((vma.flags & (VM_PFNMAP | VM_LOCKED)) !== 0) return -EINVAL;
-  yield* discardRange(kernel, vma, start, end);
-  return 0;
+  return yield* discardRange(kernel, vma, start, end);
 }
 
 function* dontNeedLocked(kernel: Kernel, _thread: Thread, vma: Vma, start: Vpn, end: Vpn): Path<number> {
   if ((vma.flags & VM_PFNMAP) !== 0) return -EINVAL;
-  yield* discardRange(kernel, vma, start, end);
-  return 0;
+  return yield* discardRange(kernel, vma, start, end);
 }
 
 function* lazilyFree(kernel: Kernel, _thread: Thread, vma: Vma, start: Vpn, end: Vpn): Path<number> {
   if ((vma.flags & (VM_PFNMAP | VM_LOCKED)) !== 0 || vma.file !== null) return -EINVAL;
+  if ((yield* ownTables(kernel, vma.mm, start, end)) < 0) return -ENOMEM;
   yield* freePages(kernel, vma, start, end);
   return 0;
 }
@@ -283,14 +286,26 @@ function* reclaim(kernel: Kernel, _thread: Thread, vma: Vma, start: Vpn, end: Vp
 /** The pages of one entry of a table of leaf tables: 2 MiB where entries have eight bytes. */
 const HUGE_PAGES = 512;
 
-/** Finds out whether huge pages could be made, and that there are none. */
-// biome-ignore lint/correctness/useYield: a path that never waits
-function* collapse(_kernel: Kernel, _thread: Thread, vma: Vma, start: Vpn, end: Vpn): Path<number> {
+/** Makes huge pages of all places that are whole in the range; of an area that can have none, finds out so. */
+function* collapseRange(kernel: Kernel, thread: Thread, vma: Vma, start: Vpn, end: Vpn): Path<number> {
   const highest = Math.floor(vma.end / HUGE_PAGES - 1) * HUGE_PAGES;
   const eligible = vma.file === null && vma.anonVma !== null && highest >= vma.start && highest + HUGE_PAGES <= vma.end;
   if (!eligible || (vma.flags & (VM_NOHUGEPAGE | VM_SPECIAL | VM_HUGETLB)) !== 0) return -EINVAL;
   const first = Math.ceil(start / HUGE_PAGES);
   const last = Math.floor(end / HUGE_PAGES);
   if (first === last) return 0;
-  return first > last ? -EINVAL : -ENOMEM;
+  if (first > last) return -EINVAL;
+  if (!kernel.transparent.exist) return -ENOMEM;
+  return yield* unlocked(thread, collapseEach(kernel, thread, first * HUGE_PAGES, last * HUGE_PAGES));
+}
+
+/** Tries each place; the last one that failed says why. */
+function* collapseEach(kernel: Kernel, { mm, process: payer }: Thread, first: Vpn, end: Vpn): Path<number> {
+  let result = 0;
+  for (let page = first; page < end; page += HUGE_PAGES) {
+    const outcome = yield* collapse(kernel, { mm, page, payer }, asAsked);
+    if (outcome === "collapsed" || outcome === "large") continue;
+    result = outcome === "no-block" ? -ENOMEM : outcome === "busy" ? -EAGAIN : -EINVAL;
+  }
+  return result;
 }

@@ -9,6 +9,7 @@ import { Frames, NO_FRAME } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import type { Reclaim } from "./reclaim/reclaim.ts";
 import { tableDiscards } from "./tables/discard/table-discard.ts";
+import { HugeFrames } from "./thp/huge-frames.ts";
 import { type WatermarkPolicy, watermarkPolicies } from "./watermarks.ts";
 import {
   OWNER_KERNEL_IMAGE,
@@ -189,7 +190,10 @@ describe("failure", () => {
       },
     };
     const tableDiscard = tableDiscards.none();
-    allocator.reclaimFor({ reclaim, tableDiscard, allocator, current: new Current() } as Kernel);
+    const transparent: Pick<Kernel["transparent"], "pages"> = { pages: new HugeFrames(9) };
+    const tlbFlush: Pick<Kernel["tlbFlush"], "owes"> = { owes: false };
+    const parts = { reclaim, tableDiscard, transparent, tlbFlush, allocator, current: new Current() };
+    allocator.reclaimFor(parts as unknown as Kernel);
     expect(runToCompletion(allocator.allocate(1, WANT_KERNEL, OWNER_SLAB))).toBeGreaterThanOrEqual(0);
     expect(rounds).toBe(2);
     expect(runToCompletion(allocator.allocate(5, WANT_KERNEL, OWNER_SLAB))).toBe(-ENOMEM);

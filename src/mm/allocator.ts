@@ -14,16 +14,17 @@ import { ENOMEM } from "../base/errno.ts";
 import { bug } from "../base/errors.ts";
 import type { FrameRun, Pfn } from "../base/units.ts";
 import type { Path } from "../sync/path.ts";
+import { MOVABLE, type Mobility, UNMOVABLE } from "./buddy.ts";
 import { Parcels } from "./cluster/parcels.ts";
 import type { Frames } from "./frames.ts";
-import { NO_FRAME, PG_LRU } from "./frames.ts";
+import { NO_FRAME, PG_LRU, PG_PART } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { PerCpuPages } from "./per-cpu-pages.ts";
 import { makeRoom } from "./reclaim/make-room.ts";
 import type { ReclaimRequest } from "./reclaim/reclaim.ts";
 import type { Mark, WatermarkPolicy } from "./watermarks.ts";
 import type { Owner, Zone } from "./zone.ts";
-import { ZONE_DMA, ZONE_HIGHMEM, ZONE_KINDS, ZONE_NORMAL } from "./zone.ts";
+import { OWNER_PAGE_CACHE, OWNER_USER, ZONE_DMA, ZONE_HIGHMEM, ZONE_KINDS, ZONE_NORMAL } from "./zone.ts";
 
 /** The highest kind of zone that a request can use: ZONE_*. Lower ones serve it when that one is short. */
 export type Want = number;
@@ -46,6 +47,10 @@ interface Route {
 }
 
 const noFloors = new Int32Array(ZONE_KINDS);
+
+/** Pages of programs and of files can be moved; what the kernel has for itself cannot. */
+const mobilityOf = (owner: Owner): Mobility =>
+  owner === OWNER_USER || owner === OWNER_PAGE_CACHE ? MOVABLE : UNMOVABLE;
 
 export class Allocator {
   readonly frames: Frames;
@@ -110,6 +115,19 @@ export class Allocator {
       this.failed = { order, want };
     }
     return frame;
+  }
+
+  /**
+   * 2^order frames of a zone that has them to spare, contents unknown; or NO_FRAME, which is no failure: who asks has a
+   * plainer way, so nobody is woken, and nothing is freed for it.
+   *
+   * @models linux-6.1 mm/page_alloc.c __alloc_pages (GFP_TRANSHUGE_LIGHT)
+   */
+  tryAllocateSpare(order: number, want: Want, owner: Owner): Pfn {
+    if (++this.attempts >= this.nextFailure) return this.injectFailure();
+    this.failing = false;
+    const { zones, lowFloors } = this.routes[want];
+    return order < this.largestOrders ? this.take(zones, lowFloors, "low", order, owner) : NO_FRAME;
   }
 
   /**
@@ -191,7 +209,12 @@ export class Allocator {
     const { frames } = this;
     const order = this.given(asked);
     if (frames.refs.read(frame) > 1 || frames.mapCount.read(frame) !== 0) this.refuse(frame);
-    if (frames.has(frame, PG_LRU)) this.kernel!.reclaim.forget(frame);
+    const state = frames.flags.read(frame);
+    if ((state & PG_PART) !== 0) {
+      this.kernel!.transparent.pages.lost(this.kernel!, frame, frame + 1);
+      return;
+    }
+    if ((state & PG_LRU) !== 0) this.kernel!.reclaim.forget(frame);
     const zone = this.zoneOf(frame);
     if (order === this.leastOrder && zone.perCpu !== null) zone.perCpu.give(frame);
     else zone.buddy.give(frame, order);
@@ -405,7 +428,17 @@ export class Allocator {
   private endOfLast(first: Pfn, end: Pfn): Pfn {
     const { refs, mapCount, owner } = this.frames;
     const unmapped = mapCount.endOf(0, first, refs.endOf(1, first, end));
-    return owner.endOf(owner.read(first), first, unmapped);
+    const stop = owner.endOf(owner.read(first), first, unmapped);
+    return this.endOfKind(first, stop);
+  }
+
+  /** The end of the frames that are parts of huge pages, or none, as `first` is. */
+  private endOfKind(first: Pfn, end: Pfn): Pfn {
+    const { flags } = this.frames;
+    const kind = flags.read(first) & PG_PART;
+    let at = first;
+    while (at < end && (flags.read(at) & PG_PART) === kind) at = flags.endOf(flags.read(at), at, end);
+    return at;
   }
 
   /** What is known of the frames `[first, end)` is to stay for long. */
@@ -417,6 +450,10 @@ export class Allocator {
   /** Frees single frames of one owner, whose one reference is dropped. */
   private freeRun(zone: Zone, first: Pfn, end: Pfn): void {
     const { frames } = this;
+    if (frames.has(first, PG_PART)) {
+      this.kernel!.transparent.pages.lost(this.kernel!, first, end);
+      return;
+    }
     this.forgetListed(first, end);
     zone.buddy.giveRun(first, end);
     zone.hopes();
@@ -446,7 +483,8 @@ export class Allocator {
       const zone = zones[at];
       if (zone.buddy.freePages - (1 << order) < floors[at]) continue;
       if (order > leastOrder && !this.policy.leavesBlocks(zone, order, mark)) continue;
-      const block = order === leastOrder && zone.perCpu !== null ? zone.perCpu.take() : zone.buddy.take(order);
+      const isSingle = order === leastOrder && zone.perCpu !== null;
+      const block = isSingle ? zone.perCpu!.take() : zone.buddy.take(order, mobilityOf(owner));
       if (block === NO_FRAME) continue;
       zone.account(owner, 1 << order);
       this.frames.owner.write(block, owner);

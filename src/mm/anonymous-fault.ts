@@ -25,7 +25,8 @@ export function anonymousFault(kernel: Kernel, vma: Vma, page: Vpn, intent: Inte
 function mapZeroPage(kernel: Kernel, vma: Vma, page: Vpn, leaf: Pfn): Verdict {
   const { tables, entries, zeroFrame, counters } = kernel;
   const table = tables.open(leaf);
-  const flags = entryFlags(kernel, vma) | kernel.personality.pages.zeroPageFlags;
+  const marks = kernel.format.hasSoftwareBits ? kernel.personality.pages.zeroPageFlags : 0;
+  const flags = entryFlags(kernel, vma) | marks;
   entries.set(table, tables.indexAt(page, LEAF), zeroFrame, flags);
   tables.close(table);
   counters.zeroPageFaults++;

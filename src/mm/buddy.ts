@@ -6,7 +6,11 @@
  * Memory that nobody has ever taken is not on lists: it is kept as runs `[first, end)` of largest blocks, taken from
  * the lowest address up, so that a terabyte of it costs nothing. Blocks that were given back are taken first.
  *
+ * Where memory is grouped by mobility, each largest block is for pages that can be moved or for those of the kernel, which
+ * cannot, with lists of their own; who finds nothing on his takes the largest that the others have. Otherwise all is one group.
+ *
  * @models linux-2.6.11 mm/page_alloc.c __rmqueue, expand, __free_pages_bulk
+ * @models linux-6.1 mm/page_alloc.c __rmqueue_fallback, steal_suitable_fallback (largest blocks are the groups, and are stolen whole)
  * @differs at boot memory is taken from the lowest address up; Linux's order depends on how it was given to the lists
  */
 import { bug } from "../base/errors.ts";
@@ -18,10 +22,22 @@ import { NO_FRAME } from "./frames.ts";
 /** Orders are 0..10: the largest block is 4 MiB (2.6). Kernels before that ended at 9. */
 export const MAX_ORDERS = 11;
 
+/** What a block is for: pages that can be moved elsewhere, or the kernel's own. */
+export type Mobility = 0 | 1;
+export const MOVABLE: Mobility = 0;
+export const UNMOVABLE: Mobility = 1;
+
 /** A run of largest blocks that were never taken. */
 interface Run {
   first: Pfn;
   end: Pfn;
+}
+
+/** A block of the buddy system, free or taken. */
+export interface BlockWithin {
+  readonly first: Pfn;
+  readonly order: number;
+  readonly isFree: boolean;
 }
 
 export class Buddy {
@@ -33,10 +49,12 @@ export class Buddy {
   private readonly first: Pfn;
   private readonly end: Pfn;
   /**
-   * By order: the first free block on its list, or NO_FRAME. Linked through `frames.next` and `previous`; what is before
+   * By mobility and order: the first free block on its list, or NO_FRAME. Linked through `frames.next` and `previous`; what is before
    * the first one is left undefined.
    */
   private readonly heads: Int32Array;
+  /** By largest block, from that of `first`: what it is for; null where memory is not grouped. */
+  private readonly groups: SparseInt8 | null;
   /** By order: blocks on its list. */
   private readonly listed: Int32Array;
   private readonly runs: Run[] = [];
@@ -45,13 +63,20 @@ export class Buddy {
   private free = 0;
 
   /** An empty buddy system for the frames `[first, end)`; `add` gives it memory. */
-  constructor(frames: Frames, first: Pfn, end: Pfn, orders: number = MAX_ORDERS) {
+  constructor(
+    frames: Frames,
+    first: Pfn,
+    end: Pfn,
+    orders: number = MAX_ORDERS,
+    grouping: "grouped" | "mixed" = "mixed",
+  ) {
     this.frames = frames;
     this.first = first;
     this.end = end;
     this.orders = orders;
     this.leastOrder = frames.softOrder;
-    this.heads = new Int32Array(orders).fill(NO_FRAME);
+    this.heads = new Int32Array(2 * orders).fill(NO_FRAME);
+    this.groups = grouping === "grouped" ? new SparseInt8(Math.ceil((end - first) / 2 ** (orders - 1)) + 1) : null;
     this.listed = new Int32Array(orders);
     this.blocks = new SparseInt8(end - first);
   }
@@ -74,17 +99,47 @@ export class Buddy {
   }
 
   /** A block of 2^order frames, or NO_FRAME. */
-  take(order: number): Pfn {
+  take(order: number, mobility: Mobility = MOVABLE): Pfn {
+    const group = this.groups === null ? MOVABLE : mobility;
+    const first = group * this.orders;
     for (let have = order; have < this.orders; have++) {
-      const block = this.heads[have];
+      const block = this.heads[first + have];
       if (block !== NO_FRAME) {
-        this.heads[have] = this.frames.next.read(block);
+        this.heads[first + have] = this.frames.next.read(block);
         this.listed[have]--;
         return this.carve(block, have, order);
       }
     }
     const block = this.takeFromRun();
-    return block === NO_FRAME ? NO_FRAME : this.carve(block, this.orders - 1, order);
+    if (block === NO_FRAME) return this.groups === null ? NO_FRAME : this.steal(order, group);
+    if (group !== MOVABLE) this.setGroup(block, group);
+    return this.carve(block, this.orders - 1, order);
+  }
+
+  /** A block of the other group: the largest there is, which changes groups if it is as large as can be. */
+  private steal(order: number, group: Mobility): Pfn {
+    const other = (1 - group) * this.orders;
+    for (let have = this.orders - 1; have >= order; have--) {
+      const block = this.heads[other + have];
+      if (block === NO_FRAME) continue;
+      this.unlink(block, have);
+      if (have === this.orders - 1) this.setGroup(block, group);
+      return this.carve(block, have, order);
+    }
+    return NO_FRAME;
+  }
+
+  /** What the largest block around `frame` is for. */
+  groupOf(frame: Pfn): Mobility {
+    return this.groups === null ? MOVABLE : (this.groups.read(this.groupAt(frame)) as Mobility);
+  }
+
+  private setGroup(block: Pfn, group: Mobility): void {
+    this.groups?.write(this.groupAt(block), group);
+  }
+
+  private groupAt(frame: Pfn): number {
+    return (frame >>> (this.orders - 1)) - (this.first >>> (this.orders - 1));
   }
 
   /**
@@ -106,13 +161,19 @@ export class Buddy {
 
   /** The frame that `take(0)` would give. */
   private nextSingle(): Pfn {
-    return this.heads.find((head) => head !== NO_FRAME) ?? this.runs[0]?.first ?? NO_FRAME;
+    const listed = this.firstListed();
+    return listed >= 0 ? this.heads[listed] : (this.runs[0]?.first ?? NO_FRAME);
+  }
+
+  /** The smallest order of which a block is listed that pages which can be moved may have; or -1. */
+  private firstListed(): number {
+    return this.heads.findIndex((head, at) => head !== NO_FRAME && at < this.orders);
   }
 
   /** Takes single frames of the smallest free block, or of the first run, until it is gone, or `most`; how many. */
   private takeFirst(most: number): number {
     const { heads, frames } = this;
-    const listed = heads.findIndex((head) => head !== NO_FRAME);
+    const listed = this.firstListed();
     const order = listed < 0 ? this.orders - 1 : listed;
     const largest = 1 << order;
     let count = Math.min(most, largest);
@@ -178,6 +239,39 @@ export class Buddy {
     this.carve(block, order, order);
   }
 
+  /** A block that `take` gave is so many single frames from now on, which are given back one by one. */
+  breakUp(block: Pfn, order: number): void {
+    const at = block - this.first;
+    if (this.blocks.read(at) !== -(order + 1)) this.refuse(block, order);
+    this.blocks.fill(at, at + (1 << order), -1);
+  }
+
+  /**
+   * What is in the aligned 2^order frames from `block` on: blocks that end there, smaller than that, each with its order, and
+   * whether it is free; or null if a larger block, or memory that is not this zone's, reaches in.
+   */
+  within(block: Pfn, order: number): BlockWithin[] | null {
+    const found: BlockWithin[] = [];
+    const end = block + (1 << order);
+    if (block < this.first || end > this.end) return null;
+    for (let at = block; at < end; ) {
+      const state = this.blocks.read(at - this.first);
+      const have = Math.abs(state) - 1;
+      if (state === 0 || have >= order) return null;
+      found.push({ first: at, order: have, isFree: state > 0 });
+      at += 1 << have;
+    }
+    return found;
+  }
+
+  /** Takes a free block that `within` has shown, as single frames. */
+  takeSingles(block: Pfn, order: number): void {
+    this.unlink(block, order);
+    this.free -= 1 << order;
+    const at = block - this.first;
+    this.blocks.fill(at, at + (1 << order), -1);
+  }
+
   /** Takes a block back. It must be one that `take` gave, whole. */
   give(block: Pfn, order: number): void {
     const at = block - this.first;
@@ -223,16 +317,15 @@ export class Buddy {
   /** Whether some free block has at least this order. */
   holds(order: number): boolean {
     if (this.runs.length > 0) return true;
-    for (let have = order; have < this.orders; have++) {
-      if (this.heads[have] !== NO_FRAME) return true;
-    }
+    for (let have = order; have < this.orders; have++) if (this.listed[have]! > 0) return true;
     return false;
   }
 
   /** Visits each free block on a list, then the runs as largest blocks. */
   *freeRanges(): Generator<{ first: Pfn; end: Pfn }> {
-    for (let order = 0; order < this.orders; order++) {
-      for (let block = this.heads[order]; block !== NO_FRAME; block = this.frames.next.read(block)) {
+    for (let at = 0; at < this.heads.length; at++) {
+      const order = at % this.orders;
+      for (let block = this.heads[at]; block !== NO_FRAME; block = this.frames.next.read(block)) {
         yield { first: block, end: block + (1 << order) };
       }
     }
@@ -311,20 +404,26 @@ export class Buddy {
 
   private link(block: Pfn, order: number): void {
     const { next, previous } = this.frames;
-    const head = this.heads[order];
+    const list = this.listOf(block, order);
+    const head = this.heads[list];
     next.write(block, head);
     if (head !== NO_FRAME) previous.write(head, block);
-    this.heads[order] = block;
+    this.heads[list] = block;
     this.listed[order]++;
     this.blocks.write(block - this.first, order + 1);
+  }
+
+  private listOf(block: Pfn, order: number): number {
+    return this.groups === null ? order : this.groupOf(block) * this.orders + order;
   }
 
   private unlink(block: Pfn, order: number): void {
     const { next, previous } = this.frames;
     const after = next.read(block);
     this.listed[order]--;
-    if (this.heads[order] === block) {
-      this.heads[order] = after;
+    const list = this.listOf(block, order);
+    if (this.heads[list] === block) {
+      this.heads[list] = after;
       return;
     }
     const before = previous.read(block);

@@ -4,6 +4,7 @@
  * them and nobody has written since; pages of files if they are clean.
  *
  * @models linux-6.1 mm/madvise.c madvise_free_pte_range, madvise_cold_or_pageout_pte_range; mm/vmscan.c reclaim_pages
+ * @differs transparent huge pages are split, where Linux leaves one whole that is advised whole
  */
 import type { Pfn, Vpn } from "../base/units.ts";
 import { type OpenTable, PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_PROT_NONE, PTE_SWAP } from "../hw/pte.ts";
@@ -13,10 +14,13 @@ import { type Frames, PG_ANON, PG_DIRTY, PG_LRU, PG_MLOCKED, PG_SWAPBACKED, PG_S
 import type { Kernel } from "./kernel.ts";
 import { tryLockPage, unlockPage } from "./page-lock.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
+import { namesPage } from "./pfnmap/pfn-mappings.ts";
 import { atOnce, shrinkPage } from "./reclaim/shrink-page.ts";
 import { clearSwapEntry, giveSlotBack } from "./swap/swap-cache.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
 import { gatherEmptied } from "./tables/emptied.ts";
+import { splitRange } from "./thp/huge-entries.ts";
+import { makeSmall } from "./thp/huge-reclaim.ts";
 import { Gather } from "./tlb/gather.ts";
 import type { Vma } from "./vma.ts";
 
@@ -81,12 +85,15 @@ interface Treatment {
 function* eachLeaf(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn, treat: Treatment): Path<void> {
   const { tables } = kernel;
   const gather = new Gather(kernel, vma.mm);
+  splitRange(kernel, vma.mm, first, end);
   let page = tables.nextLeaf(vma.mm, first, end);
   while (page < end) {
     const stop = tables.endOf(page, LEAF, end);
     if (!tryLockTables(kernel, vma.mm)) yield* lockTables(kernel, vma.mm);
     const table = tables.openLeaf(vma.mm, page);
-    if (table !== NO_TABLE) {
+    // What is in a table that others have is theirs too: it is not for one of them to call it unused.
+    if (table !== NO_TABLE && tables.shared.find(table) !== undefined) tables.close(table);
+    else if (table !== NO_TABLE) {
       treatLeaf(kernel, gather, vma, table, { first: page, end: stop, treat });
       tables.close(table);
       gatherEmptied(kernel, gather, page);
@@ -112,7 +119,9 @@ function treatLeaf(kernel: Kernel, gather: Gather, vma: Vma, table: OpenTable, r
       if (flags === PTE_SWAP) range.treat.swapped?.(kernel, vma, table, index);
       continue;
     }
+    if (!namesPage(kernel, vma, page, table, index)) continue;
     const frame = frames.head(entries.frame(table, index));
+    makeSmall(kernel, frame);
     if (frame !== zeroFrame) {
       const beside = entriesIn(kernel, vma, page, table, frame, range);
       range.treat.mapped(kernel, gather, vma, { table, index, page, frame, flags, beside });

@@ -25,12 +25,15 @@ import { PG_ANON, PG_EXCLUSIVE, PG_SWAPBACKED } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { waitToMap } from "./mapped-frame.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
+import { copyRawLeaf } from "./pfnmap/raw-entries.ts";
 import { slotOfEntry } from "./swap/swap-cache.ts";
 import { giveTableRoom, takeTableRoom } from "./table-lock.ts";
-import { isCopyOnWrite, VM_BIG, VM_SHARED, type Vma } from "./vma.ts";
+import { lockShared, unlockShared } from "./tables/sharing/shared-lock.ts";
+import { copyHuge } from "./thp/huge-areas.ts";
+import { isCopyOnWrite, VM_BIG, VM_RAW, VM_SHARED, type Vma } from "./vma.ts";
 
 /** Who copies from whom. */
-interface Copy {
+export interface Copy {
   readonly child: Vma;
   readonly parent: Vma;
 }
@@ -40,20 +43,24 @@ interface Copy {
  * entries are stale afterwards: flush before anybody runs.
  */
 export function* copyPages(kernel: Kernel, child: Vma, parent: Vma): Path<number> {
-  if (!kernel.personality.pages.copiesOnFork(parent)) return 0;
+  if (!kernel.personality.pages.copiesOnFork(parent) || kernel.tableSharing.leavesToFaults(kernel, parent)) return 0;
   if ((parent.flags & VM_BIG) !== 0) return yield* kernel.bigPages.copy(kernel, child, parent);
   const { tables } = kernel;
+  if (parent.mm.reservedLeaves.length > 0 && (yield* copyHuge(kernel, child, parent)) < 0) return -ENOMEM;
   return yield* copyBelow(kernel, { child, parent }, parent.mm.root, tables.levels, parent.start, parent.end);
 }
 
 /** Copies what `[first, end)` has below the parent's table `frame` of `level`. */
 function* copyBelow(kernel: Kernel, copy: Copy, frame: Pfn, level: number, first: Vpn, end: Vpn): Path<number> {
-  const { tables } = kernel;
+  const { tables, tableSharing } = kernel;
   const childMm = copy.child.mm;
   for (let page = first; page < end; ) {
     const next = tables.endOf(page, level - 1, end);
     const source = tables.below(frame, tables.indexAt(page, level));
-    if (source !== NO_TABLE) {
+    if (source !== NO_TABLE && level - 1 === LEAF && tableSharing.maySharePages(kernel, copy.parent.mm, page)) {
+      if ((yield* tableSharing.shareAtFork(kernel, childMm, copy.parent.mm, page)) < 0) return -ENOMEM;
+      copy.child.file?.mappings.spread();
+    } else if (source !== NO_TABLE) {
       const target = yield* tables.ensure(childMm, page, level - 1);
       if (target < 0) return target;
       const result =
@@ -93,7 +100,9 @@ function* copyLocked(kernel: Kernel, copy: Copy, first: Vpn, end: Vpn): Path<Vpn
   if (kernel.tables.takesRoom) yield* takeTableRoom(kernel);
   if (!target.tryAcquire(task)) yield* target.acquire(task);
   if (!source.tryAcquire(task)) yield* source.acquire(task);
+  const shared = kernel.tables.shared.exist ? yield* lockShared(kernel, copy.parent.mm, first) : null;
   const done = copyThere(kernel, copy, first, end);
+  if (shared !== null) unlockShared(kernel, shared);
   copy.child.file?.mappings.spread();
   source.release(task);
   target.release(task);
@@ -110,11 +119,16 @@ function copyThere(kernel: Kernel, copy: Copy, first: Vpn, end: Vpn): Vpn {
   const from = tables.tableAt(copy.parent.mm, first, LEAF);
   if (from === NO_TABLE) return end;
   const to = tables.tryEnsureLeaf(copy.child.mm, first);
-  return to === NO_TABLE ? first : copyLeaf(kernel, copy, from, to, first, end);
+  if (to === NO_TABLE) return first;
+  if ((copy.parent.flags & VM_RAW) !== 0) return copyRawLeaf(kernel, copy, from, to, { first, end });
+  return copyLeaf(kernel, copy, from, to, first, end);
 }
 
-/** Copies entries of one leaf table into another, until the reverse map has no memory; the page after the last. */
-function copyLeaf(kernel: Kernel, { child, parent }: Copy, from: Pfn, to: Pfn, first: Vpn, end: Vpn): Vpn {
+/**
+ * Copies entries of one leaf table into another, until the reverse map has no memory; the page after the last. Requires: the
+ * locks of both are held.
+ */
+export function copyLeaf(kernel: Kernel, { child, parent }: Copy, from: Pfn, to: Pfn, first: Vpn, end: Vpn): Vpn {
   const { tables, entries, frames, reverseMap, zeroFrame, counters } = kernel;
   const source = tables.openSecond(from);
   const target = tables.open(to);

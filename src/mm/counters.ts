@@ -39,6 +39,10 @@ export class Counters {
   writeNotifyFaults = 0;
   /** Pages mapped beside the one that a file read fault asked for. */
   faultAroundPages = 0;
+  /** Pages without a struct page that a fault has mapped as they are. */
+  rawFaults = 0;
+  /** Writes to pages without a struct page whose copy was given an area of its own. */
+  areaFaults = 0;
   /** Times a stack grew by a fault below it. */
   stackExpansions = 0;
 
@@ -61,6 +65,12 @@ export class Counters {
   tablesFreed = 0;
   /** Those among them that went because their last entry was cleared. */
   tablesFreedEmpty = 0;
+  /** Times that a leaf table was hung in one more place, by fork or by a fault in a mapping that others have too. */
+  tablesShared = 0;
+  /** Times that an address space got a copy of a leaf table of its own, because it had to change what is in it. */
+  tablesUnshared = 0;
+  /** Times that one gave its place in a shared leaf table up, with nothing in its stead. */
+  tablesLeft = 0;
   /** Whole tables re-hung by mremap instead of their entries being moved. */
   tablesMoved = 0;
   /** Entries that fork copied into a child. */
@@ -153,4 +163,43 @@ export class Counters {
   /** Tables of the second level that were found with another process, and that one process left to others. */
   hugeTablesShared = 0;
   hugeTablesUnshared = 0;
+
+  // Transparent huge pages, under the names of /proc/vmstat.
+
+  /** Huge pages that a fault was given (`thp_fault_alloc`). */
+  thpFaultAlloc = 0;
+  /** Faults that could have had one, and were given a small page (`thp_fault_fallback`). */
+  thpFaultFallback = 0;
+  /** Huge pages made of small ones (`thp_collapse_alloc`). */
+  thpCollapseAlloc = 0;
+  /** Times there was no block for that (`thp_collapse_alloc_failed`). */
+  thpCollapseAllocFailed = 0;
+  /** Large entries that became a leaf table's (`thp_split_pmd`). */
+  thpSplitPmd = 0;
+  /** Huge pages that became small ones (`thp_split_page`). */
+  thpSplitPage = 0;
+  /** Those that could not, because somebody's page tables were busy (`thp_split_page_failed`). */
+  thpSplitPageFailed = 0;
+  /** Huge pages of which some frames were not needed any more (`thp_deferred_split_page`). */
+  thpDeferredSplitPage = 0;
+  /** The huge page of zeros was made, or could not be (`thp_zero_page_alloc`, `thp_zero_page_alloc_failed`). */
+  thpZeroPageAlloc = 0;
+  thpZeroPageAllocFailed = 0;
+
+  // Compaction, under the names of /proc/vmstat.
+
+  /** Requests for a huge page that had memory moved for them (`compact_stall`), and how that ended. */
+  compactStall = 0;
+  compactSuccess = 0;
+  compactFail = 0;
+  /** Turns of the kernel's own thread (`compact_daemon_wake`). */
+  compactDaemonWake = 0;
+  /** Frames looked at for pages to move, and for places to move them to (`compact_migrate_scanned`, `compact_free_scanned`). */
+  compactMigrateScanned = 0;
+  compactFreeScanned = 0;
+  /** Pages taken off their lists to be moved, and frames to be free (`compact_isolated`). */
+  compactIsolated = 0;
+  /** Pages moved, and pages that somebody held on to (`pgmigrate_success`, `pgmigrate_fail`). */
+  pgmigrateSuccess = 0;
+  pgmigrateFail = 0;
 }

@@ -5,12 +5,15 @@
  *     no area                               SEGV_MAPERR
  *     no right                              SEGV_ACCERR
  *     big pages                             bigpages/
+ *     no leaf table   anonymous area        thp/huge-fault.ts, or as below
  *     entry none      anonymous area        anonymous-fault.ts
  *                     file                  file-fault.ts
  *     entry absent    names a swap slot     swap/swap-fault.ts
  *                     names a file's page   the nonlinear strategy
  *     entry present   write, read-only      write-fault.ts
+ *     shared table    to change alone       tables/sharing/unshare.ts, and then as above
  *                     anything else         already repaired: nothing to do but set A and D
+ *     memory without struct pages           pfnmap/raw-fault.ts
  *
  * @models linux-6.1 mm/memory.c handle_mm_fault, handle_pte_fault; arch/x86/mm/fault.c do_user_addr_fault
  * @differs a stack may grow down by any distance: 2.6.11 wants the access near the stack pointer
@@ -22,12 +25,18 @@ import { anonymousFault } from "./anonymous-fault.ts";
 import { EVENT_FAULT } from "./events.ts";
 import { fileFault } from "./file-fault.ts";
 import type { Kernel } from "./kernel.ts";
-import { waitToMap } from "./mapped-frame.ts";
+import { orWait, waitToMap } from "./mapped-frame.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
+import { namesPage } from "./pfnmap/pfn-mappings.ts";
+import { presentInPlace, tryRepairRaw } from "./pfnmap/raw-fault.ts";
 import type { Process, Thread } from "./process.ts";
 import { expandStack } from "./stack.ts";
 import { swapFault } from "./swap/swap-fault.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
+import { lockShared, unlockShared } from "./tables/sharing/shared-lock.ts";
+import type { SharedTable } from "./tables/sharing/shared-tables.ts";
+import { unshareTable } from "./tables/sharing/unshare.ts";
+import { hugeFault, hugeFaultSlowly, SMALL_PAGES } from "./thp/huge-fault.ts";
 import {
   ERROR_PRESENT,
   ERROR_WRITE,
@@ -35,16 +44,21 @@ import {
   FAULT_MINOR,
   FAULT_OOM,
   type Intent,
+  NEEDS_AREA,
+  NEEDS_BLOCK,
   NEEDS_COPY,
   NEEDS_FILE,
   NEEDS_FILE_ENTRY,
+  NEEDS_HOST,
   NEEDS_MEMORY,
+  NEEDS_OWN_TABLE,
   NEEDS_SWAP,
+  NEEDS_TURN,
   SEGV_ACCERR,
   SEGV_MAPERR,
   type Verdict,
 } from "./verdict.ts";
-import { VM_BIG, VM_GROWSDOWN, VM_WRITE, type Vma } from "./vma.ts";
+import { VM_BIG, VM_GROWSDOWN, VM_RAW, VM_WRITE, type Vma } from "./vma.ts";
 import { copyInSteps, writeProtectedPage } from "./write-fault.ts";
 
 export * from "./verdict.ts";
@@ -70,6 +84,7 @@ export function* handleFault(kernel: Kernel, thread: Thread, address: Vaddr, err
     unlockTables(kernel, mm);
     if (verdict >= 0) charged(kernel, thread.process, vma, page, intent, verdict);
     else verdict = yield* finish(kernel, thread.process, vma, page, intent, verdict);
+    if (verdict === NEEDS_AREA) verdict = yield* changeArea(kernel, thread, vma, page, intent);
   }
   mm.mmapSem.releaseRead(thread);
   return verdict;
@@ -95,8 +110,15 @@ export function handleFaultAlone(kernel: Kernel, thread: Thread, address: Vaddr,
   unlockTables(kernel, mm);
   if (verdict >= 0) charged(kernel, thread.process, vma, page, intent, verdict);
   else verdict = runToCompletion(finish(kernel, thread.process, vma, page, intent, verdict));
+  if (verdict === NEEDS_AREA) verdict = runToCompletion(changeArea(kernel, thread, vma, page, intent));
   mm.mmapSem.releaseRead(thread);
   return verdict;
+}
+
+/** The page gets an area of its own, if it still needs one. */
+function* changeArea(kernel: Kernel, thread: Thread, vma: Vma, page: Vpn, intent: Intent): Path<Verdict> {
+  const verdict = yield* kernel.pfnMappings.changeArea(kernel, thread, page, intent);
+  return charged(kernel, thread.process, vma, page, intent, verdict);
 }
 
 /** Whether the area above `page` is a stack that now reaches it. */
@@ -128,14 +150,19 @@ export function* makePresent(kernel: Kernel, payer: Process, vma: Vma, page: Vpn
     const verdict = yield* kernel.bigPages.fault(kernel, vma, page, intent);
     return charged(kernel, payer, vma, page, intent, verdict);
   }
-  const verdict = yield* repair(kernel, vma, page, intent);
-  return yield* finish(kernel, payer, vma, page, intent, verdict);
+  let verdict = yield* finish(kernel, payer, vma, page, intent, yield* repair(kernel, vma, page, intent));
+  while (verdict === NEEDS_AREA) {
+    verdict = yield* finish(kernel, payer, vma, page, "read", yield* presentInPlace(kernel, vma, page));
+  }
+  return verdict;
 }
 
 /** Repairs what needs no wait for memory or a file, with page_table_lock held. */
 function* repair(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Path<Verdict> {
   yield* lockTables(kernel, vma.mm);
+  const shared = kernel.tables.shared.exist ? yield* lockShared(kernel, vma.mm, page) : null;
   const verdict = yield* finishLocked(kernel, vma, page, tryRepair(kernel, vma, page, intent));
+  if (shared !== null) unlockShared(kernel, shared);
   unlockTables(kernel, vma.mm);
   return verdict;
 }
@@ -149,21 +176,42 @@ function* finishLocked(kernel: Kernel, vma: Vma, page: Vpn, first: Verdict): Pat
 
 /** Waits for what the repair needs, and tries again, until the fault comes to its end. */
 function* finish(kernel: Kernel, payer: Process, vma: Vma, page: Vpn, intent: Intent, first: Verdict): Path<Verdict> {
+  const verdict = yield* resolve(kernel, vma, page, intent, first);
+  return verdict === NEEDS_AREA ? verdict : charged(kernel, payer, vma, page, intent, verdict);
+}
+
+/** The same, uncounted. */
+function* resolve(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent, first: Verdict): Path<Verdict> {
   const taken = { major: false };
   let verdict = first;
   for (let failures = 0; ; ) {
     if (verdict === NEEDS_FILE) verdict = yield* fileFault(kernel, vma, vma.file!, page, intent);
     else if (verdict === NEEDS_SWAP) verdict = yield* swapFault(kernel, vma, page, intent, taken);
+    else if (verdict === NEEDS_BLOCK)
+      verdict = (yield* hugeFaultSlowly(kernel, vma, page, intent)) ?? (yield* repair(kernel, vma, page, intent));
     else if (verdict === NEEDS_FILE_ENTRY) verdict = yield* kernel.nonlinear.fault(kernel, vma, page);
-    else if (verdict !== NEEDS_MEMORY) break;
+    else if (verdict === NEEDS_HOST) verdict = yield* hostedFault(kernel, vma, page, intent);
+    else if (verdict === NEEDS_TURN) verdict = yield* repair(kernel, vma, page, intent);
+    else if (verdict === NEEDS_OWN_TABLE) {
+      const isOwn = (yield* unshareTable(kernel, vma.mm, page)) === 0;
+      verdict = isOwn ? yield* repair(kernel, vma, page, intent) : FAULT_OOM;
+    } else if (verdict !== NEEDS_MEMORY) break;
     else {
       failures++;
       const isThere = yield* waitHolding(kernel, vma, page, failures);
       verdict = isThere ? yield* repair(kernel, vma, page, intent) : FAULT_OOM;
     }
   }
-  if (verdict === FAULT_MINOR && taken.major) verdict = FAULT_MAJOR;
-  return charged(kernel, payer, vma, page, intent, verdict);
+  return verdict === FAULT_MINOR && taken.major ? FAULT_MAJOR : verdict;
+}
+
+/** A fault in a table that is the file's own: it is hung here, and the fault repaired there. */
+function* hostedFault(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Path<Verdict> {
+  const { tableSharing, allocator } = kernel;
+  const place = yield* orWait(allocator, () => tableSharing.tryAttach(kernel, vma, page));
+  if (place === null) return FAULT_OOM;
+  const verdict = yield* repair(kernel, place.vma, place.page, intent);
+  return yield* resolve(kernel, place.vma, place.page, intent, verdict);
 }
 
 /**
@@ -172,15 +220,16 @@ function* finish(kernel: Kernel, payer: Process, vma: Vma, page: Vpn, intent: In
  *
  * @models linux-2.6.11 mm/memory.c do_wp_page (page_cache_get before the allocation)
  */
-function* waitHolding(kernel: Kernel, { mm }: Vma, page: Vpn, failures: number): Path<boolean> {
+function* waitHolding(kernel: Kernel, vma: Vma, page: Vpn, failures: number): Path<boolean> {
   const { tables, entries, frames, allocator, zeroFrame } = kernel;
+  const { mm } = vma;
   yield* lockTables(kernel, mm);
   let held = zeroFrame;
   const table = tables.openLeaf(mm, page);
   if (table !== NO_TABLE) {
     const index = tables.indexAt(page, LEAF);
-    if ((entries.flags(table, index) & (PTE_PRESENT | PTE_PROT_NONE)) !== 0)
-      held = frames.head(entries.frame(table, index));
+    const isThere = (entries.flags(table, index) & (PTE_PRESENT | PTE_PROT_NONE)) !== 0;
+    if (isThere && namesPage(kernel, vma, page, table, index)) held = frames.head(entries.frame(table, index));
     tables.close(table);
   }
   if (held !== zeroFrame) frames.addReference(held);
@@ -211,9 +260,44 @@ function charged(kernel: Kernel, payer: Process, vma: Vma, page: Vpn, intent: In
 
 /** Repairs what can be repaired without waiting; otherwise says what it NEEDS, with nothing done. */
 function tryRepair(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Verdict {
+  if ((vma.flags & VM_RAW) !== 0) return tryRepairRaw(kernel, vma, page, intent);
+  const { tables, tableSharing } = kernel;
+  let leaf = tables.tableAt(vma.mm, page, LEAF);
+  if (leaf === NO_TABLE) {
+    if (tableSharing.isHosted(kernel, vma, page)) return NEEDS_HOST;
+    leaf = tableSharing.joinAtFault(kernel, vma, page);
+  }
+  if (leaf === NO_TABLE) return missingTable(kernel, vma, page, intent);
+  const shared = tables.shared.find(leaf);
+  if (shared === undefined) return repairEntry(kernel, vma, page, intent, leaf);
+  if (shared.host !== null && shared.isSharedFor(vma.mm)) return NEEDS_HOST;
+  return repairForAll(kernel, vma, page, intent, shared);
+}
+
+/** The same where others have the leaf table too. */
+function repairForAll(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent, shared: SharedTable): Verdict {
+  const { task } = kernel.current;
+  const isHeld = shared.lock.owner === task;
+  if (!isHeld && !shared.lock.attempt(task)) return NEEDS_TURN;
+  const verdict = mayRepairForAll(kernel, page, intent, shared)
+    ? repairEntry(kernel, vma, page, intent, shared.frame)
+    : NEEDS_OWN_TABLE;
+  if (!isHeld) unlockShared(kernel, shared);
+  return verdict;
+}
+
+/** Whether what the fault needs is right for all who have the table: nothing at all, or a page that they all lack. */
+function mayRepairForAll({ tables, entries }: Kernel, page: Vpn, intent: Intent, shared: SharedTable): boolean {
+  if (intent === "write" && shared.readOnly) return false;
+  const table = tables.open(shared.frame);
+  const flags = entries.flags(table, tables.indexAt(page, LEAF));
+  tables.close(table);
+  return flags === 0 ? shared.uniform : (flags & (PTE_PRESENT | PTE_PROT_NONE)) !== 0;
+}
+
+/** The same where the leaf table is there. */
+function repairEntry(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent, leaf: Pfn): Verdict {
   const { tables, entries } = kernel;
-  const leaf = tables.tableAt(vma.mm, page, LEAF);
-  if (leaf === NO_TABLE) return missingPage(kernel, vma, page, intent, leaf);
   const index = tables.indexAt(page, LEAF);
   const table = tables.open(leaf);
   const flags = entries.flags(table, index);
@@ -223,6 +307,15 @@ function tryRepair(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Verdict
   const slot = entries.slotOf(table, index);
   if (intent === "write" && (flags & PTE_WRITE) === 0) return writeProtectedPage(kernel, vma, page, slot);
   return alreadyPresent(kernel, slot, flags, intent);
+}
+
+/** Where no leaf table is, a large entry may be, or come. One that had to be split has left a table. */
+function missingTable(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Verdict {
+  if (vma.file !== null) return NEEDS_FILE;
+  const verdict = hugeFault(kernel, vma, page, intent);
+  if (verdict !== SMALL_PAGES) return verdict;
+  const isSplit = kernel.tables.tableAt(vma.mm, page, LEAF) !== NO_TABLE;
+  return isSplit ? tryRepair(kernel, vma, page, intent) : anonymousFault(kernel, vma, page, intent, NO_TABLE);
 }
 
 function missingPage(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent, leaf: Pfn): Verdict {

@@ -21,8 +21,10 @@ import type { Kernel } from "./kernel.ts";
 import { entryFlags, mapNewAnonymous, mapShared, tryUserFrame } from "./mapped-frame.ts";
 import type { FoundPage } from "./nonlinear/truncation.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
+import { copyMissing, isNone } from "./pfnmap/raw-fault.ts";
 import { isAttached } from "./shm/segments.ts";
 import { lockTables, unlockTables } from "./table-lock.ts";
+import { lockShared, unlockShared } from "./tables/sharing/shared-lock.ts";
 import {
   BUS_ADRERR,
   FAULT_MAJOR,
@@ -30,14 +32,16 @@ import {
   FAULT_OOM,
   type Intent,
   isRepaired,
+  NEEDS_AREA,
   NEEDS_FILE,
   NEEDS_MEMORY,
   type Verdict,
 } from "./verdict.ts";
 import { VM_SHARED, type Vma } from "./vma.ts";
 
-/** NEEDS_MEMORY if a table or a copy is missing. Requires: the entry of `page` is none, or its leaf table is missing. */
+/** NEEDS_MEMORY if a table or a copy is missing, NEEDS_AREA if the area is one of copies. Requires: the entry of `page` is none, or its leaf table is missing. */
 export function* fileFault(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn, intent: Intent): Path<Verdict> {
+  if (file.raw !== null) return yield* copyFault(kernel, vma, page, intent);
   const level = kernel.personality.pages.firstTables;
   if (kernel.tables.tryEnsure(vma.mm, page, level) === NO_TABLE) return NEEDS_MEMORY;
   if (intent === "read") return yield* readFault(kernel, vma, file, page);
@@ -46,10 +50,21 @@ export function* fileFault(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn
     : yield* privateWriteFault(kernel, vma, file, page);
 }
 
+/** In an area of copies, of memory without struct pages: one that was lost is made again for a write, and not for a read. */
+function* copyFault(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Path<Verdict> {
+  if (intent === "read") return NEEDS_AREA;
+  yield* lockTables(kernel, vma.mm);
+  const verdict = isNone(kernel, vma, page) ? copyMissing(kernel, vma, page) : FAULT_MINOR;
+  unlockTables(kernel, vma.mm);
+  return verdict;
+}
+
 function* readFault(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn): Path<Verdict> {
   const window = Math.max(kernel.personality.pages.faultAroundPages(kernel.tunables), kernel.frames.softFrames);
   yield* lockTables(kernel, vma.mm);
+  const shared = kernel.tables.shared.exist ? yield* lockShared(kernel, vma.mm, page) : null;
   const mapped = mapAround(kernel, vma, file, page, window);
+  if (shared !== null) unlockShared(kernel, shared);
   unlockTables(kernel, vma.mm);
   const verdict = mapped ? FAULT_MINOR : yield* findAndMap(kernel, vma, file, page, entryFlags(kernel, vma));
   if (verdict >= 0 && isRepaired(verdict)) kernel.counters.fileReadFaults++;
@@ -143,8 +158,10 @@ function* mapPage(
   request: PageRequest,
 ): Path<Verdict> {
   yield* lockTables(kernel, vma.mm);
+  const shared = kernel.tables.shared.exist ? yield* lockShared(kernel, vma.mm, page) : null;
   const isThere = mayMap(kernel, vma.file!, found);
   const verdict = isThere ? mapIfNone(kernel, vma, page, found.frame, flags, request) : NEEDS_FILE;
+  if (shared !== null) unlockShared(kernel, shared);
   unlockTables(kernel, vma.mm);
   return verdict;
 }

@@ -19,6 +19,7 @@ import { PG_LOCKED, PG_UPTODATE, PG_WRITEBACK } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { NOT_CACHED } from "./page-cache.ts";
 import { pageLock } from "./page-lock.ts";
+import { writeSegment } from "./pfnmap/segment-files.ts";
 import { punchFile, truncateFile } from "./truncate.ts";
 import { writeBack } from "./writeback.ts";
 
@@ -54,6 +55,7 @@ export function* writeFile(
   if (offset >= MAX_FILE_BYTES) return -EFBIG;
   const { file } = open;
   if (file.huge !== null) return -EINVAL;
+  if (file.raw !== null) return file.kind === "device" ? -EINVAL : writeSegment(kernel, file, bytes, offset);
   const { lock } = file;
   if (!lock.tryAcquire(task)) yield* lock.acquire(task);
   const length = Math.min(lengthOf(bytes), MAX_FILE_BYTES - offset);
@@ -83,6 +85,7 @@ export function* ftruncate(kernel: Kernel, task: Task, open: OpenFile | null, si
   if (!open.writable) return -EINVAL;
   if (sizeBytes > MAX_FILE_BYTES) return -EFBIG;
   const { lock } = open.file;
+  if (open.file.raw !== null) return sizeBytes === open.file.sizeBytes ? 0 : -EINVAL;
   if (open.file.huge !== null && sizeBytes % hugeBytes(open.file) !== 0) return -EINVAL;
   if (!lock.tryAcquire(task)) yield* lock.acquire(task);
   const cut = open.file.huge === null ? truncateFile : truncateHuge;
@@ -125,7 +128,7 @@ export function* allocateRange(
   lengthBytes: number,
 ): Path<number> {
   const known = FALLOC_KEEP_SIZE | FALLOC_PUNCH_HOLE | (file.kind === "regular" ? FALLOC_ZERO_RANGE : 0);
-  if ((mode & ~known) !== 0) return -EOPNOTSUPP;
+  if ((mode & ~known) !== 0 || file.raw !== null) return -EOPNOTSUPP;
   const { lock } = file;
   if (!lock.tryAcquire(task)) yield* lock.acquire(task);
   let result = 0;

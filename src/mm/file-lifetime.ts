@@ -5,6 +5,7 @@ import { putHuge } from "./bigpages/huge-file.ts";
 import type { FileObject } from "./file.ts";
 import { dropPages } from "./file-pages.ts";
 import type { Kernel } from "./kernel.ts";
+import { destroySegmentFile } from "./pfnmap/segment-files.ts";
 import { dropSwapped } from "./swap/shmem-swap.ts";
 
 /**
@@ -34,6 +35,7 @@ export function holdFile(file: FileObject): void {
 export function releaseFile(kernel: Kernel, file: FileObject): void {
   if (file.references <= 0) bug(`${file.name} is released more often than held`);
   file.references--;
+  if (kernel.tableSharing.dropHost(kernel, file)) return;
   if (file.references === 0 && !file.named) destroy(kernel, file);
 }
 
@@ -50,6 +52,7 @@ function destroy(kernel: Kernel, file: FileObject): void {
   if (mapped > 0) bug(`${file.name} is freed while ${mapped} of its pages are mapped`);
   if (file.huge !== null)
     for (const head of file.huge.cut(0, Number.POSITIVE_INFINITY)) putHuge(kernel.frames, file.huge.pool, head);
+  if (file.raw !== null) destroySegmentFile(kernel, file.raw);
   if (file.promise === "size") kernel.commitment.uncharge(file.endIndex);
   kernel.files.forget(file);
   kernel.segments.fileGone(file);

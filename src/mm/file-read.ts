@@ -10,6 +10,7 @@ import { PG_LOCKED, PG_UPTODATE } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { NOT_CACHED } from "./page-cache.ts";
 import { pageLock } from "./page-lock.ts";
+import { readSegment } from "./pfnmap/segment-files.ts";
 import { readWindow } from "./readahead.ts";
 import { shmemIn } from "./swap/shmem-swap.ts";
 import { NO_SWAP_SLOT } from "./swap/swap.ts";
@@ -30,6 +31,7 @@ export function* readFile(
   if (offset < 0) return -EINVAL;
   const { file } = open;
   if (file.huge !== null) return yield* readHuge(kernel, file, bytes, offset);
+  if (file.raw !== null) return file.kind === "device" ? -EINVAL : readSegment(kernel, file, bytes, offset);
   const length = Math.min(lengthOf(bytes), file.sizeBytes - offset);
   let done = 0;
   while (done < length) {

@@ -1,8 +1,9 @@
 /**
- * Files as the memory manager sees them: a size, a page cache, and the areas that map it. Three kinds exist. A `shmem`
+ * Files as the memory manager sees them: a size, a page cache, and the areas that map it. Several kinds exist. A `shmem`
  * file lives in memory alone (tmpfs, System V segments, shared anonymous memory): its cache is its contents, and a page
  * that is not there is a hole. A `regular` file lives on the model disk: its cache holds copies, and a page that is not
- * there costs a read. A `hugetlbfs` file has huge pages of a pool, and no page cache (bigpages/huge-file.ts).
+ * there costs a read. A `hugetlbfs` file has huge pages of a pool, and no page cache (bigpages/huge-file.ts). An `xip` file and
+ * a `device` are frames of a segment, which need no cache either (pfnmap/segments.ts).
  *
  * A file is kept by its name, by those who have it open and by the areas that map it; with the last of these it and its
  * pages go.
@@ -18,13 +19,14 @@ import { DirtyPages } from "./dirty-pages.ts";
 import { DiskContents } from "./disk-contents.ts";
 import { FileMappings } from "./file-mappings.ts";
 import { type DirtyTally, PageCache } from "./page-cache.ts";
+import type { SegmentFile } from "./pfnmap/segments.ts";
 import type { TableModel } from "./populate-tables.ts";
 import type { ReadaheadState } from "./readahead.ts";
 import type { Slab } from "./slab.ts";
 import { SwappedPages } from "./swap/swapped-pages.ts";
 import { VM_SHARED, type Vma } from "./vma.ts";
 
-export type FileKind = "shmem" | "regular" | "hugetlbfs";
+export type FileKind = "shmem" | "regular" | "hugetlbfs" | "xip" | "device";
 
 /**
  * How a shmem file's memory is promised: its whole size when it is made (shared anonymous memory), page by page as they
@@ -42,6 +44,8 @@ export interface FileSpec {
   readonly promise?: PromiseRule;
   /** Of a file of huge pages: whose. */
   readonly pool?: HugePool;
+  /** Of an xip file, and of a device: its frames. */
+  readonly raw?: SegmentFile;
   /** A regular file's first contents; without it they are zero. */
   readonly content?: ContentSource;
 }
@@ -70,6 +74,8 @@ export class FileObject {
   readonly disk: DiskContents;
   /** The pages of a file of huge pages, which are in no other cache; null for others. */
   readonly huge: HugeFile | null;
+  /** The frames of a file that is memory of a segment; null for others. */
+  readonly raw: SegmentFile | null;
   /** A shmem file's pages that are in swap. */
   readonly swapped: SwappedPages;
 
@@ -101,6 +107,7 @@ export class FileObject {
     this.pages = new PageCache(nodes, spec.kind === "regular" ? dirty : undefined, softFrames);
     this.swapped = new SwappedPages(softFrames);
     this.softFrames = softFrames;
+    this.raw = spec.raw ?? null;
     this.huge = spec.pool === undefined ? null : new HugeFile(spec.name, spec.pool, nodes);
     this.disk = new DiskContents(spec.content, pagesFor(spec.sizeBytes));
     this.lock = new Mutex(`i_rwsem of ${spec.name}`, MEMORY);

@@ -34,6 +34,7 @@ export const PG_ORPHAN = 1 << 15; // has left its file while it was mapped, and 
 export const PG_PRIVATE = 1 << 16; // has a buffer head
 
 export const PG_HEAD = 1 << 17; // the first frame of a compound page
+export const PG_PART = 1 << 18; // one of the frames of a transparent huge page, its head too
 
 /** Who is told of uses of struct pages: of fields, and of links from one to another. */
 export interface FrameWatch {
@@ -73,6 +74,8 @@ export class Frames {
   readonly owner: SparseInt8;
   /** By head of a compound page: its order. Frames after the head have nothing of their own. */
   private readonly orders: SparseInt8;
+  /** By head of a transparent huge page: large entries that map it whole; each is in the counts of all its frames too. */
+  readonly largeMaps: SparseInt32;
   /** The orders that compound pages have had. */
   private readonly compoundOrders = new Set<number>();
   /** Whether somebody counts which frames are turned to. */
@@ -104,6 +107,7 @@ export class Frames {
     this.swapSlot = numbers();
     this.owner = new SparseInt8(count);
     this.orders = new SparseInt8(count);
+    this.largeMaps = new SparseInt32(count);
   }
 
   /**
@@ -151,6 +155,12 @@ export class Frames {
   /** Where what the frame holds belongs in its file, or among anonymous pages: `index` is that of the soft page's first part. */
   indexOf(frame: Pfn): number {
     return this.index.read(frame & this.headMask) + (frame & ~this.headMask);
+  }
+
+  /** Entries of leaf tables that map it; its other mappings are large entries. */
+  leafMaps(frame: Pfn): number {
+    const count = this.mapCount.read(frame);
+    return this.has(frame, PG_PART) ? count - this.largeMaps.read(this.headOf(frame)) : count;
   }
 
   addReference(frame: Pfn): void {
@@ -239,7 +249,7 @@ export class Frames {
   }
 
   private get arrays(): readonly (SparseInt8 | SparseInt32 | SparseFloat64)[] {
-    const { refs, mapCount, flags, mapping, index, next, previous, swapSlot, owner, orders } = this;
-    return [refs, mapCount, flags, mapping, index, next, previous, swapSlot, owner, orders];
+    const { refs, mapCount, flags, mapping, index, next, previous, swapSlot, owner, orders, largeMaps } = this;
+    return [refs, mapCount, flags, mapping, index, next, previous, swapSlot, owner, orders, largeMaps];
   }
 }

@@ -29,6 +29,8 @@ import type { Nonlinear } from "./nonlinear/nonlinear.ts";
 import type { Commitment } from "./overcommit.ts";
 import type { PageTables } from "./page-table.ts";
 import type { Personality } from "./personality.ts";
+import type { PfnMappings } from "./pfnmap/pfn-mappings.ts";
+import type { RawMemory } from "./pfnmap/segments.ts";
 import type { Process } from "./process.ts";
 import type { OomVictim } from "./reclaim/oom-kill.ts";
 import type { Reclaim } from "./reclaim/reclaim.ts";
@@ -38,6 +40,8 @@ import type { Slabs } from "./slab.ts";
 import type { Swap } from "./swap/swap.ts";
 import type { TableDiscard } from "./tables/discard/table-discard.ts";
 import type { TableFreeing } from "./tables/freeing.ts";
+import type { TableSharing } from "./tables/sharing/table-sharing.ts";
+import type { TransparentPages } from "./thp/transparent-pages.ts";
 import type { TlbFlush } from "./tlb-flush.ts";
 
 export interface Kernel {
@@ -64,15 +68,21 @@ export interface Kernel {
   /** ZERO_PAGE: what anonymous reads map. */
   readonly zeroFrame: Pfn;
 
+  /** Memory outside all zones. */
+  readonly rawMemory: RawMemory;
+
   // The mechanisms, one choice each.
   readonly tables: PageTables;
   readonly tableFreeing: TableFreeing;
   readonly tableDiscard: TableDiscard;
+  readonly tableSharing: TableSharing;
   readonly reverseMap: ReverseMap;
   readonly mlock: Mlock;
   readonly tlbFlush: TlbFlush;
   readonly nonlinear: Nonlinear;
   readonly bigPages: BigPages;
+  readonly transparent: TransparentPages;
+  readonly pfnMappings: PfnMappings;
   readonly vmemmap: Vmemmap;
   readonly reclaim: Reclaim;
 

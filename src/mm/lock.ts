@@ -5,6 +5,7 @@
  * @models linux-6.1 mm/mlock.c do_mlock, apply_vma_lock_flags, mlock_fixup, apply_mlockall_flags
  * @differs 2.6.11 makes each area present as it comes to it, and so what lies before a hole that ends the call
  */
+
 import { EAGAIN, EFAULT, EINVAL, ENOMEM, EPERM } from "../base/errno.ts";
 import { PAGE_SIZE, pageOf, type Vaddr, type Vpn } from "../base/units.ts";
 import type { Path } from "../sync/path.ts";
@@ -14,6 +15,7 @@ import type { Kernel } from "./kernel.ts";
 import { populate } from "./populate.ts";
 import type { Thread } from "./process.ts";
 import { isolate } from "./protect.ts";
+import { ownTables } from "./tables/sharing/unshare.ts";
 import { VM_BIG, VM_DROPPABLE, VM_LOCKED, VM_LOCKONFAULT, type Vma } from "./vma.ts";
 import { alignDown, alignUpWrapped, sumWrapped, wordLimit } from "./words.ts";
 
@@ -125,6 +127,8 @@ function* lockPart(
   if (flags === oldFlags || (oldFlags & (kernel.personality.unmergeable | VM_BIG | VM_DROPPABLE)) !== 0) return vma;
   const unlocks = (oldFlags & VM_LOCKED) !== 0 && (flags & VM_LOCKED) === 0;
   if (unlocks && (yield* kernel.mlock.unlock(kernel, vma, start, end)) < 0) return null;
+  // Nobody shares the tables of locked pages.
+  if ((yield* ownTables(kernel, vma.mm, start, end)) < 0) return null;
   const part = isolate(kernel, vma, previous, start, end, flags);
   if (part === null) return null;
   const pages = end - start;

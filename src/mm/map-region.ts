@@ -13,6 +13,8 @@ import { OpenFile } from "./file.ts";
 import { createSharedMemory, holdFile, releaseFile } from "./file-lifetime.ts";
 import type { Kernel } from "./kernel.ts";
 import type { MergeRange } from "./merge.ts";
+import { areaFlagsOf, fillAtOnce } from "./pfnmap/areas.ts";
+import type { SegmentFile } from "./pfnmap/segments.ts";
 import { mappedPages, splitAround, unmap } from "./unmap.ts";
 import {
   VM_ACCOUNT,
@@ -20,6 +22,7 @@ import {
   VM_LOCKED,
   VM_LOCKONFAULT,
   VM_NORESERVE,
+  VM_RAW,
   VM_SHARED,
   VM_WRITE,
   type Vma,
@@ -36,8 +39,13 @@ export interface Region {
   readonly fileIndex: FileIndex;
 }
 
-/** 0 or -ENOMEM; what lay there is gone in either case, unless there was no room for as much as before. */
-export function* mapRegion(kernel: Kernel, mm: AddressSpace, region: Region): Path<number> {
+/**
+ * 0 or -ENOMEM; what lay there is gone in either case, unless there was no room for as much as before. -EINVAL, and nothing
+ * changed, if such memory may not be mapped so.
+ */
+export function* mapRegion(kernel: Kernel, mm: AddressSpace, asked: Region): Path<number> {
+  const region = asked.opened?.file.raw == null ? asked : rawRegion(kernel, asked, asked.opened.file.raw);
+  if (typeof region === "number") return region;
   const charged = isCharged(region.flags) ? region.pages : 0;
   const ready =
     kernel.personality.promisesNew === "after-unmap"
@@ -54,7 +62,17 @@ export function* mapRegion(kernel: Kernel, mm: AddressSpace, region: Region): Pa
   account(mm, flags, pages);
   if ((flags & VM_DROPPABLE) !== 0) vma.flags &= ~(VM_LOCKED | VM_LOCKONFAULT);
   else if ((flags & VM_LOCKED) !== 0) mm.lockedPages += pages;
-  return 0;
+  if ((flags & VM_RAW) === 0 || (yield* fillAtOnce(kernel, vma)) === 0) return 0;
+  yield* unmap(kernel, mm, region.start, region.start + pages);
+  return -ENOMEM;
+}
+
+/** The region as an area of memory without struct pages, which nobody locks; or -EINVAL if it may not be. */
+function rawRegion({ pfnMappings }: Kernel, region: Region, raw: SegmentFile): Region | number {
+  const { flags, fileIndex, pages } = region;
+  const refused = pfnMappings.refuses(raw, { flags, first: fileIndex, end: fileIndex + pages });
+  if (refused < 0) return refused;
+  return { ...region, flags: (flags & ~(VM_LOCKED | VM_LOCKONFAULT)) | areaFlagsOf(raw) };
 }
 
 /** Clears the place, then promises the memory; a refusal leaves the place empty. */

@@ -8,9 +8,9 @@ import { PTE_ACCESSED, PTE_NO_EXECUTE, PTE_PRESENT, PTE_PROT_NONE, PTE_USER, PTE
 import type { Path } from "../sync/path.ts";
 import type { AddressSpace } from "./address-space.ts";
 import { type Allocator, WANT_USER } from "./allocator.ts";
-import { PG_ANON, PG_SWAPBACKED, PG_UPTODATE } from "./frames.ts";
+import { type Frames, PG_ANON, PG_SWAPBACKED, PG_UPTODATE } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
-import { VM_ACCESS, VM_DROPPABLE, VM_EXEC, VM_SHARED, VM_WRITE, type Vma } from "./vma.ts";
+import { VM_ACCESS, VM_DROPPABLE, VM_EXEC, VM_RAW, VM_SHARED, VM_WRITE, type Vma } from "./vma.ts";
 import { OWNER_USER } from "./zone.ts";
 
 /**
@@ -21,15 +21,27 @@ import { OWNER_USER } from "./zone.ts";
  */
 export function entryFlags(kernel: Kernel, vma: Vma): number {
   const { flags } = vma;
-  if ((flags & VM_ACCESS) === 0) return PTE_PROT_NONE | PTE_USER | PTE_ACCESSED | PTE_NO_EXECUTE;
-  let entry = PTE_PRESENT | PTE_USER | PTE_ACCESSED;
+  const mark = (flags & VM_RAW) === 0 ? 0 : kernel.pfnMappings.pageBits;
+  if ((flags & VM_ACCESS) === 0) return PTE_PROT_NONE | PTE_USER | PTE_ACCESSED | PTE_NO_EXECUTE | mark;
+  let entry = PTE_PRESENT | PTE_USER | PTE_ACCESSED | mark;
   if ((flags & VM_EXEC) === 0) entry |= PTE_NO_EXECUTE;
   const isSharedWritable = (flags & (VM_SHARED | VM_WRITE)) === (VM_SHARED | VM_WRITE);
   return isSharedWritable && !kernel.personality.pages.noticesWrites(vma) ? entry | PTE_WRITE : entry;
 }
 
-/** Counts a frame in (`+1`) or out (`-1`) of what is resident, by what it is. */
-function countResident(kernel: Kernel, mm: AddressSpace, frame: Pfn, change: 1 | -1): void {
+/** What a page counts as where it is resident. */
+export function kindOfPage(frames: Frames, frame: Pfn): "anon" | "shmem" | "file" {
+  const flags = frames.flags.read(frames.head(frame));
+  return (flags & PG_ANON) !== 0 ? "anon" : (flags & PG_SWAPBACKED) !== 0 ? "shmem" : "file";
+}
+
+/** Counts a frame that the entry at `slot` maps in (`+1`) or out (`-1`) of what is resident, by what it is. */
+function countResident(kernel: Kernel, mm: AddressSpace, frame: Pfn, slot: PteSlot, change: 1 | -1): void {
+  const shared = kernel.tables.shared.find(kernel.entries.tableOf(slot));
+  if (shared !== undefined) {
+    shared.count(kindOfPage(kernel.frames, frame), change);
+    return;
+  }
   const flags = kernel.frames.flags.read(kernel.frames.head(frame));
   const { resident } = mm;
   if ((flags & PG_ANON) !== 0) resident.anon += change;
@@ -94,12 +106,12 @@ export function mapNewAnonymous(kernel: Kernel, vma: Vma, page: Vpn, frame: Pfn,
 export function mapShared(kernel: Kernel, vma: Vma, frame: Pfn, slot: PteSlot): number {
   if (kernel.reverseMap.add(frame, slot, vma) < 0) return -ENOMEM;
   kernel.frames.addReference(kernel.frames.head(frame));
-  countResident(kernel, vma.mm, frame, 1);
+  countResident(kernel, vma.mm, frame, slot, 1);
   return 0;
 }
 
 /** An entry, already cleared, maps `frame` no longer. The reference stays: it goes once TLBs are flushed. */
 export function unmapFrame(kernel: Kernel, vma: Vma, frame: Pfn, slot: PteSlot): void {
-  countResident(kernel, vma.mm, frame, -1);
+  countResident(kernel, vma.mm, frame, slot, -1);
   kernel.reverseMap.remove(frame, slot, vma);
 }

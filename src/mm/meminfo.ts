@@ -46,9 +46,9 @@ const free =
 /** Page tables of the levels from the leaf tables up to `highest`, but never the top one. */
 const pageTables =
   (highest: number): Count =>
-  ({ spaces, format, bigPages }) => {
+  ({ spaces, format, bigPages, tables }) => {
     const levels = Math.min(highest, format.levels - 1);
-    const inCommon = levels > LEAF ? bigPages.tablesInCommon : 0;
+    const inCommon = tables.shared.inCommon + (levels > LEAF ? bigPages.tablesInCommon : 0);
     return sum([...spaces].map((mm) => sum(mm.tablesByLevel.slice(LEAF, levels + 1)))) - inCommon;
   };
 
@@ -127,6 +127,10 @@ const hugePages = ({ bigPages }: Kernel, kind: MeminfoName): Lines => {
   };
 };
 
+/** Anonymous memory that is mapped by large entries: a line of kernels that can have any. */
+const transparentPages = ({ transparent }: Kernel): Lines =>
+  transparent.exist ? { AnonHugePages: () => transparent.pages.mapped * transparent.pages.pages } : {};
+
 const highmem: Lines = {
   HighTotal: managed(isHigh),
   HighFree: free(isHigh),
@@ -181,6 +185,7 @@ const reports: Readonly<Record<MeminfoName, (kernel: Kernel) => Lines>> = {
     PageTables: pageTables(LEAF + 1),
     CommitLimit: ({ commitment }) => commitment.limitPages,
     Committed_AS: ({ commitment }) => commitment.pages,
+    ...transparentPages(kernel),
     ...hugePages(kernel, "linux-6.1"),
   }),
 };

@@ -5,6 +5,7 @@
  * @models linux-6.1 mm/mremap.c move_vma; mm/mmap.c copy_vma
  * @differs 6.18 goes on counting a locked area that keeps its place (MREMAP_DONTUNMAP) as locked
  */
+
 import { ENOMEM } from "../base/errno.ts";
 import type { Vpn } from "../base/units.ts";
 import type { Path } from "../sync/path.ts";
@@ -13,6 +14,7 @@ import type { Kernel } from "./kernel.ts";
 import { type MergeRange, mergeVma } from "./merge.ts";
 import { movePages } from "./move-pages.ts";
 import { splitVma } from "./split.ts";
+import { ownTables } from "./tables/sharing/unshare.ts";
 import { unmap } from "./unmap.ts";
 import { anonymousIndex, VM_ACCOUNT, VM_BIG, VM_LOCKED, VM_LOCKONFAULT, type Vma } from "./vma.ts";
 import { copyVmaRange, forgetVma, insertVma } from "./vma-memory.ts";
@@ -43,6 +45,8 @@ export function* moveArea(kernel: Kernel, vma: Vma, remap: Remap): Path<Vpn> {
   const keepsOld = (remap.flags & MREMAP_DONTUNMAP) !== 0;
   if (mm.vmas.count >= kernel.tunables.maxMapCount - 3) return -ENOMEM;
   const cutsOut = keepsOld && kernel.personality.leavesUnlocked === "part" && (flags & VM_LOCKED) !== 0;
+  if ((yield* ownTables(kernel, mm, from, from + oldPages)) < 0) return -ENOMEM;
+  if ((yield* ownTables(kernel, mm, to, to + newPages)) < 0) return -ENOMEM;
   if (cutsOut && !cutOut(kernel, vma, from, from + oldPages)) return -ENOMEM;
   const unlocks = keepsOld && (flags & VM_LOCKED) !== 0;
   if (unlocks && (yield* kernel.mlock.unlock(kernel, vma, vma.start, vma.end)) < 0) return -ENOMEM;

@@ -14,16 +14,20 @@ import type { AddressSpace } from "./address-space.ts";
 import { EVENT_MOVE } from "./events.ts";
 import type { Kernel } from "./kernel.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
+import { moveRawEntry } from "./pfnmap/raw-entries.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
 import { gatherEmptied } from "./tables/emptied.ts";
+import { moveHuge, splitUnmovable } from "./thp/huge-areas.ts";
 import { Gather } from "./tlb/gather.ts";
-import { VM_BIG, type Vma } from "./vma.ts";
+import { VM_BIG, VM_RAW, type Vma } from "./vma.ts";
 
 /** A step of a move: from where, to where, and how many pages. */
 interface Step {
   readonly from: Vpn;
   readonly to: Vpn;
   readonly pages: number;
+  /** The area that the pages come from, if what it maps may have no struct pages. */
+  readonly raw: Vma | null;
 }
 
 /**
@@ -42,11 +46,13 @@ export function* movePages(
   const { mm } = from;
   if (to.mm !== mm) bug("entries move within one address space");
   const gather = new Gather(kernel, mm);
+  if (mm.reservedLeaves.length > 0) yield* splitUnmovable(kernel, mm, { from: fromPage, to: toPage, pages });
   const before =
     kernel.personality.pages.moves === "realigned-tables" ? emptyBefore(kernel, from, fromPage, to, toPage, pages) : 0;
+  const raw = (from.flags & VM_RAW) === 0 ? null : from;
   let done = -before;
   while (done < pages) {
-    const left = { from: fromPage + done, to: toPage + done, pages: pages - done };
+    const left = { from: fromPage + done, to: toPage + done, pages: pages - done, raw };
     const moved = yield* moveSome(kernel, gather, mm, left);
     if (moved < 0) break;
     from.file?.mappings.spread();
@@ -83,7 +89,11 @@ function* moveSome(kernel: Kernel, gather: Gather, mm: AddressSpace, left: Step)
     const source = tables.tableAt(mm, left.from, level);
     if (source === NO_TABLE) return pages;
     const table = tables.below(source, tables.indexAt(left.from, level));
-    if (table === NO_TABLE) return pages;
+    if (table === NO_TABLE && level === LEAF + 1 && mm.reservedLeaves.length > 0) {
+      const moved = yield* moveHuge(kernel, gather, mm, left);
+      if (moved !== "small") return moved;
+      if (tables.below(source, tables.indexAt(left.from, level)) === NO_TABLE) return pages;
+    } else if (table === NO_TABLE) return pages;
     if (!wholeTables) continue;
     const target = yield* tables.ensure(mm, left.to, level);
     if (target < 0) return target;
@@ -161,7 +171,11 @@ function moveEntries(kernel: Kernel, gather: Gather, mm: AddressSpace, step: Ste
   const toIndex = tables.indexAt(step.to, LEAF);
   let moved = 0;
   for (let i = 0; i < step.pages; i++) {
-    if (!moveEntry(kernel, source, fromIndex + i, target, toIndex + i)) continue;
+    const isMoved =
+      step.raw === null
+        ? moveEntry(kernel, source, fromIndex + i, target, toIndex + i)
+        : moveRawEntry(kernel, step.raw, step.from + i, [source, fromIndex + i], [target, toIndex + i]);
+    if (!isMoved) continue;
     gather.cover(step.from + i, step.from + i + 1);
     moved++;
   }

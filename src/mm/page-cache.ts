@@ -156,6 +156,13 @@ export class PageCache {
     return 0;
   }
 
+  /** Page `index`, which is cached, is in another frame now. */
+  replace(index: FileIndex, frame: Pfn): void {
+    const leaf = this.leaf(index) ?? bug(`page ${index} is not cached`);
+    leaf.frames[index % SLOTS] = frame;
+    this.changes++;
+  }
+
   /** The soft page of page `index` is cached no more; returns the frame that the page was in. */
   remove(index: FileIndex): Pfn {
     const frame = this.find(index);

@@ -34,8 +34,10 @@ import {
   linkFlags,
   type OpenTable,
   PTE_LARGE,
+  PTE_NO_EXECUTE,
   PTE_PRESENT,
   PTE_PROT_NONE,
+  PTE_WRITE,
   presentFrame,
 } from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
@@ -47,7 +49,9 @@ import { type Frames, PG_TABLE } from "./frames.ts";
 import { type TableAccess, type TableUse, USE_FIRST, USE_REVERSE, USE_SECOND } from "./tables/access.ts";
 import type { TableCache } from "./tables/cache/table-cache.ts";
 import type { LeafList } from "./tables/discard/table-discard.ts";
+import { SharedTables } from "./tables/sharing/shared-tables.ts";
 import type { TlbFlush } from "./tlb-flush.ts";
+import type { Vma } from "./vma.ts";
 
 /** No table there: the answer of a walk that does not allocate. */
 export const NO_TABLE = -1;
@@ -100,6 +104,8 @@ export class PageTables {
   private readonly highmemFrom: Pfn;
   /** Whether room for windows is taken before tables are opened: `lockTables` does. */
   readonly takesRoom: boolean;
+  /** The leaf tables that hang in several places. */
+  readonly shared: SharedTables;
   /** By CPU: tables opened and not yet closed. */
   private readonly opened: Int32Array;
   private readonly where: { readonly here: number };
@@ -115,6 +121,7 @@ export class PageTables {
     this.spans = [1, ...levels];
     this.highmemFrom = parts.highmemFrom;
     this.takesRoom = parts.access.takesRoom;
+    this.shared = new SharedTables(parts.frames);
     this.opened = new Int32Array(parts.cpus);
     this.where = parts.tlbFlush;
   }
@@ -210,7 +217,7 @@ export class PageTables {
 
   // Owners.
 
-  /** The address space that the entry at `slot` belongs to. Requires: its leaf table hangs in a tree. */
+  /** The address space that the entry at `slot` belongs to, or one of several. Requires: its leaf table hangs in a tree. */
   mmOf(slot: PteSlot): AddressSpace {
     return this.ownerOf(this.entries.tableOf(slot));
   }
@@ -220,9 +227,31 @@ export class PageTables {
     return this.spaces.get(this.parts.frames.mapping.read(table)) ?? bug(`leaf table ${table} is nobody's`);
   }
 
-  /** The page that the entry at `slot` maps, or would. Requires: its leaf table hangs in a tree. */
+  /** The page that the entry at `slot` maps, or would, in `mmOf(slot)`. Requires: its leaf table hangs in a tree. */
   pageOf(slot: PteSlot): Vpn {
     return this.parts.frames.index.read(this.entries.tableOf(slot)) + this.entries.indexOf(slot);
+  }
+
+  /** The page of `vma` that the entry at `slot` maps, or would. Requires: its leaf table covers a part of the area. */
+  pageIn(slot: PteSlot, vma: Vma): Vpn {
+    const shared = this.shared.find(this.entries.tableOf(slot));
+    const index = this.entries.indexOf(slot);
+    let page = this.pageOf(slot);
+    shared?.forEachPlace((mm, first) => {
+      if (mm === vma.mm && vma.contains(first + index)) page = first + index;
+    });
+    return page;
+  }
+
+  /** Visits each address space that has the entry at `slot`, with the page that it maps there. */
+  forEachPlace(slot: PteSlot, visit: (mm: AddressSpace, page: Vpn) => void): void {
+    const shared = this.shared.find(this.entries.tableOf(slot));
+    if (shared === undefined) {
+      visit(this.mmOf(slot), this.pageOf(slot));
+      return;
+    }
+    const index = this.entries.indexOf(slot);
+    shared.forEachPlace((mm, first) => visit(mm, first + index));
   }
 
   /** The table `table` of `level`, with all tables below it, hangs elsewhere in its address space: it covers `page`. */
@@ -426,6 +455,28 @@ export class PageTables {
     if (this.topLevelIsCached(level)) this.parts.tlbFlush.all(mm);
   }
 
+  /** What is below entry `index` of the table `frame` may not be executed through it. */
+  forbidFetches(frame: Pfn, index: number): void {
+    const { entries } = this;
+    const table = this.open(frame);
+    entries.setFlags(table, index, entries.flags(table, index) | PTE_NO_EXECUTE);
+    this.close(table);
+  }
+
+  /** What is below entry `index` of the table `frame` may be written through it, or not. */
+  allowWrites(frame: Pfn, index: number, allowed: "all" | "none"): void {
+    const { entries } = this;
+    const table = this.open(frame);
+    const flags = entries.flags(table, index);
+    entries.setFlags(table, index, allowed === "all" ? flags | PTE_WRITE : flags & ~PTE_WRITE);
+    this.close(table);
+  }
+
+  /** A leaf table for `page` that hangs nowhere yet, or NO_TABLE. */
+  tryMakeLeaf(mm: AddressSpace, page: Vpn): Pfn {
+    return this.tryAllocate(mm, page, LEAF);
+  }
+
   /** The table that entry `index` of the table `frame` points to, or NO_TABLE: an entry that maps a big page has none. */
   below(frame: Pfn, index: number): Pfn {
     const { entries } = this;
@@ -438,8 +489,12 @@ export class PageTables {
 
   /** A table leaves its address space's count: it is off its tree, and freed once TLBs are flushed (`releaseFrame`). */
   uncount(mm: AddressSpace, frame: Pfn, level: number): void {
-    mm.tablesByLevel[level]!--;
     if (level === LEAF) this.parts.leaves.unhung(frame);
+    this.discount(mm, frame, level);
+  }
+
+  private discount(mm: AddressSpace, frame: Pfn, level: number): void {
+    mm.tablesByLevel[level]!--;
     this.parts.counters.tablesFreed++;
     this.parts.events.record(EVENT_TABLE_FREED, mm.id, 0, 1, frame, 0, level);
   }
@@ -450,22 +505,61 @@ export class PageTables {
     this.parts.cache.give(frame, level);
   }
 
-  private release(mm: AddressSpace, frame: Pfn, level: number): void {
+  /** Frees a table of `level` that no CPU can reach. */
+  release(mm: AddressSpace, frame: Pfn, level: number): void {
     this.uncount(mm, frame, level);
     this.releaseFrame(frame, level);
   }
 
+  // Leaf tables in reserve: nobody can be told that there is no memory to split a large entry.
+
+  /** One table more; false if memory is short. */
+  tryReserveLeaf(mm: AddressSpace, page: Vpn): boolean {
+    const frame = this.tryTake(mm, page, LEAF);
+    if (frame !== NO_TABLE) mm.reservedLeaves.push(frame);
+    return frame !== NO_TABLE;
+  }
+
+  /** A table of the reserve, which covers `page` from now on and is to be hung. */
+  useReservedLeaf(mm: AddressSpace, page: Vpn): Pfn {
+    const frame = mm.reservedLeaves.pop() ?? bug(`address space ${mm.id} has no leaf table in reserve`);
+    this.own(mm, frame, page);
+    return frame;
+  }
+
+  /** A leaf table that has been unhung, and whose entries are none now, is in reserve from now on. */
+  reserveLeaf(mm: AddressSpace, leaf: Pfn): void {
+    this.parts.leaves.unhung(leaf);
+    mm.reservedLeaves.push(leaf);
+  }
+
+  /** One table less. */
+  dropReservedLeaf(mm: AddressSpace): void {
+    const frame = mm.reservedLeaves.pop() ?? bug(`address space ${mm.id} has no leaf table in reserve`);
+    this.discount(mm, frame, LEAF);
+    this.releaseFrame(frame, LEAF);
+  }
+
   private tryAllocate(mm: AddressSpace, page: Vpn, level: number): Pfn {
+    const frame = this.tryTake(mm, page, level);
+    if (frame !== NO_TABLE && level === LEAF) this.own(mm, frame, page);
+    return frame;
+  }
+
+  private own(mm: AddressSpace, leaf: Pfn, page: Vpn): void {
+    const { frames, leaves } = this.parts;
+    frames.mapping.write(leaf, mm.id);
+    frames.index.write(leaf, page - (page % this.span(LEAF)));
+    leaves.hung(leaf);
+  }
+
+  /** A table that covers `page`, of nobody yet. */
+  private tryTake(mm: AddressSpace, page: Vpn, level: number): Pfn {
     const { frames, cache, counters, events } = this.parts;
     this.requireClosed("allocating a page table");
     const frame = cache.take(level);
     if (frame < 0) return NO_TABLE;
     frames.setFlag(frame, PG_TABLE);
-    if (level === LEAF) {
-      frames.mapping.write(frame, mm.id);
-      frames.index.write(frame, page - (page % this.span(LEAF)));
-      this.parts.leaves.hung(frame);
-    }
     mm.tablesByLevel[level]!++;
     counters.tablesAllocated++;
     events.record(EVENT_TABLE, mm.id, page, 1, frame, 0, level);

@@ -76,9 +76,14 @@ export function tryPopulateTables(
   return page + tables * kernel.tables.span(LEAF);
 }
 
-/** The flags of entries that faults of that intent would make; 0 if they would not map the file's own pages, present. */
+/**
+ * The flags of entries that faults of that intent would make; 0 if they would not map the file's own pages, present, or if
+ * each must look whether somebody else has the table.
+ */
 export function populatedFlags(kernel: Kernel, vma: Vma, intent: Intent): number {
-  if (vma.file === null || vma.file.huge !== null || (vma.flags & VM_NONLINEAR) !== 0) return 0;
+  if (kernel.tableSharing.sharesMappings) return 0;
+  if (vma.file === null || vma.file.huge !== null || vma.file.raw !== null || (vma.flags & VM_NONLINEAR) !== 0)
+    return 0;
   if (intent === "write" && (vma.flags & (VM_SHARED | VM_WRITE)) !== (VM_SHARED | VM_WRITE)) return 0;
   const flags = entryFlags(kernel, vma) | (intent === "write" ? PTE_DIRTY | PTE_WRITE : 0);
   return (flags & PTE_PRESENT) === 0 ? 0 : flags;

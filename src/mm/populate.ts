@@ -12,14 +12,16 @@ import type { Path } from "../sync/path.ts";
 import { entriesIn } from "./cluster/beside.ts";
 import { makePresent } from "./fault.ts";
 import { setFrameDirty } from "./file-pages.ts";
-import { PG_ANON } from "./frames.ts";
+import { NO_FRAME, PG_ANON } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
+import { namesPage } from "./pfnmap/pfn-mappings.ts";
 import { touchBig } from "./populate-big.ts";
 import { settleTables, tryPopulateHoles } from "./populate-holes.ts";
 import { tryPopulateTables } from "./populate-tables.ts";
 import type { Process, Thread } from "./process.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
+import { flagsOfHuge, headOfHuge, hugeEntryAt } from "./thp/huge-entries.ts";
 import { FAULT_OOM, type Intent, isRepaired } from "./verdict.ts";
 import {
   isAccessible,
@@ -30,6 +32,7 @@ import {
   VM_MAYREAD,
   VM_MAYWRITE,
   VM_PFNMAP,
+  VM_RAW,
   VM_READ,
   VM_SHARED,
   VM_WRITE,
@@ -103,9 +106,12 @@ export function* touchPages(
   vma: Vma,
   first: Vpn,
   end: Vpn,
-  touch: Touch,
+  asked: Touch,
 ): Path<number> {
-  if (!mayTouch(vma, touch)) return -EFAULT;
+  if (!mayTouch(vma, asked)) return -EFAULT;
+  // Whoever holds mmap_sem for others makes no areas: what is raw stays so until it is written.
+  const staysRaw = (vma.flags & VM_RAW) !== 0 && isCopyOnWrite(vma.flags) && kernel.pfnMappings.copies === "to an area";
+  const touch: Touch = staysRaw ? { ...asked, intent: "read" } : asked;
   if ((vma.flags & VM_BIG) !== 0) {
     const touched = yield* touchBig(kernel, payer, vma, { first, end }, touch.intent);
     return touched === "touched" ? 0 : touched === "fault" ? -EFAULT : -ENOMEM;
@@ -173,20 +179,39 @@ function* find(kernel: Kernel, vma: Vma, page: Vpn, touch: Touch): Path<Found> {
 function findNow(kernel: Kernel, vma: Vma, page: Vpn, touch: Touch): Found {
   const { tables, entries, frames } = kernel;
   const table = tables.openLeaf(vma.mm, page);
-  if (table === NO_TABLE) return "untouched";
+  if (table === NO_TABLE) return vma.mm.reservedLeaves.length > 0 ? findHuge(kernel, vma, page, touch) : "untouched";
   const index = tables.indexAt(page, LEAF);
   const flags = entries.flags(table, index);
   const usable = touch.rights === "forced" ? PTE_PRESENT | PTE_PROT_NONE : PTE_PRESENT;
   let there = (flags & usable) !== 0;
   if (there && touch.intent === "write") {
-    const head = frames.head(entries.frame(table, index));
-    if ((flags & PTE_WRITE) === 0)
-      there = touch.rights === "forced" && mayWriteAnyway(kernel, vma, head, entriesIn(kernel, vma, page, table, head));
-    if (there && (flags & PTE_DIRTY) === 0) setFrameDirty(kernel, vma.file, head);
+    const isPage = namesPage(kernel, vma, page, table, index);
+    const head = isPage ? frames.head(entries.frame(table, index)) : NO_FRAME;
+    if (tables.shared.find(table)?.readOnly === true) there = false;
+    else if ((flags & PTE_WRITE) === 0) {
+      const mayWrite = touch.rights === "forced" && isPage;
+      there = mayWrite && mayWriteAnyway(kernel, vma, head, entriesIn(kernel, vma, page, table, head));
+    }
+    if (there && (flags & PTE_DIRTY) === 0 && vma.file?.raw == null) setFrameDirty(kernel, vma.file, head);
   }
   tables.close(table);
   if (there) return "there";
   return flags === 0 ? "untouched" : "not ready";
+}
+
+/**
+ * The same where a large entry may be.
+ *
+ * @models linux-6.1 mm/huge_memory.c follow_trans_huge_pmd, can_follow_write_pmd
+ */
+function findHuge(kernel: Kernel, vma: Vma, page: Vpn, touch: Touch): Found {
+  const entry = hugeEntryAt(kernel, vma.mm, page);
+  if (entry === null) return "untouched";
+  const flags = flagsOfHuge(kernel, entry);
+  const usable = touch.rights === "forced" ? PTE_PRESENT | PTE_PROT_NONE : PTE_PRESENT;
+  if ((flags & usable) === 0) return "not ready";
+  if (touch.intent === "read" || (flags & PTE_WRITE) !== 0) return "there";
+  return touch.rights === "forced" && mayWriteAnyway(kernel, vma, headOfHuge(kernel, entry), 1) ? "there" : "not ready";
 }
 
 /** A forced write to an area that forbids writes needs a page that nobody shares, but not a writable entry. */

@@ -23,7 +23,9 @@ import { EVENT_PROTECT } from "./events.ts";
 import type { Kernel } from "./kernel.ts";
 import { entryFlags } from "./mapped-frame.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
+import { namesPage } from "./pfnmap/pfn-mappings.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
+import { protectHuge } from "./thp/huge-areas.ts";
 import { Gather } from "./tlb/gather.ts";
 import { VM_BIG, VM_WRITE, type Vma } from "./vma.ts";
 
@@ -37,7 +39,7 @@ export function* protectPages(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn): P
   const { mm } = vma;
   const gather = new Gather(kernel, mm);
   const rights = entryFlags(kernel, vma);
-  let changed = 0;
+  let changed = mm.reservedLeaves.length > 0 ? yield* protectHuge(kernel, gather, vma, first, end) : 0;
   let page = tables.nextLeaf(mm, first, end);
   while (page < end) {
     const stop = tables.endOf(page, LEAF, end);
@@ -75,8 +77,8 @@ function protectLeaf(
     if ((old & (PTE_PRESENT | PTE_PROT_NONE)) === 0) continue;
     const frame = entries.frame(table, index);
     let flags = (old & KEPT) | (rights & ~KEPT);
-    if (mayWrite && (flags & PTE_WRITE) === 0 && policy.mayMakeWritable(frames, vma, frames.head(frame), flags))
-      flags |= PTE_WRITE;
+    const isAsked = mayWrite && (flags & PTE_WRITE) === 0 && namesPage(kernel, vma, page, table, index);
+    if (isAsked && policy.mayMakeWritable(frames, vma, frames.head(frame), flags)) flags |= PTE_WRITE;
     if (flags !== old) entries.set(table, index, frame, flags);
     if (flags !== old && (old & PTE_PRESENT) !== 0) gather.cover(page, page + 1);
     changed++;

@@ -4,6 +4,7 @@
  *
  * @models linux-6.1 mm/mprotect.c do_mprotect_pkey, mprotect_fixup
  */
+
 import { EACCES, EINVAL, ENOMEM } from "../base/errno.ts";
 import { isPageAligned, pageOf, type Vaddr, type Vpn } from "../base/units.ts";
 import type { Path } from "../sync/path.ts";
@@ -14,6 +15,8 @@ import { populateArea } from "./populate.ts";
 import type { Thread } from "./process.ts";
 import { protectPages } from "./protect-pages.ts";
 import { splitVma } from "./split.ts";
+import { ownTables } from "./tables/sharing/unshare.ts";
+import { cutHuge } from "./thp/huge-entries.ts";
 import {
   VM_ACCESS,
   VM_ACCOUNT,
@@ -110,6 +113,7 @@ function* protectPart(
   if (wanted === oldFlags) return vma;
   const cut = refusesCut(kernel, vma, start, end);
   if (cut < 0) return cut;
+  if ((yield* ownTables(kernel, mm, start, end)) < 0) return -ENOMEM;
   const pages = end - start;
   let charged = 0;
   if ((wanted & VM_WRITE) !== 0) {
@@ -166,6 +170,8 @@ export function isolate(
   end: Vpn,
   flags: number,
 ): Vma | null {
+  cutHuge(kernel, vma, start);
+  cutHuge(kernel, vma, end);
   const merged = mergeVma(kernel, vma.mm, previous, rangeOf(vma, start, end, flags));
   if (merged !== null) return merged;
   if (start !== vma.start && splitVma(kernel, vma, start, "below") < 0) return null;

@@ -26,6 +26,7 @@ import { LEAF, NO_TABLE } from "./page-table.ts";
 import type { Thread } from "./process.ts";
 import { slotOfEntry } from "./swap/swap-cache.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
+import { hugeEntries } from "./thp/huge-entries.ts";
 import { VM_BIG, type Vma } from "./vma.ts";
 
 /** The call: 0 or -ERRNO; `vector` gets a byte for each page, with bit 0 set if it is there. */
@@ -76,6 +77,9 @@ function* residentPages(
     }
   }
   const { tables, entries } = kernel;
+  for (const huge of hugeEntries(kernel, mm, first, end)) {
+    vector.fill(1, Math.max(0, huge.page - first), huge.page + kernel.transparent.pages.pages - first);
+  }
   for (let page = tables.nextLeaf(mm, first, end); page < end; ) {
     const tableEnd = tables.endOf(page, LEAF, end);
     if (!tryLockTables(kernel, mm)) yield* lockTables(kernel, mm);

@@ -6,6 +6,7 @@
 import { ENOMEM } from "../base/errno.ts";
 import type { Vpn } from "../base/units.ts";
 import type { Kernel } from "./kernel.ts";
+import { cutHuge } from "./thp/huge-entries.ts";
 import { VM_BIG, type Vma } from "./vma.ts";
 import { copyVmaRange, forgetVma, insertVma, resizeVma } from "./vma-memory.ts";
 
@@ -27,6 +28,7 @@ export function splitBeyondLimit(kernel: Kernel, vma: Vma, page: Vpn, newPart: "
     forgetVma(kernel, part);
     return -ENOMEM;
   }
+  cutHuge(kernel, vma, page);
   if (newPart === "below") resizeVma(vma, page, vma.end, vma.indexAt(page));
   else resizeVma(vma, vma.start, page, vma.fileIndex);
   insertVma(part);

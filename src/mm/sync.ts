@@ -62,7 +62,7 @@ function* syncRange(kernel: Kernel, thread: Thread, first: Vpn, last: Vpn, flags
     const { file } = vma;
     const index = vma.indexAt(start);
     const pages = end - start;
-    const sync = (flags & MS_SYNC) !== 0 && file !== null && (vma.flags & VM_SHARED) !== 0;
+    const sync = (flags & MS_SYNC) !== 0 && file !== null && file.raw === null && (vma.flags & VM_SHARED) !== 0;
     start = vma.end;
     if (!sync) continue;
     // Of a nonlinear area only its entries say which pages it has, and which of them were written.

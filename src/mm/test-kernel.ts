@@ -3,7 +3,7 @@
  * touches pages. A picture says what is mapped, one letter or word a page.
  */
 import { bug } from "../base/errors.ts";
-import { addressOf, type Pfn, type Vpn } from "../base/units.ts";
+import { addressOf, type FrameRun, type Pfn, type Vpn } from "../base/units.ts";
 import { FETCH, LOAD, STORE } from "../hw/access.ts";
 import { Cpu } from "../hw/cpu.ts";
 import { type PagingFormatName, pagingFormats } from "../hw/paging-format.ts";
@@ -18,7 +18,7 @@ import { anonVmaRules } from "./anon-vma-rules.ts";
 import { pooledPages } from "./bigpages/huge-pool.ts";
 import { type BigPagesName, bigPageOptions } from "./bigpages/options.ts";
 import { fullVmemmap } from "./bigpages/vmemmap.ts";
-import { Buddy } from "./buddy.ts";
+import { Buddy, MAX_ORDERS } from "./buddy.ts";
 import { Counters } from "./counters.ts";
 import { Events } from "./events.ts";
 import { exitProcess } from "./exit.ts";
@@ -37,6 +37,8 @@ import { type NonlinearName, nonlinears } from "./nonlinear/nonlinears.ts";
 import { Commitment } from "./overcommit.ts";
 import { LEAF, NO_TABLE, PageTables } from "./page-table.ts";
 import { type PersonalityName, personalities } from "./personality.ts";
+import { type PfnMappingName, pfnMappingOptions } from "./pfnmap/options.ts";
+import { RawMemory } from "./pfnmap/segments.ts";
 import { Process, Thread } from "./process.ts";
 import { type ReclaimName, reclaims } from "./reclaim/reclaims.ts";
 import { type ReverseMapName, type ReverseMapPlacement, reverseMaps } from "./rmap/reverse-maps.ts";
@@ -47,6 +49,8 @@ import { Swap, usualClusterOrder } from "./swap/swap.ts";
 import type { Argument } from "./syscalls.ts";
 import { tableDiscards } from "./tables/discard/table-discard.ts";
 import { type TableFreeingName, tableFreeings } from "./tables/freeing.ts";
+import { type TableSharingName, tableSharings } from "./tables/sharing/table-sharing.ts";
+import { type TransparentName, TransparentPages, transparentPolicies } from "./thp/transparent-pages.ts";
 import { tlbFlushes } from "./tlb/tlb-flushes.ts";
 import { watermarkPolicies } from "./watermarks.ts";
 import { OWNER_BOOT, ZONE_HIGHMEM, ZONE_NORMAL, Zone } from "./zone.ts";
@@ -58,10 +62,12 @@ export interface TestMachine {
   readonly reverseMapPlacement?: ReverseMapPlacement;
   readonly mlock?: MlockName;
   readonly tableFreeing?: TableFreeingName;
+  readonly tableSharing?: TableSharingName;
   readonly tlbFlush?: keyof typeof tlbFlushes;
   readonly reclaim?: ReclaimName;
   readonly nonlinear?: NonlinearName;
   readonly hugePages?: BigPagesName;
+  readonly transparentPages?: TransparentName;
   readonly frames?: number;
   readonly cpus?: number;
   readonly tunables?: Partial<Tunables>;
@@ -70,6 +76,9 @@ export interface TestMachine {
   readonly highmem?: Partial<HighmemChoice>;
   /** Pages of each swap area, its header included; none unless it is said. */
   readonly swap?: readonly number[];
+  readonly pfnMappings?: PfnMappingName;
+  /** Pages of each segment; none unless it is said. They lie right above memory. */
+  readonly segments?: readonly number[];
 }
 
 export const PROT_NONE = 0;
@@ -103,15 +112,28 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
   const format = pagingFormats[machine.format ?? "x86-64"];
   const personality = personalities[machine.kernel ?? "linux-6.1"];
   const tunables = { ...defaultTunables, ...machine.tunables };
-  const memory = new PhysicalMemory(count);
-  const frames = new Frames(count);
+  const segments: FrameRun[] = [];
+  let allFrames = count;
+  for (const pages of machine.segments ?? []) {
+    segments.push({ first: allFrames, end: allFrames + pages });
+    allFrames += pages;
+  }
+  const pfnOption = pfnMappingOptions[machine.pfnMappings ?? "special-bit"];
+  const memory = new PhysicalMemory(allFrames);
+  const frames = new Frames(pfnOption.describesSegments ? allFrames : count);
   const highmemFrom = machine.highmemFrom ?? count;
-  const zone = new Zone(ZONE_NORMAL, 0, highmemFrom, new Buddy(frames, 0, highmemFrom));
+  const windowsFrom = machine.highmemFrom ?? allFrames;
+  const zone = new Zone(ZONE_NORMAL, 0, highmemFrom, new Buddy(frames, 0, highmemFrom, MAX_ORDERS, tunables.mobility));
   zone.addFree(2, highmemFrom);
   zone.addReserved(2, OWNER_BOOT);
   const zones = [zone];
   if (highmemFrom < count) {
-    const high = new Zone(ZONE_HIGHMEM, highmemFrom, count, new Buddy(frames, highmemFrom, count));
+    const high = new Zone(
+      ZONE_HIGHMEM,
+      highmemFrom,
+      count,
+      new Buddy(frames, highmemFrom, count, MAX_ORDERS, tunables.mobility),
+    );
     high.addFree(highmemFrom, count);
     zones.push(high);
   }
@@ -134,14 +156,15 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
       counters,
       tlbFlush,
       cpus: cpus.length,
-      highmemFrom,
-      frames: count,
+      highmemFrom: windowsFrom,
+      frames: allFrames,
       invalidates: tunables.kmapInvalidates,
       kmapSlots: tunables.kmapSlots,
     },
     { ...lowDesign, ...machine.highmem },
   );
   const tableDiscard = tableDiscards.none();
+  const pfnMappings = pfnOption.create({ memory, allocator, entriesPerTable: format.entriesPerTable(LEAF) });
   const tables = new PageTables({
     format,
     entries,
@@ -154,7 +177,7 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
     cpus: cpus.length,
     highmemFrom,
     access: highmem.access,
-    cache: highmem.cache,
+    cache: pfnMappings.tablesFrom(highmem.cache),
     leaves: tableDiscard,
   });
   const slabs = new Slabs(allocator, objectSizes, slubPacking(1, 8));
@@ -208,6 +231,7 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
     tables,
     tableFreeing: tableFreeing.freeing,
     tableDiscard,
+    tableSharing: tableSharings[machine.tableSharing ?? "none"]({ slabs, wordBytes: 4 }),
     tlbFlush,
     anonVmas,
     files,
@@ -230,6 +254,13 @@ export function wireTestKernel(machine: TestMachine = {}): Kernel {
     mlock: locked.mlock,
     nonlinear: nonlinears[machine.nonlinear ?? "emulated"],
     bigPages,
+    transparent: new TransparentPages(
+      transparentPolicies[machine.transparentPages ?? "never"],
+      format,
+      locked.reverseMap,
+    ),
+    pfnMappings,
+    rawMemory: new RawMemory(segments, zones),
     vmemmap: fullVmemmap,
     reclaim,
     commitment: new Commitment({

@@ -14,6 +14,7 @@ import type { Kernel } from "./kernel.ts";
 import { noteHole } from "./placement.ts";
 import type { Thread } from "./process.ts";
 import { splitBeyondLimit } from "./split.ts";
+import { ownEdges } from "./tables/sharing/unshare.ts";
 import { VM_ACCOUNT, VM_LOCKED, type Vma } from "./vma.ts";
 import { detachVma, freeVma } from "./vma-memory.ts";
 import { alignUp } from "./words.ts";
@@ -42,6 +43,7 @@ export function* unmapBytes(kernel: Kernel, mm: AddressSpace, address: Vaddr, le
 export function* unmap(kernel: Kernel, mm: AddressSpace, first: Vpn, end: Vpn): Path<number> {
   const lowest = mm.vmas.intersecting(first, end);
   if (lowest === null) return 0;
+  if ((yield* ownEdges(kernel, mm, first, end)) < 0) return -ENOMEM;
   const split = splitEnds(kernel, mm, lowest, first, end);
   if (split < 0) return split;
 

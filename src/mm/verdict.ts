@@ -25,6 +25,18 @@ export const NEEDS_COPY = -3;
 export const NEEDS_SWAP = -4;
 /** Not an end: the entry names a page of the file that is not at its place. */
 export const NEEDS_FILE_ENTRY = -5;
+/** Not an end: others have the leaf table too, and the page must change for this address space alone. */
+export const NEEDS_OWN_TABLE = -6;
+/** Not an end: others have the leaf table too, and one of them is at it now. */
+export const NEEDS_TURN = -7;
+/** Not an end: the leaf table is the file's own, and must be hung here, or the page be brought into it. */
+export const NEEDS_HOST = -8;
+
+/** Not an end: there may be a huge page for who waits for it. */
+export const NEEDS_BLOCK = -9;
+
+/** Not an end: the page needs an area of its own, which takes mmap_sem for writing. */
+export const NEEDS_AREA = -10;
 
 /** Whether the verdict says that the access may be tried again. */
 export const isRepaired = (verdict: Verdict): boolean => verdict <= FAULT_MAJOR;

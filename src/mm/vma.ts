@@ -50,6 +50,9 @@ export const VM_MERGEABLE = 0x8000_0000 | 0;
 /** Areas of big pages, which `kernel.bigPages` deals with and nobody else. */
 export const VM_BIG = VM_HUGETLB | VM_MAGIC;
 
+/** Areas whose entries may name memory that has no struct page: `kernel.pfnMappings` knows which of them do. */
+export const VM_RAW = VM_PFNMAP | VM_MIXEDMAP;
+
 /** What mprotect may change. */
 export const VM_ACCESS = VM_READ | VM_WRITE | VM_EXEC;
 /** Areas with one of these are nobody's to merge, lock or advise about. */

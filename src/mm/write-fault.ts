@@ -6,16 +6,18 @@
  * @models linux-2.6.11 mm/memory.c do_wp_page
  */
 import type { Pfn, PteSlot, Vpn } from "../base/units.ts";
-import { type OpenTable, PTE_ACCESSED, PTE_DIRTY, PTE_WRITE } from "../hw/pte.ts";
+import { PTE_ACCESSED, PTE_DIRTY, PTE_WRITE } from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
 import { anonVmaPrepare } from "./anon-vma.ts";
 import { writtenEntry } from "./anonymous-fault.ts";
 import { anonymousFrame, entriesBeside } from "./cluster/beside.ts";
 import { setFrameDirty } from "./file-pages.ts";
-import { NO_FRAME, PG_ANON } from "./frames.ts";
+import { NO_FRAME, PG_ANON, PG_EXCLUSIVE, PG_PART } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { mapNewAnonymous, unmapFrame } from "./mapped-frame.ts";
 import { LEAF } from "./page-table.ts";
+import { namesPage } from "./pfnmap/pfn-mappings.ts";
+import { replaceInSteps } from "./pfnmap/raw-fault.ts";
 import { giveSlotBackIfUnmapped } from "./swap/swap-cache.ts";
 import { FAULT_MINOR, NEEDS_COPY, NEEDS_MEMORY, type Verdict } from "./verdict.ts";
 import { VM_SHARED, VM_WRITE, type Vma } from "./vma.ts";
@@ -27,9 +29,7 @@ export function writeProtectedPage(kernel: Kernel, vma: Vma, page: Vpn, slot: Pt
   if (frame !== zeroFrame) {
     const head = frames.head(frame);
     if (frames.has(head, PG_ANON)) {
-      if (kernel.personality.pages.mayReuse(kernel, head, entriesBeside(kernel, vma, page, head))) {
-        return reuse(kernel, vma, page, frame, slot);
-      }
+      if (mayReuse(kernel, vma, page, head)) return reuse(kernel, vma, page, frame, slot);
     } else if ((vma.flags & (VM_SHARED | VM_WRITE)) === (VM_SHARED | VM_WRITE)) {
       return noticeWrite(kernel, vma, head, slot);
     }
@@ -39,10 +39,21 @@ export function writeProtectedPage(kernel: Kernel, vma: Vma, page: Vpn, slot: Pt
   return begun < 0 ? begun : endCopy(kernel, vma, begun, slot, frame);
 }
 
+/** A part of a huge page is told apart from the others by its mark alone: references are the page's. */
+function mayReuse(kernel: Kernel, vma: Vma, page: Vpn, head: Pfn): boolean {
+  const state = kernel.frames.flags.read(head) & (PG_PART | PG_EXCLUSIVE);
+  return state !== PG_PART && kernel.personality.pages.mayReuse(kernel, head, entriesBeside(kernel, vma, page, head));
+}
+
 /** NEEDS_COPY's end: between clearing the entry and setting the new one, every other CPU has flushed the page. */
 export function* copyInSteps(kernel: Kernel, vma: Vma, page: Vpn): Path<Verdict> {
   const { tables, entries, tlbFlush } = kernel;
-  const slot = entries.slotOf(tables.tableAt(vma.mm, page, LEAF) as OpenTable, tables.indexAt(page, LEAF));
+  const index = tables.indexAt(page, LEAF);
+  const table = tables.open(tables.tableAt(vma.mm, page, LEAF));
+  const slot = entries.slotOf(table, index);
+  const isPage = namesPage(kernel, vma, page, table, index);
+  tables.close(table);
+  if (!isPage) return yield* replaceInSteps(kernel, vma, page, slot);
   const frame = frameAt(kernel, slot);
   const begun = beginCopy(kernel, vma, page, slot, frame);
   if (begun < 0) return begun;

@@ -3,6 +3,7 @@
  *
  * @models linux-6.1 mm/page-writeback.c write_cache_pages, folio_clear_dirty_for_io
  */
+
 import { bug } from "../base/errors.ts";
 import type { FileIndex, Pfn } from "../base/units.ts";
 import { PTE_DIRTY, PTE_PRESENT, PTE_WRITE } from "../hw/pte.ts";
@@ -15,6 +16,8 @@ import { PG_DIRTY, PG_WRITEBACK } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
+import { flushEntry } from "./tables/sharing/shared-entries.ts";
+import { lockShared, unlockShared } from "./tables/sharing/shared-lock.ts";
 import type { Vma } from "./vma.ts";
 
 /** Writes the dirty pages of `[first, end)`, which are clean afterwards. */
@@ -118,10 +121,13 @@ function* cleanEntries(kernel: Kernel, { mappings }: FileObject, index: FileInde
     for (const vma of mappings.overlapping(index, end)) {
       if (!kernel.personality.pages.noticesWrites(vma)) continue;
       if (!tryLockTables(kernel, vma.mm)) yield* lockTables(kernel, vma.mm);
-      // Until the lock was had the area could shrink, move, or leave the file.
+      const page = vma.start + Math.max(0, index - vma.fileIndex);
+      const shared = kernel.tables.shared.exist ? yield* lockShared(kernel, vma.mm, page) : null;
+      // Until the locks were had the area could shrink, move, or leave the file.
       const last = mappings.has(vma) ? Math.min(end, vma.fileIndex + vma.pages) : index;
       for (let at = Math.max(index, vma.fileIndex); at < last; at++) cleanEntry(kernel, vma, at, frame);
       if (kernel.tlbFlush.owes) yield* kernel.tlbFlush.settle();
+      if (shared !== null) unlockShared(kernel, shared);
       unlockTables(kernel, vma.mm);
     }
   });
@@ -129,7 +135,7 @@ function* cleanEntries(kernel: Kernel, { mappings }: FileObject, index: FileInde
 
 /** Requires: page_table_lock is held. */
 function cleanEntry(kernel: Kernel, vma: Vma, index: FileIndex, frame: Pfn): void {
-  const { tables, entries, tlbFlush } = kernel;
+  const { tables, entries } = kernel;
   const page = vma.start + (index - vma.fileIndex);
   const table = tables.openLeaf(vma.mm, page);
   if (table === NO_TABLE) return;
@@ -138,7 +144,7 @@ function cleanEntry(kernel: Kernel, vma: Vma, index: FileIndex, frame: Pfn): voi
   const written = (flags & PTE_PRESENT) !== 0 && (flags & (PTE_DIRTY | PTE_WRITE)) !== 0;
   if (written && kernel.frames.head(entries.frame(table, at)) === frame) {
     entries.setFlags(table, at, flags & ~(PTE_DIRTY | PTE_WRITE));
-    tlbFlush.page(vma.mm, page);
+    flushEntry(kernel, vma.mm, page, entries.slotOf(table, at));
   }
   tables.close(table);
 }

@@ -5,8 +5,11 @@
  *
  * @models linux-6.1 mm/memory.c unmap_vmas, zap_pte_range, zap_page_range_single, unmap_mapping_pages
  */
+import { ENOMEM } from "../base/errno.ts";
+import { bug } from "../base/errors.ts";
 import type { FileIndex, Pfn, Vpn } from "../base/units.ts";
 import {
+  type Entries,
   type OpenTable,
   PTE_ACCESSED,
   PTE_DIRTY,
@@ -25,12 +28,17 @@ import { PG_ACTIVE, PG_ANON, PG_DIRTY, PG_LRU, PG_REFERENCED, PG_SWAPBACKED } fr
 import type { Kernel } from "./kernel.ts";
 import type { FileRange } from "./nonlinear/truncation.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
+import { zapRawLeaf } from "./pfnmap/raw-entries.ts";
 import { clearSwapEntry } from "./swap/swap-cache.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
 import { gatherEmptied } from "./tables/emptied.ts";
+import { tellOthers } from "./tables/sharing/shared-entries.ts";
+import { lockShared, unlockShared } from "./tables/sharing/shared-lock.ts";
+import { isNeededOutside, leaveTable, ownEdges } from "./tables/sharing/unshare.ts";
 import { freeWholeLeaves } from "./tables/whole-leaves.ts";
+import { zapHuge } from "./thp/huge-areas.ts";
 import { Gather } from "./tlb/gather.ts";
-import { VM_BIG, VM_NONLINEAR, VM_SEQ_READ, type Vma } from "./vma.ts";
+import { VM_BIG, VM_NONLINEAR, VM_RAW, VM_SEQ_READ, type Vma } from "./vma.ts";
 
 /** Which pages go: all, or only those that are still the file's own (private copies stay). */
 export type Cows = "all" | "shared";
@@ -56,12 +64,14 @@ export function* unmapRegion(
   yield* gather.flush();
 }
 
-/** Takes the pages of `[first, end)`, all within `vma`, out of its page tables, which stay. */
-export function* zapRange(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn): Path<void> {
+/** Takes the pages of `[first, end)`, all within `vma`, out of its page tables, which stay: 0 or -ENOMEM. */
+export function* zapRange(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn): Path<number> {
+  if ((yield* ownEdges(kernel, vma.mm, first, end)) < 0) return -ENOMEM;
   const gather = new Gather(kernel, vma.mm);
   vma.mm.notePeaks();
   yield* discardPages(kernel, gather, vma, first, end);
   yield* gather.flush();
+  return 0;
 }
 
 /**
@@ -69,7 +79,8 @@ export function* zapRange(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn): Path<
  *
  * @models linux-6.18 mm/madvise.c madvise_dontneed_single_vma
  */
-export function* discardRange(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn): Path<void> {
+export function* discardRange(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn): Path<number> {
+  if ((yield* ownEdges(kernel, vma.mm, first, end)) < 0) return -ENOMEM;
   const gather = new Gather(kernel, vma.mm);
   vma.mm.notePeaks();
   yield* discardPages(kernel, gather, vma, first, end);
@@ -79,6 +90,7 @@ export function* discardRange(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn): P
     unlockTables(kernel, vma.mm);
   }
   yield* gather.flush();
+  return 0;
 }
 
 /** The pages go; where they were in a nonlinear area may be remembered. */
@@ -112,7 +124,13 @@ export function* unmapFromArea(kernel: Kernel, vma: Vma, file: FileObject, range
   let next = range.first;
   while (next < range.end) {
     if (!tryLockTables(kernel, vma.mm)) yield* lockTables(kernel, vma.mm);
-    next = zapSomeOfFile(kernel, gather, vma, file, { first: next, end: range.end, cows: range.cows });
+    const left = { first: next, end: range.end, cows: range.cows };
+    const page = kernel.tables.shared.exist ? firstOfFile(kernel, vma, file, left) : null;
+    const shared = page === null ? null : yield* lockShared(kernel, vma.mm, page);
+    // While that lock was waited for, the area could change.
+    if (shared === null || firstOfFile(kernel, vma, file, left) === page)
+      next = zapSomeOfFile(kernel, gather, vma, file, left);
+    if (shared !== null) unlockShared(kernel, shared);
     unlockTables(kernel, vma.mm);
     if (gather.isFull) yield* gather.flush();
   }
@@ -125,15 +143,22 @@ export function* unmapFromArea(kernel: Kernel, vma: Vma, file: FileObject, range
  * (which it does before others can be mapped in its place, and before its address space's tables are gone).
  */
 function zapSomeOfFile(kernel: Kernel, gather: Gather, vma: Vma, file: FileObject, range: FileRange): FileIndex {
-  if (!file.mappings.has(vma)) return range.end;
-  const { tables } = kernel;
+  const first = firstOfFile(kernel, vma, file, range);
+  if (first === null) return range.end;
+  const toPage = vma.start - vma.fileIndex;
+  const end = Math.min(range.end + toPage, vma.end);
+  const done = zapTable(kernel, gather, vma, { first, end: kernel.tables.endOf(first, LEAF, end), cows: range.cows });
+  return done < end ? done - toPage : range.end;
+}
+
+/** The first page of the area that has a leaf table, of those that belong to the range of the file; or null. */
+function firstOfFile({ tables }: Kernel, vma: Vma, file: FileObject, range: FileRange): Vpn | null {
+  if (!file.mappings.has(vma)) return null;
   const toPage = vma.start - vma.fileIndex;
   const end = Math.min(range.end + toPage, vma.end);
   const from = Math.max(range.first + toPage, vma.start);
   const first = from < end ? tables.nextLeaf(vma.mm, from, end) : end;
-  if (first >= end) return range.end;
-  const done = zapTable(kernel, gather, vma, { first, end: tables.endOf(first, LEAF, end), cows: range.cows });
-  return done < end ? done - toPage : range.end;
+  return first < end ? first : null;
 }
 
 /** Clears the entries of `[first, end)`, leaf table by leaf table, into `gather`. */
@@ -141,11 +166,22 @@ export function* zapPages(kernel: Kernel, gather: Gather, vma: Vma, first: Vpn, 
   if ((vma.flags & VM_BIG) !== 0) return yield* kernel.bigPages.zap(kernel, vma, first, end);
   const { tables } = kernel;
   const { mm } = vma;
+  if (mm.reservedLeaves.length > 0) yield* zapHuge(kernel, gather, vma, first, end);
   let page = tables.nextLeaf(mm, first, end);
   while (page < end) {
     const stop = tables.endOf(page, LEAF, end);
     if (!tryLockTables(kernel, mm)) yield* lockTables(kernel, mm);
-    const done = zapTable(kernel, gather, vma, { first: page, end: stop, cows });
+    const shared = tables.shared.exist ? yield* lockShared(kernel, mm, page) : null;
+    let done = stop;
+    // A guest of a file's table loses nothing that the file does not have.
+    const isGuest = shared?.host != null;
+    if (shared !== null && (isGuest || (cows === "all" && !isNeededOutside(kernel, mm, page, first, end)))) {
+      yield* leaveTable(kernel, shared, mm, page);
+    } else {
+      if (shared?.readOnly === true) bug(`a part of shared table ${shared.frame} is to be unmapped for one place`);
+      done = zapTable(kernel, gather, vma, { first: page, end: stop, cows });
+    }
+    if (shared !== null) unlockShared(kernel, shared);
     unlockTables(kernel, mm);
     if (gather.isFull) yield* gather.flush();
     page = done < stop ? done : tables.nextLeaf(mm, stop, end);
@@ -159,13 +195,26 @@ interface LeafRange {
   readonly cows: Cows;
 }
 
-/** Clears entries in the leaf table of the range, if there is one still; returns the page after the last. */
+/**
+ * Clears entries in the leaf table of the range, if there is one still; returns the page after the last. Where others have
+ * the table, theirs are cleared too.
+ */
 export function zapTable(kernel: Kernel, gather: Gather, vma: Vma, range: LeafRange): Vpn {
   const { tables } = kernel;
-  const table = tables.openLeaf(vma.mm, range.first);
+  const { mm } = vma;
+  const table = tables.openLeaf(mm, range.first);
   if (table === NO_TABLE) return range.end;
-  const done = zapLeaf(kernel, gather, vma, table, range);
+  const shared = tables.shared.find(table);
+  if (shared?.host != null && shared.isSharedFor(mm)) {
+    // The file's own area has its entries cleared, once for all.
+    tables.close(table);
+    return range.end;
+  }
+  const before = shared === undefined ? mm.resident : { ...mm.resident };
+  const zap = (vma.flags & VM_RAW) === 0 ? zapLeaf : zapRawLeaf;
+  const done = zap(kernel, gather, vma, table, range);
   tables.close(table);
+  if (shared !== undefined) tellOthers(kernel, shared, { mm, first: range.first, end: done }, before);
   gatherEmptied(kernel, gather, range.first);
   return done;
 }
@@ -202,7 +251,11 @@ function zapLeaf(kernel: Kernel, gather: Gather, vma: Vma, table: OpenTable, ran
     if (frame !== zeroFrame) {
       const head = frames.head(frame);
       const state = frames.flags.read(head);
-      if (isPresent && (state & PG_ANON) === 0 && frames.refs.isLined(head)) {
+      const isAnonymous = (state & PG_ANON) !== 0;
+      const inRun = isAnonymous
+        ? !sparesCows && frames.softFrames === 1 && page + 1 < end && isNext(entries, table, index + 1, frame + 1)
+        : frames.refs.isLined(head);
+      if (isPresent && inRun) {
         const stop = zapRun(kernel, gather, vma, table, index, index + Math.min(end - page, gather.room));
         if (zapped === 0) from = page;
         zapped += stop - index;
@@ -244,14 +297,23 @@ function zapRun(kernel: Kernel, gather: Gather, vma: Vma, table: OpenTable, inde
   const state = frames.flags.read(first);
   const limit = frames.flags.endOf(state, first, first + entries.endOfRun(table, index, end) - index);
   const flags = entries.flags(table, index);
-  if (!knowsAll(state, flags)) for (let frame = first; frame < limit; frame++) passOn(kernel, vma, frame, flags);
-  if ((state & PG_SWAPBACKED) !== 0) resident.shmem -= limit - first;
-  else resident.file -= limit - first;
+  if ((state & PG_ANON) !== 0) resident.anon -= limit - first;
+  else {
+    if (!knowsAll(state, flags)) for (let frame = first; frame < limit; frame++) passOn(kernel, vma, frame, flags);
+    if ((state & PG_SWAPBACKED) !== 0) resident.shmem -= limit - first;
+    else resident.file -= limit - first;
+  }
   const stop = index + limit - first;
   entries.clearRun(table, index, stop);
   reverseMap.removeRun(first, limit, entries.slotOf(table, index), vma);
   gather.addRun(first, limit);
   return stop;
+}
+
+/** Whether the entry maps `frame`. */
+function isNext(entries: Entries, table: OpenTable, index: number, frame: Pfn): boolean {
+  const low = entries.low(table, index);
+  return (low & PTE_PRESENT) !== 0 && presentFrame(low, entries.high(table, index)) === frame;
 }
 
 /** Whether there is nothing to pass on to a page of that state: it is dirty and as much in use as can be already. */

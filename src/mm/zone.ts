@@ -35,6 +35,7 @@ export const ownerNames = [
   "kmap",
   "quicklists",
   "huge-pages",
+  "shadow-bits",
 ] as const;
 export type OwnerName = (typeof ownerNames)[number];
 
@@ -54,6 +55,7 @@ export const OWNER_PAGE_CACHE = 10;
 export const OWNER_KMAP = 11; // the tables of the kernel's windows, and per-task pools' indexes
 export const OWNER_QUICKLISTS = 12; // page tables that lie idle
 export const OWNER_HUGE = 13; // pools of huge pages, in use or not
+export const OWNER_SHADOW = 14; // bits beside page tables that have no room for them
 
 /** What a zone's frames were used for at some moment. */
 export interface ZoneUse {

@@ -167,6 +167,19 @@ export class RwSemaphore implements Lock {
     task.watch?.acquired(task, this, "waited");
   }
 
+  /**
+   * Who reads waits until nobody else does, and writes from then on. Two who wait so wait for each other: no kernel has this
+   * call, and what would use it must let go first.
+   */
+  *upgrade(task: Task): Path<void> {
+    task.watch?.touch(this.name, "write");
+    const ready = () => this.writer === undefined && this.readerCount === 1;
+    yield { on: `the other readers of ${this.name}, reading it`, ready };
+    this.releaseRead(task);
+    this.takeWrite(task);
+    task.watch?.acquired(task, this, "waited");
+  }
+
   releaseRead(task: Task): void {
     const { readers } = this;
     let at = this.readerCount - 1;

@@ -119,14 +119,14 @@ const residentIsEntries: Law = {
     const { kernel } = census;
     const found = new Map<AddressSpace, { anon: number; file: number; shmem: number }>();
     for (const { mm } of census.spaces) found.set(mm, { anon: 0, file: 0, shmem: 0 });
-    for (const [frame, entries] of census.ownedFrames()) {
-      if (kernel.frames.has(frame, PG_RESERVED)) continue;
-      const kind = kernel.frames.has(frame, PG_ANON)
+    for (const { mm, head } of census.entries) {
+      if (head === kernel.zeroFrame || kernel.frames.has(head, PG_RESERVED)) continue;
+      const kind = kernel.frames.has(head, PG_ANON)
         ? "anon"
-        : kernel.frames.has(frame, PG_SWAPBACKED)
+        : kernel.frames.has(head, PG_SWAPBACKED)
           ? "shmem"
           : "file";
-      for (const { mm } of entries) found.get(mm)![kind]++;
+      found.get(mm)![kind]++;
     }
     for (const { mm, swapEntries } of census.spaces) {
       const counts = { ...found.get(mm)!, swap: swapEntries };
@@ -206,11 +206,10 @@ const entriesHoldTheRightPage: Law = {
   statement:
     "An entry of a file's area holds that file's page of that index or, if private, an anonymous frame of the area's own anon_vmas.",
   check: (census, report) => {
-    for (const [frame, entries] of census.ownedFrames()) {
-      for (const entry of entries) {
-        const wrong = wrongPage(census, entry);
-        if (wrong !== undefined) report(`${placeOf(entry)} -> frame ${frame}: ${wrong}`);
-      }
+    for (const entry of census.entries) {
+      if (entry.frame === census.kernel.zeroFrame) continue;
+      const wrong = wrongPage(census, entry);
+      if (wrong !== undefined) report(`${placeOf(entry)} -> frame ${entry.frame}: ${wrong}`);
     }
   },
 };

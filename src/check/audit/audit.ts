@@ -13,10 +13,13 @@ import { linkLaws } from "./link-laws.ts";
 import { listLaws } from "./list-laws.ts";
 import { memMapLaws } from "./memmap-laws.ts";
 import { memoryLaws } from "./memory-laws.ts";
+import { pfnLaws } from "./pfn-laws.ts";
 import { segmentLaws } from "./segment-laws.ts";
 import { softPageLaws } from "./soft-page-laws.ts";
 import { swapLaws } from "./swap-laws.ts";
 import { tableLaws } from "./table-laws.ts";
+import { tableSharingLaws } from "./table-sharing-laws.ts";
+import { thpLaws } from "./thp-laws.ts";
 
 export type { Law, Violation } from "./law.ts";
 
@@ -26,12 +29,15 @@ export const laws: readonly Law[] = [
   ...listLaws,
   ...swapLaws,
   ...tableLaws,
+  ...tableSharingLaws,
   ...highmemLaws,
   ...areaLaws,
   ...linkLaws,
   ...chainLaws,
   ...fileEntryLaws,
   ...bigPageLaws,
+  ...thpLaws,
+  ...pfnLaws,
   ...softPageLaws,
   ...segmentLaws,
   ...memMapLaws,

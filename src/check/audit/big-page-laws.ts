@@ -156,10 +156,14 @@ const areasAreWhole: Law = {
 
 const tablesInCommonAreCounted: Law = {
   name: "shared-huge-tables-are-counted",
-  statement: "The tables that hang in more than one tree are those that mappings of huge pages share, and are counted.",
-  check: ({ kernel, tableFrames }, report) => {
+  statement:
+    "The tables above the leaves that hang in more than one tree are those that mappings of huge pages share, and are counted, or a file's own.",
+  check: ({ kernel, tableFrames, leafTables }, report) => {
+    const leaves = new Set(leafTables.map(({ frame }) => frame));
     let more = 0;
-    for (const trees of tableFrames.values()) more += trees - 1;
+    for (const [frame, trees] of tableFrames) {
+      if (!leaves.has(frame) && kernel.tables.shared.find(frame) === undefined) more += trees - 1;
+    }
     const counted = kernel.bigPages.tablesInCommon;
     if (more !== counted) report(`${more} trees more than tables, ${counted} counted`);
   },

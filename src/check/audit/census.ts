@@ -10,7 +10,7 @@ import type { Kernel } from "../../mm/kernel.ts";
 import type { Process } from "../../mm/process.ts";
 import { VM_BIG, type Vma } from "../../mm/vma.ts";
 import type { Described } from "../describe.ts";
-import { holdsFrame, walkTables } from "../page-walk.ts";
+import { hasNoStructPage, holdsFrame, walkTables } from "../page-walk.ts";
 
 /** One entry of a page table that holds a frame. */
 export interface Entry {
@@ -58,11 +58,16 @@ export interface SpaceCount {
 export class Census {
   readonly kernel: Kernel;
   readonly processes: readonly Process[];
+  /** By address space; an entry whose table several of them have is there for each. */
   readonly entries: Entry[] = [];
-  /** By soft page, its first frame: the entries that hold a part of it. The zero page is in it too. */
+  /** The entries of frames without struct pages, which are in no other list. */
+  readonly rawEntries: Entry[] = [];
+  /** By soft page, its first frame: the entries that hold a part of it, each once, however many trees lead to it. The zero page is in it too. */
   readonly byFrame = new Map<Pfn, Entry[]>();
   /** By head: the entries of areas of big pages, which are in no other list; one that several trees lead to is there once. */
   readonly bigByHead = new Map<Pfn, Entry[]>();
+  /** The large entries of transparent huge pages; each page that one maps is in `entries` and `byFrame` too. */
+  readonly hugeEntries: Entry[] = [];
   readonly swapEntries: SwapEntry[] = [];
   readonly fileEntries: FileEntry[] = [];
   readonly spaces: SpaceCount[] = [];
@@ -91,18 +96,27 @@ export class Census {
     const { kernel } = this;
     const count: SpaceCount = { mm, tables: [0, 0, 0, 0, 0, 0], swapEntries: 0 };
     this.spaces.push(count);
+    for (const frame of mm.reservedLeaves) {
+      count.tables[1]!++;
+      this.tableFrames.set(frame, (this.tableFrames.get(frame) ?? 0) + 1);
+    }
     const areas = [...mm.vmas];
     let at = 0;
+    // A file's tables, and what is in them, are its own, whoever has them too.
+    const isHosted = (frame: Pfn): boolean => (kernel.tables.shared.find(frame)?.host ?? null) !== null;
+    const isGuest = (frame: Pfn): boolean => (kernel.tables.shared.find(frame)?.host ?? mm) !== mm;
     walkTables(kernel, mm.root, 0, kernel.layout.taskEnd, {
       table: (frame, level, page) => {
-        count.tables[level]!++;
+        if (!isGuest(frame)) count.tables[level]!++;
         if (level === 1) this.leafTables.push({ mm, frame, page });
         this.tableFrames.set(frame, (this.tableFrames.get(frame) ?? 0) + 1);
       },
       leaf: (page, table, index, level) => {
+        if (isGuest(table)) return;
         while (at < areas.length && areas[at]!.end <= page) at++;
         const vma = at < areas.length && areas[at]!.start <= page ? areas[at]! : null;
-        this.countEntry(count, { mm, vma, page, level }, table, index);
+        const isKnown = level === 1 && !isHosted(table) && this.tableFrames.get(table)! > 1;
+        this.countEntry(count, { mm, vma, page, level }, table, index, isKnown);
       },
     });
   }
@@ -112,11 +126,12 @@ export class Census {
     place: Pick<Entry, "mm" | "vma" | "page" | "level">,
     table: OpenTable,
     index: number,
+    isKnown: boolean,
   ) {
     const { entries } = this.kernel;
     const flags = entries.flags(table, index);
-    if ((flags & PTE_SWAP) !== 0) {
-      count.swapEntries++;
+    if ((flags & PTE_SWAP) !== 0) count.swapEntries++;
+    if ((flags & PTE_SWAP) !== 0 && !isKnown) {
       const type = entries.swapType(table, index);
       this.swapEntries.push({ ...place, type, offset: entries.swapOffset(table, index) });
     }
@@ -126,11 +141,34 @@ export class Census {
     const isBig = place.vma !== null && (place.vma.flags & VM_BIG) !== 0;
     const head = isBig ? frame : frame - (frame % this.kernel.frames.softFrames);
     const entry = { ...place, slot: entries.slotOf(table, index), frame, head, flags };
-    if (!isBig) this.entries.push(entry);
-    const byFrame = isBig ? this.bigByHead : this.byFrame;
-    const others = byFrame.get(head);
-    if (others === undefined) byFrame.set(head, [entry]);
-    else if (!isBig || others.every(({ slot }) => slot !== entry.slot)) others.push(entry);
+    if (hasNoStructPage(this.kernel, frame)) {
+      this.rawEntries.push(entry);
+      return;
+    }
+    if (isBig) {
+      const others = this.bigByHead.get(frame) ?? [];
+      if (!isKnown && others.every(({ slot }) => slot !== entry.slot)) this.bigByHead.set(frame, [...others, entry]);
+    } else if (place.level === 1) this.countPage(entry, isKnown);
+    else this.countHuge(entry);
+  }
+
+  /** An entry of a table that others have too is each one's, and maps its frame once. */
+  private countPage(entry: Entry, isKnown: boolean): void {
+    this.entries.push(entry);
+    if (isKnown) return;
+    const others = this.byFrame.get(entry.head);
+    if (others === undefined) this.byFrame.set(entry.head, [entry]);
+    else others.push(entry);
+  }
+
+  /** A large entry of a transparent huge page is one entry, and maps each of its frames. */
+  private countHuge(entry: Entry): void {
+    this.hugeEntries.push(entry);
+    if (entry.frame === this.kernel.transparent.pages.zeroHead) return;
+    const { pages } = this.kernel.transparent.pages;
+    for (let at = 0; at < pages; at++) {
+      this.countPage({ ...entry, page: entry.page + at, frame: entry.frame + at, head: entry.frame + at }, false);
+    }
   }
 
   /** The entries of soft pages that are somebody's: all but the zero page and reserved ones. */

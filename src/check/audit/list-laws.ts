@@ -4,9 +4,11 @@ import {
   NO_FRAME,
   PG_ACTIVE,
   PG_ANON,
+  PG_HEAD,
   PG_LRU,
   PG_MLOCKED,
   PG_ORPHAN,
+  PG_PART,
   PG_RESERVED,
   PG_SLAB,
   PG_TABLE,
@@ -21,14 +23,16 @@ function walkList({ kernel }: Census, list: PageList, visit: (frame: Pfn) => voi
   const { next, previous, count } = kernel.frames;
   let before = NO_FRAME;
   let found = 0;
+  let pages = 0;
   for (let frame = list.head; frame !== NO_FRAME; frame = next.read(frame)) {
     if (previous.read(frame) !== before) report(`frame ${frame} does not lead back to ${before}`);
     if (++found > count) return report("it is a circle");
+    pages += kernel.frames.has(frame, PG_HEAD) ? 2 ** kernel.frames.orderOf(frame) : 1;
     visit(frame);
     before = frame;
   }
   if (list.tail !== before) report(`its tail is ${list.tail}, its last frame ${before}`);
-  if (list.count !== found) report(`it counts ${list.count} frames, and has ${found}`);
+  if (list.count !== pages) report(`it counts ${list.count} frames, and has ${pages}`);
 }
 
 const listsHangTogether: Law = {
@@ -90,17 +94,25 @@ const listsHoldPages: Law = {
   },
 };
 
+/** A huge page that has lost its head is on the list of those that are split first when memory is short. */
+function isListedByHead({ kernel }: Census, frame: Pfn): boolean {
+  const { frames, transparent } = kernel;
+  if (!frames.has(frame, PG_PART)) return false;
+  const head = frames.headOf(frame);
+  return frames.has(head, PG_LRU) || (frames.refs.read(head) === 0 && transparent.pages.idleOf(head) > 0);
+}
+
 const pagesAreListed: Law = {
   name: "pages-are-listed",
   statement:
-    "Every page of a program or of a file is on a page list, unless it is locked in memory or has left its file while it was mapped: else nobody could ever reclaim it.",
+    "Every page of a program or of a file is on a page list, by its head if it is part of a huge page, unless it is locked in memory, has left its file while it was mapped, or is part of a huge page that waits to be split: else nobody could ever reclaim it.",
   check: (census, report) => {
     const { frames } = census.kernel;
     for (const frame of census.taken) {
       const owner = frames.owner.read(frame);
       if ((owner !== OWNER_USER && owner !== OWNER_PAGE_CACHE) || frames.refs.read(frame) === 0) continue;
       const flags = frames.flags.read(frame);
-      if ((flags & (PG_LRU | PG_MLOCKED | PG_ORPHAN)) !== 0) continue;
+      if ((flags & (PG_LRU | PG_MLOCKED | PG_ORPHAN)) !== 0 || isListedByHead(census, frame)) continue;
       report(`frame ${frame}, ${frames.has(frame, PG_ANON) ? "anonymous" : "of a file"}, is on no list`);
     }
   },

@@ -127,7 +127,7 @@ const nothingLeaks: Law = {
 const ownersMatchUses: Law = {
   name: "owners-match-uses",
   statement:
-    "The frames charged to page tables, to programs and to files are those found in trees, in entries and the swap cache, and in files' caches.",
+    "The frames charged to page tables, to programs and to files are those found in trees or kept in reserve, in entries, the swap cache and huge pages of which others are in use, and in files' caches.",
   check: (census, report) => {
     const { kernel } = census;
     const { allocator, frames } = kernel;
@@ -141,7 +141,7 @@ const ownersMatchUses: Law = {
     for (const [frame] of census.ownedFrames()) {
       if (frames.has(frame, PG_ANON) && !frames.has(frame, PG_SWAPCACHE)) anonymous++;
     }
-    anonymous += census.swapCached.length;
+    anonymous += census.swapCached.length + kernel.transparent.pages.idleFrames;
     compare("programs", OWNER_USER, anonymous * frames.softFrames);
     let cached = 0;
     for (const file of kernel.files.all()) {
@@ -185,9 +185,10 @@ const tablesAreTables: Law = {
   statement:
     "Each page-table frame hangs in one place, or in one of each tree of those that share it; it is marked as a table, and no entry maps it.",
   check: (census, report) => {
-    const { frames, bigPages } = census.kernel;
+    const { frames, bigPages, tables } = census.kernel;
     for (const [frame, uses] of census.tableFrames) {
-      if (uses !== bigPages.treesOf(frame)) report(`frame ${frame} hangs in ${uses} places`);
+      const places = tables.shared.find(frame)?.places ?? bigPages.treesOf(frame);
+      if (uses !== places) report(`frame ${frame} hangs in ${uses} places`);
       if (!frames.has(frame, PG_TABLE)) report(`frame ${frame} is not marked`);
       if (census.byFrame.has(frame)) report(`frame ${frame} is mapped too`);
     }
@@ -222,10 +223,13 @@ const cachedPagesKnowTheirPlace: Law = {
 
 const leafTablesKnowTheirPlace: Law = {
   name: "leaf-tables-know-their-place",
-  statement: "The frame of a leaf table names the address space that it belongs to, and the first page that it covers.",
+  statement:
+    "The frame of a leaf table names the address space that it belongs to, and the first page that it covers there; of several, the first of its list.",
   check: ({ kernel, leafTables }, report) => {
-    const { frames } = kernel;
+    const { frames, tables } = kernel;
     for (const { mm, frame, page } of leafTables) {
+      const shared = tables.shared.find(frame);
+      if (shared !== undefined && shared.placeOf(mm, page) !== 0) continue;
       const named = `${frames.mapping.read(frame)}:0x${frames.index.read(frame).toString(16)}`;
       if (named !== placeOf({ mm, page }))
         report(`frame ${frame}, a table of ${placeOf({ mm, page })}, names ${named}`);

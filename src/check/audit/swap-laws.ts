@@ -1,7 +1,9 @@
 /** Laws of swap: who uses its slots, and that what is not in memory is there. */
+
+import type { Pfn, SwapSlot } from "../../base/units.ts";
 import { WORDS_PER_FRAME } from "../../hw/physical-memory.ts";
 import { PTE_DIRTY } from "../../hw/pte.ts";
-import { PG_DIRTY, PG_LOCKED, PG_SWAPBACKED, PG_SWAPCACHE, PG_UPTODATE } from "../../mm/frames.ts";
+import { PG_ANON, PG_DIRTY, PG_LOCKED, PG_SWAPBACKED, PG_SWAPCACHE, PG_UPTODATE } from "../../mm/frames.ts";
 import { NOT_CACHED } from "../../mm/page-cache.ts";
 import { SATURATED } from "../../mm/swap/swap.ts";
 import type { Census } from "./census.ts";
@@ -73,7 +75,7 @@ const swapCacheIsTwoWays: Law = {
 const swappedPagesAreSafe: Law = {
   name: "swapped-pages-are-safe",
   statement:
-    "What a used swap slot should hold is in the slot, or in the swap cache: and a cached page that differs from its slot is marked dirty, or some entry that holds it is.",
+    "What a used swap slot should hold is in the slot, or in the swap cache: and a cached page that differs from its slot, where somebody has it, is marked dirty, or some entry that holds it is.",
   check: (census, report) => {
     const { frames, swap } = census.kernel;
     swap.areas.forEach((area, type) => {
@@ -96,12 +98,30 @@ function isDirty({ kernel, byFrame }: Census, frame: number): boolean {
   return byFrame.get(frame)?.some(({ flags }) => (flags & PTE_DIRTY) !== 0) === true;
 }
 
-function firstDifference({ kernel }: Census, slot: number, frame: number): number {
+function firstDifference(census: Census, slot: SwapSlot, frame: Pfn): number {
+  const { kernel } = census;
   const { contents } = kernel.swap;
   for (let part = 0; part < kernel.swap.slotPages; part++)
     for (let word = 0; word < WORDS_PER_FRAME; word++)
-      if (contents.word(slot, part, word) !== kernel.memory.read(frame + part, word)) return word;
+      if (contents.word(slot, part, word) !== kernel.memory.read(frame + part, word)) {
+        if (isPartHad(census, slot, frame, part)) return word;
+        break;
+      }
   return -1;
+}
+
+/** Whether somebody has that part of the page or of its slot: nobody does once all have unmapped it, whatever they wrote to it. */
+function isPartHad({ kernel, byFrame, swapEntries }: Census, slot: SwapSlot, head: Pfn, part: number): boolean {
+  const { frames, swap } = kernel;
+  if (!frames.has(head, PG_ANON)) return true;
+  const isMapped = byFrame.get(head)?.some(({ frame }) => frame === head + part) === true;
+  return (
+    isMapped ||
+    swapEntries.some(
+      ({ type, offset }) =>
+        offset % swap.slotPages === part && swap.slotAt(type, Math.floor(offset / swap.slotPages)) === slot,
+    )
+  );
 }
 
 const swapCacheIsSwapBacked: Law = {

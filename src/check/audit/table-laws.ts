@@ -8,15 +8,18 @@ import type { Law } from "./law.ts";
 const references: Law = {
   name: "table-references-are-entries",
   statement:
-    "A page table's frame has one reference, and one more for each of its entries that is not none where empty tables are freed.",
-  check: ({ kernel }, report) => {
-    const { entries, format, frames } = kernel;
+    "A page table's frame has one reference, a leaf table's one for each place where it hangs, and one more for each of its entries that is not none where empty tables are freed.",
+  check: ({ kernel, tableFrames }, report) => {
+    const { entries, format, frames, tables } = kernel;
     const counts = entries instanceof CountedEntries;
     for (const mm of kernel.spaces) {
       const table = (frame: number, level: number) => {
         const live = counts ? liveEntries(frame as OpenTable, format.entriesPerTable(level)) : 0;
         const refs = frames.refs.read(frame);
-        if (refs !== 1 + live) report(`table ${frame} of level ${level}: ${refs} references, ${live} entries counted`);
+        const shared = tables.shared.find(frame);
+        const places = shared?.host != null ? shared.mms.length : level === 1 ? tableFrames.get(frame)! : 1;
+        if (refs !== places + live)
+          report(`table ${frame} of level ${level}: ${refs} references, ${places} places, ${live} entries counted`);
       };
       walkTables({ entries, format }, mm.root, 0, kernel.layout.taskEnd, { table });
     }
@@ -55,7 +58,8 @@ const aged: Law = {
     const listed = new Set(tableDiscard.tables);
     if (listed.size !== tableDiscard.tables.count)
       report(`the list counts ${tableDiscard.tables.count} tables, it has ${listed.size}`);
-    for (const { frame } of leafTables) if (!listed.delete(frame)) report(`leaf table ${frame} is not on the list`);
+    for (const frame of new Set(leafTables.map((table) => table.frame)))
+      if (!listed.delete(frame)) report(`leaf table ${frame} is not on the list`);
     for (const frame of listed) report(`frame ${frame} is on the list, and no leaf table`);
   },
 };

@@ -32,7 +32,8 @@ function drop(process: FlatProcess, page: Vpn): undefined {
 }
 
 function populatePage(process: FlatProcess, page: Vpn, flat: FlatPage, forWrite: boolean): string | undefined {
-  if (flat.rights === 0 || (forWrite && (flat.rights & PROT_WRITE) === 0)) return "EINVAL";
+  if (flat.rights === 0 || flat.file?.isDevice === true || (forWrite && (flat.rights & PROT_WRITE) === 0))
+    return "EINVAL";
   if (!forWrite && (flat.rights & PROT_READ) === 0) return "EINVAL";
   if (isBeyondEnd(flat)) return "EFAULT";
   if (forWrite && !flat.shared) breakSharing(process, page);
@@ -41,10 +42,13 @@ function populatePage(process: FlatProcess, page: Vpn, flat: FlatPage, forWrite:
 
 const advices: Readonly<Record<number, AdvisePage>> = {
   [MADV_DONTNEED]: (process, page, flat) => {
-    if (flat.locked) return "EINVAL";
+    if (flat.locked || flat.file?.isDevice === true) return "EINVAL";
     return flat.shared ? undefined : drop(process, page);
   },
-  [MADV_DONTNEED_LOCKED]: (process, page, flat) => (flat.shared ? undefined : drop(process, page)),
+  [MADV_DONTNEED_LOCKED]: (process, page, flat) => {
+    if (flat.file?.isDevice === true) return "EINVAL";
+    return flat.shared ? undefined : drop(process, page);
+  },
   [MADV_FREE]: (process, page, flat) => {
     if (flat.locked || !isPrivateAnonymous(flat)) return "EINVAL";
     return void process.change(page, { mayBeFreed: flat.own !== null, writtenSince: new Set() });
@@ -52,6 +56,7 @@ const advices: Readonly<Record<number, AdvisePage>> = {
   [MADV_REMOVE]: (_process, _page, flat) => {
     if (flat.locked || (flat.file === null && flat.huge === undefined)) return "EINVAL";
     if (!flat.shared) return "EACCES";
+    if (flat.file!.segment !== null) return "EOPNOTSUPP";
     return void flat.file!.clear(flat.index * PAGE_SIZE, (flat.index + 1) * PAGE_SIZE);
   },
   [MADV_DONTFORK]: (process, page) => void process.change(page, { forkRule: "skipped" }),

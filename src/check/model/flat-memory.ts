@@ -12,12 +12,23 @@ export const PROT_READ = 1;
 export const PROT_WRITE = 2;
 export const PROT_EXEC = 4;
 
+/** How a file is mapped whose contents are frames of a segment. */
+export type RawPlace = "xip" | "xip-scattered" | "remap" | "nopfn";
+
 export class FlatFile {
   sizeBytes: number;
+  /** Null for a file that has a page cache. */
+  readonly segment: RawPlace | null;
   readonly pages = new Map<number, Bytes>();
 
-  constructor(sizeBytes: number) {
+  constructor(sizeBytes: number, segment: RawPlace | null = null) {
     this.sizeBytes = sizeBytes;
+    this.segment = segment;
+  }
+
+  /** Whether it is a device's memory, and not a file system's. */
+  get isDevice(): boolean {
+    return this.segment === "remap" || this.segment === "nopfn";
   }
 
   /** Whether the file ends before that page. */

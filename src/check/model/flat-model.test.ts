@@ -2,7 +2,13 @@ import { describe, expect, test } from "vitest";
 import { parsePrograms } from "../program.ts";
 import { FlatModel, type FlatRules } from "./flat-model.ts";
 
-const today: FlatRules = { noExecute: true, personality: "linux-6.1", nonlinear: "emulated", hugePages: 512 };
+const today: FlatRules = {
+  noExecute: true,
+  personality: "linux-6.1",
+  nonlinear: "emulated",
+  pfnMappings: "special-bit",
+  hugePages: 512,
+};
 
 /** Follows a program whose lines are `operation | what was printed`; the first thing that is wrong. */
 function follow(lines: string[], rules = today): string | undefined {

@@ -20,6 +20,7 @@ import {
   isBeyondEnd,
   PROT_EXEC,
   PROT_WRITE,
+  type RawPlace,
   readByte,
   writeByte,
 } from "./flat-memory.ts";
@@ -36,6 +37,8 @@ export interface FlatRules {
   readonly personality: PersonalityName;
   /** What remap_file_pages does. */
   readonly nonlinear: Design["nonlinear"];
+  /** How copies of memory without struct pages are known. */
+  readonly pfnMappings: Design["pfnMappings"];
   /** Pages of 4 KiB in the huge pages that MAP_HUGETLB asks for, whether there are any or not. */
   readonly hugePages: number;
 }
@@ -69,7 +72,9 @@ export class FlatModel {
   constructor(program: Program, rules: FlatRules, breakStart: Vaddr) {
     this.rules = rules;
     this.breakStart = breakStart;
-    for (const { file, bytes } of program.files) this.files[file] = markedFile(bytes);
+    for (const { file, bytes, on } of program.files) {
+      this.files[file] = markedFile(bytes, on === undefined || on === "disk" ? null : on);
+    }
     const window = { first: pageOf(WINDOW), end: pageOf(WINDOW + WINDOW_BYTES) };
     const hole = { first: pageOf(breakStart), end: pageOf(breakStart + BREAK_HOLE_BYTES) };
     const within = (page: Vpn, range: { first: Vpn; end: Vpn }) => page >= range.first && page < range.end;
@@ -123,6 +128,11 @@ export class FlatModel {
   mayBeFreed(process: number, page: Vpn): boolean {
     const flat = this.processes[process]?.pages.get(page);
     return flat?.mayBeFreed === true && !flat.writtenSince.has(CONTENT_OFFSET);
+  }
+
+  /** Whether nobody but its owner may look at the page: a device's, of which a dump shows what has been touched. */
+  isDevice(process: number, page: Vpn): boolean {
+    return this.processes[process]?.pages.get(page)?.file?.isDevice === true;
   }
 
   /** Whether the page may not be there to be shown: it is a huge one, and the pool may be used up. */
@@ -215,6 +225,7 @@ export class FlatModel {
     }
     const { rights } = flat;
     if (rights === 0) return ["SEGV 2"];
+    if (isUnfillable(this.rules, flat)) return ["SEGV 2", "BUS 2"];
     if (mayLackPage(flat) && this.signalFor(process, page, kind, { ...flat, huge: CERTAIN }).length === 0)
       return ["BUS 2", "none"];
     if (kind === "w") {
@@ -265,13 +276,20 @@ export class FlatModel {
   }
 }
 
+/**
+ * Whether a private page is one that a driver would be asked for, and the design could not tell it from a copy: a declared
+ * deviation of these options (do_no_pfn is for shared mappings alone).
+ */
+const isUnfillable = ({ pfnMappings }: FlatRules, { file, shared }: FlatPage): boolean =>
+  file?.segment === "nopfn" && !shared && (pfnMappings === "refuse-cow" || pfnMappings === "linear-rule");
+
 /** As if there were pages enough. */
 const CERTAIN: FlatHuge = { area: {}, isCertain: true };
 const CONTENT_OFFSET = 0x10;
 const MARK_FIRST = 0x40;
 
-function markedFile(bytes: number): FlatFile {
-  const file = new FlatFile(bytes);
+function markedFile(bytes: number, segment: RawPlace | null): FlatFile {
+  const file = new FlatFile(bytes, segment);
   for (let at = CONTENT_OFFSET, mark = 0; at < bytes; at += PAGE_SIZE, mark++) file.write(at, MARK_FIRST + (mark & 15));
   return file;
 }

@@ -21,6 +21,9 @@ function wholePages(address: number, lengthBytes: number): { first: Vpn; end: Vp
   return { first, end: first + pagesIn(lengthBytes + (address % PAGE_SIZE)) };
 }
 
+/** Memory without struct pages stays where it is anyway. */
+const mayBeLocked = (process: FlatProcess, page: Vpn): boolean => process.pages.get(page)?.file?.segment == null;
+
 const MLOCK_ONFAULT = 1;
 
 /** Whether the pool of huge pages may be too short for the range. */
@@ -34,7 +37,7 @@ function mayLackAny(process: FlatProcess, first: Vpn, end: Vpn): boolean {
 
 /** Huge pages are never swapped: there is nothing to lock. */
 function lockPage(process: FlatProcess, page: Vpn): void {
-  if (process.pages.get(page)?.huge === undefined) process.change(page, { locked: true });
+  if (process.pages.get(page)?.huge === undefined && mayBeLocked(process, page)) process.change(page, { locked: true });
 }
 
 export const lock: FlatCall = (model, process, args, result) => {
@@ -115,6 +118,7 @@ export const truncate: FlatCall = (model, _process, args, result) => {
   const [number, sizeBytes] = args as [number, number];
   const file = model.files[number];
   if (file === undefined) return expectErrno(result, "EBADF");
+  if (file.segment !== null) return sizeBytes === file.sizeBytes ? undefined : expectErrno(result, "EINVAL");
   if (result.kind === "errno") return `${result.errno}, expected 0`;
   if (sizeBytes < file.sizeBytes) {
     file.clear(sizeBytes, Number.POSITIVE_INFINITY);
@@ -128,6 +132,7 @@ export const readFile: FlatCall = (model, _process, args, result) => {
   const [number, offset] = args as [number, number];
   const file = model.files[number];
   if (file === undefined) return expectErrno(result, "EBADF");
+  if (file.isDevice) return expectErrno(result, "EINVAL");
   const expected = offset >= file.sizeBytes ? "eof" : file.read(offset).toString(16).padStart(2, "0");
   return expectText(textOf(result), expected);
 };
@@ -136,6 +141,8 @@ export const writeFile: FlatCall = (model, _process, args, result) => {
   const [number, offset, value] = args as [number, number, number];
   const file = model.files[number];
   if (file === undefined) return expectErrno(result, "EBADF");
+  if (file.isDevice) return expectErrno(result, "EINVAL");
+  if (file.segment !== null && offset >= file.sizeBytes) return expectErrno(result, "EFBIG");
   if (textOf(result) !== "1") return `${textOf(result)}, expected 1`;
   file.write(offset, value & 0xff);
   file.sizeBytes = Math.max(file.sizeBytes, offset + 1);
@@ -150,6 +157,7 @@ export const allocateFile: FlatCall = (model, _process, args, result) => {
   const file = model.files[number];
   if (!isModern(model.rules)) return expectErrno(result, "ENOSYS");
   if (file === undefined) return expectErrno(result, "EBADF");
+  if (file.segment !== null) return expectErrno(result, "EOPNOTSUPP", "EINVAL");
   if (result.kind === "errno") {
     const usual =
       (mode === 0 || mode === FALLOC_KEEP_SIZE || mode === (FALLOC_KEEP_SIZE | FALLOC_PUNCH_HOLE)) && lengthBytes > 0;

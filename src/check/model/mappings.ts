@@ -13,6 +13,7 @@ import {
   expectErrno,
   type FlatCall,
   type FlatModel,
+  type FlatRules,
   isModern,
   isSince617,
   type Result,
@@ -64,6 +65,8 @@ export const map: FlatCall = (model, process, args, result) => {
     if (!modern && fixed) process.unmap(first, first + pages);
     return expectErrno(result, "EINVAL", ...noPlace);
   }
+  const refused = file !== null && !isShared && refusesPrivate(model.rules, file, offset / PAGE_SIZE, pages);
+  if (refused) return expectErrno(result, "EINVAL", ...noPlace);
   if (fixed && cutsAny(model, process, first, first + pages))
     return expectErrno(result, isSince617(model.rules) ? "EINVAL" : "ENOMEM");
   if (result.kind === "errno")
@@ -73,7 +76,8 @@ export const map: FlatCall = (model, process, args, result) => {
   const wrong = wrongPlace(process, { hint, fixed, pages, start });
   if (wrong !== undefined) return wrong;
   const backing = isShared && anonymous ? new FlatFile(pages * PAGE_SIZE) : file;
-  const locked = (flags & MAP_LOCKED) !== 0 || process.lockFuture !== "no";
+  const isSegment = file !== null && file.segment !== null;
+  const locked = !isSegment && ((flags & MAP_LOCKED) !== 0 || process.lockFuture !== "no");
   const page = newPage({ rights: prot & RIGHTS, shared: isShared, file: backing, locked, growsDown });
   process.unmap(start, start + pages);
   place(process, start, pages, page, anonymous ? 0 : offset / PAGE_SIZE);
@@ -84,6 +88,16 @@ export const map: FlatCall = (model, process, args, result) => {
   return undefined;
 };
 
+/**
+ * Whether a private mapping of memory without struct pages is refused: a declared deviation of these options. One finds no
+ * copies, so there are none; the other needs frames in one piece.
+ */
+function refusesPrivate({ pfnMappings }: FlatRules, file: FlatFile, first: number, pages: number): boolean {
+  if (file.segment === null || file.segment === "nopfn") return false;
+  if (pfnMappings === "refuse-cow") return true;
+  const inFile = Math.min(first + pages, pagesIn(file.sizeBytes)) - first;
+  return pfnMappings === "linear-rule" && file.segment === "xip-scattered" && inFile > 1;
+}
 /** Whether one end of a range lies within a huge page. */
 const cutsAny = (model: FlatModel, process: FlatProcess, first: Vpn, end: Vpn): boolean =>
   cutsHuge(model, process, first) || cutsHuge(model, process, end);

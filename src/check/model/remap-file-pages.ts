@@ -15,6 +15,7 @@ export const remapFilePages: FlatCall = (model, process, args, result) => {
   const first = round(address / PAGE_SIZE);
   const pages = round(sizeBytes / PAGE_SIZE);
   const flat = process.pages.get(first);
+  if (flat?.file?.segment != null) return expectErrno(result, "EINVAL");
   const touched = pageOf(address + sizeBytes - 1) + 1 - first;
   const mayMark = nonlinear !== "emulated" && flat?.shared === true && flat.linear !== index;
   if (mayMark && isUniform(process, first, touched)) makeUnordered(process, first);

@@ -4,6 +4,7 @@ import { didYouMean } from "../../base/nearest.ts";
 import { Rng } from "../../base/rng.ts";
 import { type Failure, type Searched, searchAll, searchAtRandom, shortestFailure } from "../../sync/search.ts";
 import { LockGraph } from "../../sync/validator.ts";
+import { areas } from "./areas.ts";
 import { discarding } from "./discarding.ts";
 import { emptying } from "./emptying.ts";
 import { faults } from "./faults.ts";
@@ -12,6 +13,7 @@ import { orders } from "./orders.ts";
 import { pools } from "./pools.ts";
 import { reclaiming } from "./reclaiming.ts";
 import type { Scenario, Variant } from "./scenario.ts";
+import { sharing } from "./sharing.ts";
 import { shootdowns } from "./shootdowns.ts";
 import { swapping } from "./swapping.ts";
 import { truncation } from "./truncation.ts";
@@ -28,6 +30,8 @@ export const scenarios: readonly Scenario[] = [
   ...orders,
   ...windows,
   ...emptying,
+  ...sharing,
+  ...areas,
   ...discarding,
   ...pools,
 ];

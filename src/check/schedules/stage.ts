@@ -17,6 +17,7 @@ import { LockGraph } from "../../sync/validator.ts";
 import { tunablesSchema } from "../../tunables.ts";
 import { audit } from "../audit/audit.ts";
 import { describe } from "../describe.ts";
+import { hasNoStructPage } from "../page-walk.ts";
 import { Interleaving } from "./interleaving.ts";
 
 /** Where scenarios map their pages. */
@@ -43,16 +44,18 @@ export interface StageShape {
   readonly tunables?: Readonly<Record<string, unknown>>;
   /** The size of a swap area. */
   readonly swap?: string;
+  /** The size of a segment without struct pages. */
+  readonly segment?: string;
   readonly preemption?: "on" | "off";
   /** Where orders of locks are noted: runs of one search share it. */
   readonly lockGraph?: LockGraph;
 }
 
 const specOf = (shape: StageShape): MachineSpec => {
-  const { kind, cpus, kernel = "linux-2.6.11", design = {}, tunables = {}, swap = [] } = shape;
+  const { kind, cpus, kernel = "linux-2.6.11", design = {}, tunables = {}, swap = [], segment = [] } = shape;
   const preset = kernelPreset(kernel);
   return {
-    geometry: parseGeometry({ ...geometries[kind], cpus, swap, bootMemory: "none" }),
+    geometry: parseGeometry({ ...geometries[kind], cpus, swap, segments: segment, bootMemory: "none" }),
     design: { ...preset.design, ...design },
     tunables: parseRecord(tunablesSchema, "tunables", { ...preset.tunables, ...tunables }),
     kernel: preset.personality,
@@ -113,7 +116,7 @@ export class Stage extends Interleaving {
     const { frames, cpus } = this.kernel;
     for (const { id, mmu } of cpus) {
       for (const { firstPage, frame } of mmu.tlb.translations()) {
-        if (frames.refs.read(frame) === 0)
+        if (!hasNoStructPage(this.kernel, frame) && frames.refs.read(frame) === 0)
           return `CPU ${id}'s TLB still leads from page 0x${firstPage.toString(16)} to frame ${frame}, which is free`;
       }
       for (const table of mmu.cachedTables()) {

@@ -398,6 +398,31 @@ test("a pool of huge pages gets what it asks for at boot, and little of memory i
   expect(Number(of("after use", 64).freeBytes)).toBeGreaterThan(1000 * 2 ** 20);
 });
 
+test("huge pages take a fault for each, waste what is not touched, and must be made room for", () => {
+  const policies = "never:never,always:never,always:always";
+  const { rows } = run("thp", { memory: "96M", size: "16M", reads: "5000", policies });
+  const of = (load: string, state: string, policy: string, defrag: string) =>
+    rows.find((row) => row.load === load && row.state === state && row.policy === policy && row.defrag === defrag)!;
+  expect(of("dense", "fresh", "never", "never")).toMatchObject({ faults: 4096, coveragePercent: 0, bloatBytes: 0 });
+  const dense = of("dense", "fresh", "always", "never");
+  expect(dense).toMatchObject({ faults: 8, hugeFaults: 8, coveragePercent: 100, bloatBytes: 0 });
+  // The tables are in reserve: as many as without huge pages.
+  expect(dense.pageTablesBytes).toBe(of("dense", "fresh", "never", "never").pageTablesBytes);
+  expect(Number(dense.missesPerThousand)).toBeLessThan(100);
+  expect(Number(of("dense", "fresh", "never", "never").missesPerThousand)).toBeGreaterThan(500);
+  // One page in 16 is touched.
+  expect(of("sparse", "fresh", "always", "never").bloatBytes).toBe((16 - 1) * 2 ** 20);
+  expect(of("sparse", "fresh", "never", "never").bloatBytes).toBe(0);
+  const given = of("dense", "fragmented", "always", "never");
+  expect(Number(given.fallbacks)).toBeGreaterThan(0);
+  expect(of("dense", "fragmented", "always", "always")).toMatchObject({ coveragePercent: 100, fallbacks: 0 });
+  expect(Number(of("dense", "fragmented", "always", "always").pagesMoved)).toBeGreaterThan(500);
+  // With the kernel's frames among the others nothing can be moved out of the way.
+  const mixed = run("thp", { memory: "96M", size: "16M", reads: "100", policies: "always:always", mobility: "mixed" });
+  const fragmented = mixed.rows.find(({ load, state }) => load === "dense" && state === "fragmented")!;
+  expect(Number(fragmented.compactionsFailed)).toBeGreaterThan(0);
+});
+
 test("of the struct pages of huge pages one page in 8 is left, or one in 4096", () => {
   const { rows, published } = run("struct-pages", { pools: "2G,256G" });
   const of = (poolGib: number, pageSize: string, vmemmap: string) =>
@@ -634,4 +659,30 @@ test("steps are ranges or lists", () => {
   expect(steps("n", "100..200:50")).toEqual([100, 150, 200]);
   expect(steps("n", "1,10")).toEqual([1, 10]);
   for (const bad of ["", "5..1", "0..9", "2,1", "1..1000000", "x"]) expect(() => steps("n", bad)).toThrow(UsageError);
+});
+
+test("a fork that shares tables copies no entry, makes no table and chains nothing; a writer copies the tables that it writes in", () => {
+  const { rows } = run("fork-shared-tables", { size: "32M", children: "3", written: "1,100" });
+  const MIB = 2 ** 20;
+  const of = (memory: string, sharing: string, pattern: string, percent: number) =>
+    rows.find(
+      (row) =>
+        row.memory === memory &&
+        row.pageTableSharing === sharing &&
+        row.pattern === pattern &&
+        row.writtenPercent === percent,
+    )!;
+  for (const memory of ["segment", "private"]) {
+    // 8,192 pages, 16 tables; four entries a page are one block of 32 bytes.
+    const own = { entriesCopiedPerFork: 8192, leafBytesPerFork: MIB / 16, leafBytes: MIB / 4, chainBytes: 8192 * 32 };
+    expect(of(memory, "none", "in a row", 0)).toMatchObject({ ...own, placeBytes: 0 });
+    const shared = { entriesCopiedPerFork: 0, leafBytesPerFork: 0, leafBytes: MIB / 16, chainBytes: 0 };
+    expect(of(memory, "fork-shared", "in a row", 0)).toMatchObject({ ...shared, placeBytes: 16 * 4 * 12 });
+    expect(of(memory, "none", "in a row", 100)).toMatchObject({ tablesUnshared: 0, entriesCopiedLater: 0 });
+  }
+  expect(of("segment", "fork-shared", "in a row", 100)).toMatchObject({ faults: 0, tablesUnshared: 0 });
+  expect(of("private", "fork-shared", "in a row", 1)).toMatchObject({ writtenPages: 82, tablesUnshared: 1 });
+  // One page in 99 lies in every table.
+  expect(of("private", "fork-shared", "scattered", 1)).toMatchObject({ faults: 83, tablesUnshared: 16 });
+  expect(of("private", "fork-shared", "in a row", 100)).toMatchObject({ entriesCopiedLater: 8192, pagesCopied: 8192 });
 });

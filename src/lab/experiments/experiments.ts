@@ -4,6 +4,7 @@ import { didYouMean } from "../../base/nearest.ts";
 import { bigTlb } from "./big-tlb.ts";
 import { clustering } from "./clustering.ts";
 import type { Experiment } from "./experiment.ts";
+import { forkSharedTables } from "./fork-shared-tables.ts";
 import { highpteLowmem } from "./highpte-lowmem.ts";
 import { hoard } from "./hoard.ts";
 import { hugetlbPool } from "./hugetlb-pool.ts";
@@ -24,9 +25,12 @@ import { sharedSegment } from "./shared-segment.ts";
 import { soft2m } from "./soft-2m.ts";
 import { splitsExperiment } from "./splits.ts";
 import { structPages } from "./struct-pages.ts";
+import { thp } from "./thp.ts";
 import { threeSteps } from "./three-steps.ts";
 import { truncateNonlinear } from "./truncate-nonlinear.ts";
 import { virtualScan } from "./virtual-scan.ts";
+import { vmaSplit } from "./vma-split.ts";
+import { xip } from "./xip.ts";
 
 export const experiments: readonly Experiment[] = [
   highpteLowmem,
@@ -45,9 +49,13 @@ export const experiments: readonly Experiment[] = [
   bigTlb,
   hugetlbPool,
   structPages,
+  thp,
   hoard,
   pagetableExploit,
   pteCount,
+  forkSharedTables,
+  xip,
+  vmaSplit,
   clustering,
   soft2m,
   memmap,

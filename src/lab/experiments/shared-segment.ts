@@ -147,7 +147,7 @@ export const sharedSegment: Experiment = {
     const base = specOf(machine!, kernel!);
     const rows = chosen(names!, base, bytes).map((named) => {
       const { name, design, segment = "shmem" } = named;
-      const rules = rulesWith(base.geometry.paging);
+      const rules = rulesWith(base.geometry);
       const tunables = { ...base.tunables, ...poolFor(segment, base, bytes) };
       const spec = { ...base, tunables, design: parseDesign(design, base.design, rules) };
       return rowOf(name, new Load(spec, bytes, named, share), count, step);
@@ -189,7 +189,7 @@ function refusal(segment: SegmentKind, base: MachineSpec, bytes: number): string
 /** The designs that a person names; or all that machines like `base` had, as far as they can be built from it. */
 function chosen(text: string, base: MachineSpec, bytes: number): readonly NamedDesign[] {
   const { design: own, geometry } = base;
-  const rules = rulesWith(geometry.paging);
+  const rules = rulesWith(geometry);
   const bits = formatOf(geometry).vaddrBits > 32 ? "64 bits" : "32 bits";
   if (text === "all") {
     return designs.filter(({ design, segment = "shmem", since = bits }) => {

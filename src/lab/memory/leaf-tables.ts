@@ -24,8 +24,9 @@ export const tableChoices: readonly TableChoice[] = [
 export const settingsOf = (choice: TableChoice): string[] =>
   Object.entries(choice).map(([axis, option]) => `${axis}=${option}`);
 
+/** Each once, however many address spaces have it. */
 export function leafTables({ kernel }: Machine): number {
-  let sum = 0;
+  let sum = -kernel.tables.shared.inCommon;
   for (const { tablesByLevel } of kernel.spaces) sum += tablesByLevel[LEAF]!;
   return sum;
 }

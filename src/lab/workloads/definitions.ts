@@ -129,6 +129,30 @@ const definitions: readonly unknown[] = [
       },
     ],
   },
+  {
+    schema: "bigmem.workload/1",
+    name: "execute-in-place",
+    does: "Processes map one image that lies in memory without struct pages, read it, and write to some of their private data: each copy must be told from what it was copied from. Needs geometry.segments.",
+    parameters: {
+      size: { unit: "bytes", default: "32M", means: "the image" },
+      processes: { unit: "count", default: 8, means: "processes that run it" },
+      read: { unit: "share", default: 0.5, means: "the part of it that each reads" },
+      written: { unit: "share", default: 0.02, means: "the part of it that each writes to" },
+    },
+    steps: [
+      { do: "map", area: "image", bytes: "$size", backing: "xip-private" },
+      { do: "touch", area: "image", how: "load", order: "sequential", pages: "$size / 4K * $read" },
+      {
+        do: "fork",
+        processes: "$processes",
+        together: "at once",
+        steps: [
+          { do: "touch", area: "image", how: "load", order: "random", pages: "$size / 4K * $read" },
+          { do: "touch", area: "image", how: "store", order: "random", pages: "$size / 4K * $written" },
+        ],
+      },
+    ],
+  },
 ];
 
 /** By name. */

@@ -156,12 +156,12 @@ class WorkloadRun {
 
   private map(actor: Actor, step: Extract<Step, { do: "map" }>): void {
     const pages = Math.max(1, Math.ceil(this.amount(step.bytes) / PAGE_SIZE));
-    const shared = step.backing === "shared" || step.backing === "file-shared";
-    const fromFile = step.backing === "file-private" || step.backing === "file-shared";
+    const shared = step.backing.endsWith("shared");
+    const fromFile = step.backing !== "anonymous" && step.backing !== "shared";
     const area = actor.placement.place(pages);
     actor.areas.set(step.area, area);
     const flags = (shared ? MAP_SHARED : MAP_PRIVATE) | (fromFile ? 0 : MAP_ANONYMOUS);
-    const path = `${step.area}-${++this.files}`;
+    const path = `${step.backing.startsWith("xip") ? "xip:" : ""}${step.area}-${++this.files}`;
     this.call(
       "mmap",
       [0, pages * PAGE_SIZE, PROT_READ | PROT_WRITE, flags, fromFile ? 3 : -1, 0],

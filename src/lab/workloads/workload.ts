@@ -21,8 +21,8 @@ const mapStep = z.strictObject({
   do: z.literal("map"),
   area: z.string(),
   bytes: amount,
-  /** Private memory; memory shared with children to come; a file's pages, private or shared. */
-  backing: z.enum(["anonymous", "shared", "file-private", "file-shared"]),
+  /** Private memory; memory shared with children to come; a file's pages, private or shared; those of one executed in place. */
+  backing: z.enum(["anonymous", "shared", "file-private", "file-shared", "xip-private", "xip-shared"]),
 });
 const unmapStep = z.strictObject({ do: z.literal("unmap"), area: z.string() });
 const protectStep = z.strictObject({

@@ -12,6 +12,7 @@ const smaller: Readonly<Record<string, string>> = {
   "mmap-churn": "rounds=200&most=64K",
   "file-scan": "size=256K&scans=3",
   "working-set": "size=1M&touches=5000",
+  "execute-in-place": "size=256K&processes=3",
 };
 
 describe.each([...workloads.keys()])("%s", (name) => {

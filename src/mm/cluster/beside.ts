@@ -13,6 +13,7 @@ import { NO_FRAME, PG_ANON, PG_LOCKED, PG_SWAPBACKED, PG_SWAPCACHE, PG_WRITEBACK
 import type { Kernel } from "../kernel.ts";
 import { tryUserFrame } from "../mapped-frame.ts";
 import { LEAF, NO_TABLE } from "../page-table.ts";
+import { namesPage } from "../pfnmap/pfn-mappings.ts";
 import { VM_DROPPABLE, type Vma } from "../vma.ts";
 
 const MAPS = PTE_PRESENT | PTE_PROT_NONE;
@@ -108,6 +109,7 @@ function roomBeside(kernel: Kernel, vma: Vma, page: Vpn): Pfn {
   let seen = NO_FRAME;
   for (let index = start; index < start + (pages.end - pages.first) && room === NO_FRAME; index++) {
     if (index === own || (entries.flags(table, index) & MAPS) === 0) continue;
+    if (!namesPage(kernel, vma, pages.first + (index - start), table, index)) continue;
     const head = frames.head(entries.frame(table, index));
     if (head === seen || !isJoinable(kernel, vma, page, head)) continue;
     seen = head;

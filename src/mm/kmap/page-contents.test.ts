@@ -77,6 +77,8 @@ const doors = {
   "frame-bytes.ts": "what the door is made of",
   "kmap/kernel-table.ts": "the kernel's own tables, in lowmem",
   "kmap/page-contents.ts": "the door",
+  "pfnmap/segment-files.ts": "what a segment holds when the machine starts",
+  "pfnmap/shadow-bits.ts": "bits beside page tables, in lowmem",
   "saved-page.ts": "disks move data by themselves",
   "swap/swap-contents.ts": "so do swap areas",
   "tables/cache/quicklists.ts": "tables that are nobody's, in lowmem",

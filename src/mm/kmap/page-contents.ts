@@ -62,6 +62,30 @@ export class PageContents {
     if (to >= highmemFrom) atomicMaps.unmap(to, KM_USER0);
   }
 
+  /** The same where the source is read through the program's own mapping, and the kernel needs none (cow_user_page). */
+  copyFromUser(from: Pfn, to: Pfn): void {
+    const isHigh = to >= this.highmemFrom;
+    if (isHigh) this.atomicMaps.map(to, KM_USER0);
+    this.memory.copy(from, to);
+    if (isHigh) this.atomicMaps.unmap(to, KM_USER0);
+  }
+
+  /** Reads without waiting, through a slot of this CPU's. */
+  readBriefly(frame: Pfn, offset: number, into: Uint8Array): void {
+    const isHigh = frame >= this.highmemFrom;
+    if (isHigh) this.atomicMaps.map(frame, KM_USER0);
+    readBytes(this.memory, frame, offset, into);
+    if (isHigh) this.atomicMaps.unmap(frame, KM_USER0);
+  }
+
+  /** Writes so. */
+  writeBriefly(frame: Pfn, offset: number, bytes: Uint8Array): void {
+    const isHigh = frame >= this.highmemFrom;
+    if (isHigh) this.atomicMaps.map(frame, KM_USER0);
+    writeBytes(this.memory, frame, offset, bytes);
+    if (isHigh) this.atomicMaps.unmap(frame, KM_USER0);
+  }
+
   /** The bytes `[from, to)` of the frame become zero. */
   zeroPart(frame: Pfn, from: number, to: number): void {
     const isHigh = frame >= this.highmemFrom;

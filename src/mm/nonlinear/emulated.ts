@@ -44,7 +44,7 @@ function* remap(kernel: Kernel, thread: Thread, request: RemapRequest): Path<num
   const flags = seen === null ? 0 : seen.flags;
   const opened = seen === null ? null : seen.opened;
   mm.mmapSem.releaseRead(thread);
-  if (opened === null || (flags & VM_SHARED) === 0) return -EINVAL;
+  if (opened === null || (flags & VM_SHARED) === 0 || opened.file.raw !== null) return -EINVAL;
 
   // The old area may be the last that keeps the file.
   holdFile(opened.file);

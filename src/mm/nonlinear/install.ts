@@ -8,6 +8,7 @@
  * @models linux-2.6.11 mm/fremap.c install_page, install_file_pte; mm/filemap.c filemap_populate; mm/shmem.c shmem_populate
  * @differs the page stays locked until it is mapped; readahead is a fault's, not one for the whole range
  */
+
 import { EINVAL, ENOMEM } from "../../base/errno.ts";
 import type { FileIndex, Pfn, Vpn } from "../../base/units.ts";
 import { type OpenTable, PTE_FILE, PTE_PRESENT, PTE_PROT_NONE } from "../../hw/pte.ts";
@@ -21,6 +22,7 @@ import { NOT_CACHED } from "../page-cache.ts";
 import { lockPage, unlockPage } from "../page-lock.ts";
 import { LEAF, NO_TABLE } from "../page-table.ts";
 import { lockTables, unlockTables } from "../table-lock.ts";
+import { lockOwnTable } from "../tables/sharing/unshare.ts";
 import { BUS_ADRERR, FAULT_MAJOR, FAULT_MINOR, FAULT_OOM, type Verdict } from "../verdict.ts";
 import type { Vma } from "../vma.ts";
 import { passOn } from "../zap.ts";
@@ -121,7 +123,7 @@ const NEEDS_CHAIN = 3;
 function* putOnce(kernel: Kernel, place: Place, found: FoundPage | null): Path<number> {
   const { tlbFlush, allocator, frames } = kernel;
   const { mm } = place.vma;
-  yield* lockTables(kernel, mm);
+  if ((yield* lockOwnTable(kernel, mm, place.page)) < 0) return -ENOMEM;
   let result = check(kernel, place, found);
   if (result === TO_BE_WRITTEN) {
     const old = evict(kernel, place);

@@ -47,11 +47,12 @@ function* retry(kernel: Kernel, wait: Wait): Path<void> {
 
 /** Waits until the page has lost an entry, or all address spaces that map it can be locked, and know the area. */
 function untilFree(kernel: Kernel, frame: Pfn): Wait {
-  const { frames, reverseMap, tables } = kernel;
+  const { frames, reverseMap, tables, entries } = kernel;
   const before = frames.mapCount.read(frame);
   const canBeUnmapped = (slot: number): boolean => {
     const { pageTableLock, vmas } = tables.mmOf(slot);
-    return pageTableLock.ready() && vmas.containing(tables.pageOf(slot)) !== null;
+    const tableLock = tables.shared.find(entries.tableOf(slot))?.lock;
+    return (tableLock?.ready() ?? true) && pageTableLock.ready() && vmas.containing(tables.pageOf(slot)) !== null;
   };
   const ready = (): boolean => {
     if (frames.mapCount.read(frame) !== before) return true;

@@ -22,6 +22,7 @@ import type { Path } from "../../sync/path.ts";
 import { linkMapping, unlinkMapping } from "../file.ts";
 import type { Kernel } from "../kernel.ts";
 import type { Thread } from "../process.ts";
+import { ownTables } from "../tables/sharing/unshare.ts";
 import { VM_BIG, VM_NONLINEAR, type Vma } from "../vma.ts";
 import { MAP_NONBLOCK } from "../vma-flags.ts";
 import { alignDown, alignUp, wordLimit } from "../words.ts";
@@ -51,8 +52,11 @@ export function* remapFilePages(kernel: Kernel, thread: Thread, request: RemapRe
   mmapSem.releaseRead(thread);
   if (!mmapSem.tryWrite(thread)) yield* mmapSem.write(thread);
   const vma = areaFor(thread, asked);
-  if (vma !== null && !isReady(vma, asked.run)) makeNonlinear(vma);
-  const result = vma === null ? -EINVAL : yield* populateRun(kernel, vma, asked.run, asked.uncached);
+  let result = vma === null ? -EINVAL : yield* ownTables(kernel, vma.mm, vma.start, vma.end);
+  if (vma !== null && result === 0) {
+    if (!isReady(vma, asked.run)) makeNonlinear(vma);
+    result = yield* populateRun(kernel, vma, asked.run, asked.uncached);
+  }
   mmapSem.releaseWrite(thread);
   return result;
 }
@@ -88,6 +92,7 @@ function understood(kernel: Kernel, request: RemapRequest, rules: CallRules): As
 function areaFor({ mm }: Thread, { run, end, needs }: Asked): Vma | null {
   const vma = mm.vmas.containing(run.page);
   if (vma === null || end > addressOf(vma.end)) return null;
+  if (vma.file?.raw != null) return null;
   return (vma.flags & (needs | VM_BIG)) === needs ? vma : null;
 }
 

@@ -23,7 +23,16 @@ import { protectRange, refusesCut } from "../protect.ts";
 import { markBig } from "../resident.ts";
 import { splitVma } from "../split.ts";
 import { unmap } from "../unmap.ts";
-import { anonymousIndex, VM_ACCOUNT, VM_BIG, VM_LOCKED, VM_RAND_READ, VM_SEQ_READ, type Vma } from "../vma.ts";
+import {
+  anonymousIndex,
+  VM_ACCOUNT,
+  VM_BIG,
+  VM_LOCKED,
+  VM_PFNMAP,
+  VM_RAND_READ,
+  VM_SEQ_READ,
+  type Vma,
+} from "../vma.ts";
 import * as flag from "../vma-flags.ts";
 import { createVma, insertVma } from "../vma-memory.ts";
 import { alignUp, alignUpWrapped, wordLimit } from "../words.ts";
@@ -155,9 +164,9 @@ function* adviseArea(kernel: Kernel, vma: Vma, start: Vpn, end: Vpn, advice: num
       if (vma.opened === null) return -EBADF;
       return yield* fadvise(kernel, vma.opened, vma.indexAt(start) * PAGE_SIZE, addressOf(end - start), FADV_WILLNEED);
     case MADV_DONTNEED:
-      if ((vma.flags & VM_LOCKED) !== 0) return -EINVAL;
-      yield* zapRange(kernel, vma, start, end);
-      return 0;
+      // What a driver has mapped cannot be had again (since 2.6.15, which names such areas).
+      if ((vma.flags & (VM_LOCKED | VM_PFNMAP)) !== 0) return -EINVAL;
+      return yield* zapRange(kernel, vma, start, end);
     default:
       return -EINVAL;
   }

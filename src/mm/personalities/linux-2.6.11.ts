@@ -9,7 +9,7 @@ import { segments2611 } from "../shm/rules.ts";
 import { msync } from "../sync.ts";
 import { type SystemCalls, systemCalls } from "../syscalls.ts";
 import { munmap } from "../unmap.ts";
-import { VM_DONTCOPY, VM_DONTEXPAND, VM_IO, VM_RESERVED } from "../vma.ts";
+import { VM_DONTCOPY, VM_DONTEXPAND, VM_IO, VM_RAW, VM_RESERVED } from "../vma.ts";
 import { brk, madvise, mincore, mlockall, mprotect } from "./linux-2.6.11-calls.ts";
 import { mapHeld, mmap } from "./linux-2.6.11-map.ts";
 import { pages2611 } from "./linux-2.6.11-pages.ts";
@@ -22,7 +22,8 @@ export const linux2611: Personality = {
   overcommitGuess: "free-and-cached",
   stackGuardPages: 0,
   dataLimit: "brk",
-  unmergeable: VM_IO | VM_DONTCOPY | VM_DONTEXPAND | VM_RESERVED,
+  // VM_RESERVED stands for what later kernels call VM_PFNMAP and VM_MIXEDMAP.
+  unmergeable: VM_IO | VM_DONTCOPY | VM_DONTEXPAND | VM_RESERVED | VM_RAW,
   lockOnFaultLetters: "??",
   droppableFlags: 0,
   stackFlags: 0,

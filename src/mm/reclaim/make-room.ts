@@ -8,6 +8,7 @@
  */
 import type { Path } from "../../sync/path.ts";
 import type { Kernel } from "../kernel.ts";
+import { freeIdle } from "../thp/huge-reclaim.ts";
 import { killForMemory } from "./oom-kill.ts";
 import type { ReclaimRequest } from "./reclaim.ts";
 
@@ -33,7 +34,9 @@ export function* makeRoom(kernel: Kernel, request: ReclaimRequest, frames: numbe
 export function* freeSome(kernel: Kernel, request: ReclaimRequest): Path<number> {
   const { task } = kernel.current;
   task.freesMemory = true;
-  let freed = yield* kernel.tableDiscard.discardTables(kernel, request.want);
+  let freed = freeIdle(kernel);
+  if (kernel.tlbFlush.owes) yield* kernel.tlbFlush.settle();
+  if (freed === 0) freed = yield* kernel.tableDiscard.discardTables(kernel, request.want);
   if (freed === 0) freed = yield* kernel.reclaim.freePages(kernel, request);
   task.freesMemory = false;
   return freed;
@@ -43,6 +46,8 @@ export function* freeSome(kernel: Kernel, request: ReclaimRequest): Path<number>
 export function* runKswapd(kernel: Kernel): Path<void> {
   const { task } = kernel.current;
   task.freesMemory = true;
+  freeIdle(kernel);
+  if (kernel.tlbFlush.owes) yield* kernel.tlbFlush.settle();
   for (const zone of kernel.allocator.zones) {
     // Tables first: what they map stays in its file's cache.
     while (

@@ -1,12 +1,13 @@
 /**
  * A list of frames through the frames' own `next` and `previous` (page->lru). A frame is on one list at most; its flags
- * say which. The head is where pages arrive, the tail is where the scan takes them.
+ * say which. The head is where pages arrive, the tail is where the scan takes them. A huge page is there by its head, and
+ * counts as the pages that it is made of.
  *
  *     head -> newest <-> ... <-> oldest <- tail
  */
 import { bug } from "../../base/errors.ts";
 import type { Pfn } from "../../base/units.ts";
-import { type Frames, NO_FRAME } from "../frames.ts";
+import { type Frames, NO_FRAME, PG_HEAD } from "../frames.ts";
 
 export class PageList {
   /** As reports and audits call it: "active", "inactive". */
@@ -29,7 +30,7 @@ export class PageList {
     if (head === NO_FRAME) this.tail = frame;
     else previous.write(head, frame);
     this.head = frame;
-    this.count++;
+    this.count += this.weightOf(frame);
   }
 
   /** The same for each of `[first, end)`, in this order: the last of them is the new head. */
@@ -54,7 +55,7 @@ export class PageList {
     if (tail === NO_FRAME) this.head = frame;
     else next.write(tail, frame);
     this.tail = frame;
-    this.count++;
+    this.count += this.weightOf(frame);
   }
 
   /** Requires: the frame is on this list. */
@@ -68,7 +69,13 @@ export class PageList {
     else previous.write(after, before);
     next.write(frame, NO_FRAME);
     previous.write(frame, NO_FRAME);
-    if (--this.count < 0) bug(`the ${this.name} list has lost a frame`);
+    this.count -= this.weightOf(frame);
+    if (this.count < 0) bug(`the ${this.name} list has lost a frame`);
+  }
+
+  private weightOf(frame: Pfn): number {
+    const { frames } = this;
+    return frames.has(frame, PG_HEAD) ? 2 ** frames.orderOf(frame) : 1;
   }
 
   /**

@@ -9,22 +9,36 @@
 import type { Pfn } from "../../base/units.ts";
 import { PTE_ACCESSED } from "../../hw/pte.ts";
 import { MEMORY } from "../address-space.ts";
-import { PG_REFERENCED } from "../frames.ts";
+import { PG_HEAD, PG_REFERENCED } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";
+import { flushEntry } from "../tables/sharing/shared-entries.ts";
+import { usesOfHuge } from "../thp/huge-reclaim.ts";
 
 /**
  * How many ways of using the page have been taken since the last look. Other CPUs may be owed flushes afterwards:
  * `kernel.tlbFlush.settle` is the caller's.
  */
 export function referenced(kernel: Kernel, frame: Pfn): number {
-  const { frames, tables, entries, reverseMap, reclaim, personality, tlbFlush } = kernel;
+  return kernel.frames.has(frame, PG_HEAD) ? referencedHuge(kernel, frame) : referencedFrame(kernel, frame);
+}
+
+/** The same as `referenced` for all parts of a huge page. */
+function referencedHuge(kernel: Kernel, head: Pfn): number {
+  const { transparent } = kernel;
+  let uses = usesOfHuge(kernel, head);
+  for (let frame = head; frame < head + transparent.pages.pages; frame++) uses += referencedFrame(kernel, frame);
+  return uses;
+}
+
+function referencedFrame(kernel: Kernel, frame: Pfn): number {
+  const { frames, tables, entries, reverseMap, reclaim, personality } = kernel;
   kernel.current.task.watch?.touch(MEMORY, "write");
   let uses = 0;
   if (frames.has(frame, PG_REFERENCED)) {
     frames.clearFlag(frame, PG_REFERENCED);
     uses++;
   }
-  if (frames.mapCount.read(frame) === 0) return uses;
+  if (frames.leafMaps(frame) === 0) return uses;
   reverseMap.forEachKnown(frame, (slot) => {
     reclaim.costs.entriesVisited++;
     const table = tables.open(entries.tableOf(slot));
@@ -32,7 +46,7 @@ export function referenced(kernel: Kernel, frame: Pfn): number {
     const flags = entries.flags(table, index);
     if ((flags & PTE_ACCESSED) !== 0) {
       entries.setFlags(table, index, flags & ~PTE_ACCESSED);
-      if (personality.pages.flushesYoung) tlbFlush.page(tables.mmOf(slot), tables.pageOf(slot));
+      if (personality.pages.flushesYoung) flushEntry(kernel, tables.mmOf(slot), tables.pageOf(slot), slot);
       uses++;
     }
     tables.close(table);

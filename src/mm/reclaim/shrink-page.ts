@@ -12,10 +12,11 @@
  */
 import type { Pfn } from "../../base/units.ts";
 import type { Path } from "../../sync/path.ts";
-import { PG_DIRTY, PG_SWAPCACHE, PG_WRITEBACK } from "../frames.ts";
+import { PG_DIRTY, PG_HEAD, PG_SWAPCACHE, PG_WRITEBACK } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";
 import { tryLockPage, unlockPage } from "../page-lock.ts";
 import { addToSwap } from "../swap/swap-cache.ts";
+import { splitPage } from "../thp/huge-reclaim.ts";
 import { freeUnused, writeOut } from "./page-out.ts";
 import { fileOf, needsSlot } from "./page-place.ts";
 import { referenced } from "./referenced.ts";
@@ -53,6 +54,11 @@ export function* shrinkPage(kernel: Kernel, frame: Pfn, rules: Rules): Path<Fate
 function* shrinkLocked(kernel: Kernel, frame: Pfn, rules: Rules): Path<Fate | "unlocked"> {
   const { frames, tlbFlush } = kernel;
   if (frames.has(frame, PG_WRITEBACK)) return "kept";
+  if (frames.has(frame, PG_HEAD)) {
+    const fate = shrinkHuge(kernel, frame, rules);
+    if (tlbFlush.owes) yield* tlbFlush.settle();
+    if (fate !== "small") return fate;
+  }
   // Its process has ended meanwhile.
   if (frames.refs.read(frame) === 1) return "freed";
   const uses = rules.used === "stay" ? referenced(kernel, frame) : 0;
@@ -71,6 +77,13 @@ function* shrinkLocked(kernel: Kernel, frame: Pfn, rules: Rules): Path<Fate | "u
     if (!(yield* writeOut(kernel, frame)) || !tryLockPage(kernel, frame)) return "unlocked";
   }
   return freeUnused(kernel, frame) ? "freed" : "kept";
+}
+
+/** A huge page that must go is small pages first, of which this is one: "small", or what becomes of it as it is. */
+function shrinkHuge(kernel: Kernel, head: Pfn, rules: Rules): Fate | "small" {
+  if (kernel.swap.freePages === 0) return "used";
+  if (rules.used === "stay" && referenced(kernel, head) > 0) return "used";
+  return splitPage(kernel, head) ? "small" : "kept";
 }
 
 /** Whether somebody maps the page, or could: its uses count then. */

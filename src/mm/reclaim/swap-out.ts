@@ -11,6 +11,7 @@
  * @models linux-2.4.22 mm/vmscan.c swap_out, swap_out_mm, swap_out_vma, swap_out_pmd, try_to_swap_out
  * @differs an anonymous page that is clean, but has no place in swap, gets one: 2.4 drops it, since only zeros are clean
  */
+
 import type { Pfn, Vpn } from "../../base/units.ts";
 import { PTE_ACCESSED, PTE_PRESENT, PTE_PROT_NONE } from "../../hw/pte.ts";
 import type { Path } from "../../sync/path.ts";
@@ -20,9 +21,12 @@ import { PG_ACTIVE, PG_LOCKED, PG_RESERVED } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";
 import { tryLockPage, unlockPage } from "../page-lock.ts";
 import { LEAF, NO_TABLE } from "../page-table.ts";
+import { namesPage } from "../pfnmap/pfn-mappings.ts";
 import { addToSwap } from "../swap/swap-cache.ts";
 import { lockTables, tryLockTables, unlockTables } from "../table-lock.ts";
 import { freeEmptied, listEmptied } from "../tables/emptied.ts";
+import { flushEntry } from "../tables/sharing/shared-entries.ts";
+import { unlockShared } from "../tables/sharing/shared-lock.ts";
 import { VM_LOCKED, VM_PFNMAP, type Vma } from "../vma.ts";
 import { needsSlot } from "./page-place.ts";
 import { unmapFrom } from "./try-to-unmap.ts";
@@ -96,12 +100,14 @@ export class SwapOut {
       const index = start + (page - first);
       const flags = entries.flags(table, index);
       if ((flags & (PTE_PRESENT | PTE_PROT_NONE)) === 0) continue;
+      if (!namesPage(kernel, vma, page, table, index)) continue;
       const frame = frames.head(entries.frame(table, index));
       if ((frames.flags.read(frame) & PG_RESERVED) !== 0) continue;
       const isYoung = (flags & PTE_ACCESSED) !== 0;
       if (isYoung) {
         entries.setFlags(table, index, flags & ~PTE_ACCESSED);
-        if (kernel.personality.pages.flushesYoung) kernel.tlbFlush.page(vma.mm, page);
+        const slot = entries.slotOf(table, index);
+        if (kernel.personality.pages.flushesYoung) flushEntry(kernel, vma.mm, page, slot);
       }
       if (isYoung || (vma.flags & VM_LOCKED) !== 0) reclaim.touched(frame);
       else if (isVictim(kernel, frame, want)) break;
@@ -121,15 +127,19 @@ export class SwapOut {
     if (table === NO_TABLE) return false;
     const index = tables.indexAt(page, LEAF);
     const slot = entries.slotOf(table, index);
-    const isThere = (entries.flags(table, index) & (PTE_PRESENT | PTE_PROT_NONE)) !== 0;
+    const isPresent = (entries.flags(table, index) & (PTE_PRESENT | PTE_PROT_NONE)) !== 0;
+    const isThere = isPresent && namesPage(kernel, vma, page, table, index);
     const frame = isThere ? frames.head(entries.frame(table, index)) : kernel.zeroFrame;
     tables.close(table);
     if (frame === kernel.zeroFrame || !tryLockPage(kernel, frame)) return false;
     const emptied: Pfn[] = [];
     let unmapped = false;
-    if (!needsSlot(frames, frame) || addToSwap(kernel, frame) === 0) {
+    const shared = tables.shared.find(table);
+    const isMine = shared === undefined || shared.lock.attempt(kernel.current.task);
+    if (isMine && (!needsSlot(frames, frame) || addToSwap(kernel, frame) === 0)) {
       unmapped = unmapFrom(kernel, { vma, page, frame, slot }, { locked: "respect" }) === "unmapped";
     }
+    if (isMine && shared !== undefined) unlockShared(kernel, shared);
     if (unmapped) listEmptied(kernel, vma.mm, page, emptied);
     if (tlbFlush.owes) yield* tlbFlush.settle();
     freeEmptied(kernel, emptied);

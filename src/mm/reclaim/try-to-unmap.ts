@@ -13,6 +13,7 @@
  * @models linux-6.1 mm/rmap.c try_to_unmap_one (pages that MADV_FREE gave up)
  * @differs page_table_lock is tried, as in 2.6.0, also where 2.6.11 waits for it; TLBs are flushed once for all entries
  */
+
 import type { Pfn, PteSlot, Vpn } from "../../base/units.ts";
 import { type OpenTable, PTE_ACCESSED, PTE_DIRTY } from "../../hw/pte.ts";
 import type { Path } from "../../sync/path.ts";
@@ -25,6 +26,8 @@ import { clearFilePage } from "../nonlinear/file-entries.ts";
 import { setSwapEntry } from "../swap/swap-cache.ts";
 import { giveTableRoom, takeTableRoom } from "../table-lock.ts";
 import { freeEmptied, listEmptied } from "../tables/emptied.ts";
+import { flushEntry } from "../tables/sharing/shared-entries.ts";
+import { unlockShared } from "../tables/sharing/shared-lock.ts";
 import { VM_DROPPABLE, VM_LOCKED, VM_PFNMAP, type Vma } from "../vma.ts";
 import { isInFile } from "./page-place.ts";
 
@@ -84,10 +87,17 @@ function unmapEntry(kernel: Kernel, entry: Entry, rules: UnmapRules, emptied: Pf
     reclaim.costs.trylocksFailed++;
     return "busy";
   }
+  const shared = tables.shared.find(kernel.entries.tableOf(slot));
+  if (shared !== undefined && !shared.lock.attempt(current.task)) {
+    reclaim.costs.trylocksFailed++;
+    mm.pageTableLock.release(current.task);
+    return "busy";
+  }
   const vma = mm.vmas.find(page);
   // An area that is being unmapped is off its address space already.
   const outcome = vma === null || vma.start > page ? "busy" : unmapFrom(kernel, { ...entry, vma, page }, rules);
   if (outcome === "unmapped") listEmptied(kernel, mm, page, emptied);
+  if (shared !== undefined) unlockShared(kernel, shared);
   mm.pageTableLock.release(current.task);
   return outcome;
 }
@@ -117,7 +127,7 @@ export function unmapFrom(kernel: Kernel, mapping: Mapping, { locked }: UnmapRul
   let refuses = locked === "respect" && (vma.flags & KEPT) !== 0;
   if (!refuses && locked === "respect" && (flags & PTE_ACCESSED) !== 0) {
     entries.setFlags(table, index, flags & ~PTE_ACCESSED);
-    if (personality.pages.flushesYoung) kernel.tlbFlush.page(vma.mm, page);
+    if (personality.pages.flushesYoung) flushEntry(kernel, vma.mm, page, slot);
     refuses = true;
   }
   if (!refuses && isKeptAfterAll(kernel, vma, frame, flags)) refuses = true;
@@ -136,7 +146,7 @@ function isKeptAfterAll({ frames }: Kernel, vma: Vma, frame: Pfn, flags: number)
 }
 
 function clearEntry(kernel: Kernel, mapping: Mapping, table: OpenTable, index: number, flags: number): void {
-  const { entries, frames, tlbFlush } = kernel;
+  const { entries, frames } = kernel;
   const { vma, page, frame, slot } = mapping;
   const { mm } = vma;
   const isAnonymous = frames.has(frame, PG_ANON);
@@ -146,5 +156,5 @@ function clearEntry(kernel: Kernel, mapping: Mapping, table: OpenTable, index: n
   if (isAnonymous || frames.mapping.read(frame) === 0) entries.clear(table, index);
   else clearFilePage(kernel, table, index, vma, page, mapped);
   if (frames.has(frame, PG_SWAPCACHE | PG_ANON)) setSwapEntry(kernel, mm, table, index, mapped);
-  tlbFlush.page(mm, page);
+  flushEntry(kernel, mm, page, slot);
 }

@@ -20,10 +20,11 @@ import type { OpenTable } from "../../hw/pte.ts";
 import type { AddressSpace } from "../address-space.ts";
 import { PG_ANON } from "../frames.ts";
 import type { Slab } from "../slab.ts";
+import type { LargeVisit } from "../thp/large-map.ts";
 import type { Vma } from "../vma.ts";
 import { ObjectAnon } from "./object-anon.ts";
 import type { MappedWorld } from "./reverse-map.ts";
-import { atMost, NO_SLOT, slotIfMapped, type Visit } from "./search.ts";
+import { atMost, isLargeMapped, NO_SLOT, slotIfMapped, type Visit } from "./search.ts";
 
 /** struct anonmm: a count, a lock on SMP, the mm, the head and two list links. */
 export const anonMmBytes = (wordBytes: 4 | 8): number => (wordBytes === 4 ? 24 : 40);
@@ -87,20 +88,76 @@ export class AnonMms extends ObjectAnon {
   override add(frame: Pfn, slot: PteSlot, vma: Vma): number {
     const { frames, tables } = this.world;
     const head = frames.head(frame);
-    if (frames.has(head, PG_ANON) && frames.mapCount.read(head) === 0) {
-      this.byId(vma.mm.id).pages++;
-      this.owners.write(head, vma.mm.id);
-      this.places.write(head, tables.pageOf(slot) - frames.partOf(frame));
-    }
+    if (this.isNew(head)) this.place(head, vma.mm, tables.pageOf(slot) - frames.partOf(frame));
     this.countAdded(frame);
     return 0;
   }
 
-  override remove(frame: Pfn, _slot: PteSlot, _vma: Vma): void {
+  private isNew(frame: Pfn): boolean {
     const { frames } = this.world;
-    const head = frames.head(frame);
-    if (this.countRemoved(head) > 0 || !frames.has(head, PG_ANON)) return;
-    const anonMm = this.byId(this.owners.read(head));
+    return frames.has(frame, PG_ANON) && frames.mapCount.read(frame) === 0;
+  }
+
+  private place(frame: Pfn, mm: AddressSpace, page: Vpn): void {
+    this.byId(mm.id).pages++;
+    this.owners.write(frame, mm.id);
+    this.places.write(frame, page);
+  }
+
+  override addLarge(head: Pfn, end: Pfn, mm: AddressSpace, page: Vpn): void {
+    for (let frame = head; frame < end; frame++) {
+      if (this.isNew(frame)) this.place(frame, mm, page + frame - head);
+      this.countAdded(frame);
+    }
+  }
+
+  override removeLarge(head: Pfn, end: Pfn): void {
+    for (let frame = head; frame < end; frame++) this.forgetIfLast(frame);
+  }
+
+  override moveLarge(head: Pfn, end: Pfn, page: Vpn): void {
+    this.costs.moves++;
+    const { mapCount } = this.world.frames;
+    for (let frame = head; frame < end; frame++)
+      if (mapCount.read(frame) === 1) this.places.write(frame, page + frame - head);
+  }
+
+  override forEachLarge(head: Pfn, visit: LargeVisit): void {
+    const { world, costs } = this;
+    let left = world.frames.largeMaps.read(head);
+    if (left === 0) return;
+    const look = (mm: AddressSpace, page: Vpn): boolean => {
+      if (!isLargeMapped(world, costs, mm, page, head)) return true;
+      left--;
+      return visit(mm, page) && left > 0;
+    };
+    const { family } = this.byId(this.owners.read(head));
+    const place = this.places.read(head);
+    for (const { mm } of family) {
+      costs.linksFollowed++;
+      if (mm?.vmas.find(place)?.contains(place) === true && !look(mm, place)) return;
+    }
+    if (left > 0) this.eachElsewhere(family, place, look);
+  }
+
+  /** Shows the aligned places of all areas of a family: where a shared huge page can have been moved to. */
+  private eachElsewhere(family: ReadonlySet<AnonMm>, place: Vpn, look: (mm: AddressSpace, page: Vpn) => boolean): void {
+    const span = this.world.tables.span(1);
+    for (const { mm } of family) {
+      for (const vma of mm?.vmas ?? []) {
+        for (let page = Math.ceil(vma.start / span) * span; page + span <= vma.end; page += span)
+          if (page !== place && !look(mm!, page)) return;
+      }
+    }
+  }
+
+  override remove(frame: Pfn, _slot: PteSlot, _vma: Vma): void {
+    this.forgetIfLast(this.world.frames.head(frame));
+  }
+
+  private forgetIfLast(frame: Pfn): void {
+    if (this.countRemoved(frame) > 0 || !this.world.frames.has(frame, PG_ANON)) return;
+    const anonMm = this.byId(this.owners.read(frame));
     anonMm.pages--;
     this.dropIfUnused(anonMm);
   }
@@ -117,7 +174,7 @@ export class AnonMms extends ObjectAnon {
     const { world, costs } = this;
     const { family } = this.byId(this.owners.read(frame));
     const place = this.places.read(frame);
-    let found = 0;
+    const found = new Set<PteSlot>();
     for (const { mm } of family) {
       costs.linksFollowed++;
       if (mm === null) continue;
@@ -125,12 +182,13 @@ export class AnonMms extends ObjectAnon {
         if (mm.vmas.find(page)?.contains(page) !== true) continue;
         if (page === place) costs.areasVisited++;
         const slot = slotIfMapped(world, costs, mm, page, frame + (page - place));
-        if (slot === NO_SLOT) continue;
-        found++;
-        if (!visit(slot) || found === count) return;
+        // Relatives may share the table of the entry.
+        if (slot === NO_SLOT || found.has(slot)) continue;
+        found.add(slot);
+        if (!visit(slot) || found.size === count) return;
       }
     }
-    this.visitMoved(frame, family, place, atMost(count - found, visit));
+    this.visitMoved(frame, family, place, atMost(world, count - found.size, visit));
   }
 
   /** Visits the entries of a page that are not at its place, but where it was moved to while it was shared. */

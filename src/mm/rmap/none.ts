@@ -27,6 +27,6 @@ export class NoReverseMap extends CountedMap {
 
   override forEach(frame: Pfn, visit: Visit): void {
     const count = this.world.frames.mapCount.read(frame);
-    if (count > 0) this.search.everywhere(frame, atMost(count, visit));
+    if (count > 0) this.search.everywhere(frame, atMost(this.world, count, visit));
   }
 }

@@ -12,13 +12,15 @@
  * @models linux-6.1 mm/rmap.c rmap_walk_file, rmap_walk_anon, page_vma_mapped_walk
  * @models linux-2.6.11 mm/rmap.c page_referenced_file, page_referenced_anon
  */
-import type { Pfn, PteSlot } from "../../base/units.ts";
+import type { Pfn, PteSlot, Vpn } from "../../base/units.ts";
+import type { AddressSpace } from "../address-space.ts";
 import { PG_ANON } from "../frames.ts";
+import type { LargeMap, LargeVisit } from "../thp/large-map.ts";
 import type { Vma } from "../vma.ts";
 import { CountedMap } from "./counted-map.ts";
-import { atMost, Search, type Visit } from "./search.ts";
+import { atMost, eachPlace, isLargeMapped, Search, type Visit } from "./search.ts";
 
-export class ObjectAnon extends CountedMap {
+export class ObjectAnon extends CountedMap implements LargeMap {
   protected readonly search = new Search(this.world, this.costs);
 
   override get searchesFiles(): boolean {
@@ -35,24 +37,51 @@ export class ObjectAnon extends CountedMap {
 
   override forEach(frame: Pfn, visit: Visit): void {
     const { frames } = this.world;
-    const count = frames.mapCount.read(frame);
+    const count = frames.leafMaps(frame);
     if (count === 0) return;
     if (frames.has(frame, PG_ANON)) this.visitAnonymous(frame, count, visit);
-    else if (frames.mapping.read(frame) === 0) this.search.everywhere(frame, atMost(count, visit));
-    else this.visitFile(frame, atMost(count, visit));
+    else if (frames.mapping.read(frame) === 0) this.search.everywhere(frame, atMost(this.world, count, visit));
+    else this.visitFile(frame, atMost(this.world, count, visit));
   }
 
   override forEachKnown(frame: Pfn, visit: Visit): void {
     const { frames } = this.world;
-    const count = frames.mapCount.read(frame);
+    const count = frames.leafMaps(frame);
     if (count === 0) return;
     if (frames.has(frame, PG_ANON)) this.visitAnonymous(frame, count, visit);
-    else if (frames.mapping.read(frame) !== 0) this.search.fileAreas(frame, atMost(count, visit));
+    else if (frames.mapping.read(frame) !== 0) this.search.fileAreas(frame, atMost(this.world, count, visit));
+  }
+
+  addLarge(head: Pfn, end: Pfn, _mm: AddressSpace, _page: Vpn): void {
+    this.countAllAdded(head, end);
+  }
+
+  removeLarge(head: Pfn, end: Pfn): void {
+    this.countAllRemoved(head, end);
+  }
+
+  moveLarge(_head: Pfn, _end: Pfn, _page: Vpn): void {
+    this.costs.moves++;
+  }
+
+  /** @models linux-6.1 mm/page_vma_mapped.c page_vma_mapped_walk (pmd_trans_huge) */
+  forEachLarge(head: Pfn, visit: LargeVisit): void {
+    const { world, costs } = this;
+    let left = world.frames.largeMaps.read(head);
+    if (left === 0) return;
+    eachPlace(world, costs, head, ({ mm }, page) => {
+      if (!isLargeMapped(world, costs, mm, page, head)) return true;
+      left--;
+      return visit(mm, page) && left > 0;
+    });
   }
 
   /** Visits the `count` entries of an anonymous page. */
   protected visitAnonymous(frame: Pfn, count: number, visit: Visit): void {
-    this.search.anonymousAreas(frame, count, visit);
+    const { search, world } = this;
+    // An entry of a table that several address spaces have is met in the area of each.
+    if (!world.tables.shared.exist) search.anonymousAreas(frame, count, visit);
+    else search.anonymousAreas(frame, Number.POSITIVE_INFINITY, atMost(world, count, visit));
   }
 
   private visitFile(frame: Pfn, visit: Visit): void {

@@ -70,14 +70,15 @@ export class ObjectChainConvert extends ObjectChain {
     const { frames } = this.world;
     if (frames.has(frame, PG_ANON) || this.converted.read(frame) !== 0 || frames.mapping.read(frame) !== 0)
       this.forEachKnown(frame, visit);
-    else if (frames.mapCount.read(frame) > 0) this.search.everywhere(frame, atMost(frames.mapCount.read(frame), visit));
+    else if (frames.mapCount.read(frame) > 0)
+      this.search.everywhere(frame, atMost(this.world, frames.mapCount.read(frame), visit));
   }
 
   override forEachKnown(frame: Pfn, visit: Visit): void {
     const { frames } = this.world;
     const count = frames.mapCount.read(frame);
     if (this.usesChain(frame)) this.chains.forEach(frame, visit);
-    else if (count > 0 && frames.mapping.read(frame) !== 0) this.forEachLinear(frame, atMost(count, visit));
+    else if (count > 0 && frames.mapping.read(frame) !== 0) this.forEachLinear(frame, atMost(this.world, count, visit));
   }
 
   override *admitNonlinear(kernel: Kernel, frame: Pfn): Path<number> {

@@ -66,7 +66,7 @@ export class ObjectChainIncremental extends ObjectChain {
     if (!this.forEachChained(frame, visit)) return;
     const count = this.linear.read(frame);
     if (count === 0) return;
-    const counted = atMost(count, visit);
+    const counted = atMost(this.world, count, visit);
     if (this.world.frames.mapping.read(frame) !== 0) this.forEachLinear(frame, counted);
     else this.search.everywhere(frame, (slot) => this.isChained(frame, slot) || counted(slot));
   }
@@ -74,7 +74,8 @@ export class ObjectChainIncremental extends ObjectChain {
   override forEachKnown(frame: Pfn, visit: Visit): void {
     if (!this.forEachChained(frame, visit)) return;
     const count = this.linear.read(frame);
-    if (count > 0 && this.world.frames.mapping.read(frame) !== 0) this.forEachLinear(frame, atMost(count, visit));
+    if (count > 0 && this.world.frames.mapping.read(frame) !== 0)
+      this.forEachLinear(frame, atMost(this.world, count, visit));
   }
 
   private addChained(frame: Pfn, slot: PteSlot): number {

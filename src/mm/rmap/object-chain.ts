@@ -42,7 +42,7 @@ export abstract class ObjectChain extends CountedMap implements ChainingMap {
   /** Whether the entry is where its area's order puts the page. */
   protected isLinear(frame: Pfn, slot: PteSlot, vma: Vma): boolean {
     const { tables, frames } = this.world;
-    return vma.indexAt(tables.pageOf(slot)) === frames.indexOf(frame);
+    return vma.indexAt(tables.pageIn(slot, vma)) === frames.indexOf(frame);
   }
 
   protected chain(frame: Pfn, slot: PteSlot): number {

@@ -34,6 +34,24 @@ export function slotIfMapped(
   return slot;
 }
 
+/** Whether a large entry for the pages from `page` of `mm` on maps the huge page at `head`. */
+export function isLargeMapped(
+  world: MappedWorld,
+  costs: ReverseMapCosts,
+  mm: AddressSpace,
+  page: Vpn,
+  head: Pfn,
+): boolean {
+  const { tables, entries } = world;
+  const found = tables.largeAt(mm, page);
+  if (found === null) return false;
+  costs.entriesRead++;
+  const table = tables.openReverse(found.table);
+  const isMapped = entries.frame(table, found.index) === head;
+  tables.closeReverse(table);
+  return isMapped;
+}
+
 /** Visits the entries of the pages `[first, end)` of `mm` that map a part of the page `frame`, until `visit` returns false; whether it did not. */
 export function scanRange(
   world: MappedWorld,
@@ -140,10 +158,31 @@ export class Search {
   }
 }
 
-/** `visit`, told no more when it has been shown `most` entries. */
-export function atMost(most: number, visit: Visit): Visit {
+/** What is shown the areas of an anonymous page, and where it is in each. */
+type VisitPlace = (vma: Vma, page: Vpn) => boolean;
+
+/** Visits the places of an anonymous page in the areas of its anon_vma. */
+export function eachPlace({ frames, anonVmas }: MappedWorld, costs: ReverseMapCosts, frame: Pfn, visit: VisitPlace) {
+  const index = frames.index.read(frame);
+  anonVmas.byId(frames.mapping.read(frame)).forEachVma(index, index + 1, (vma) => {
+    costs.areasVisited++;
+    return visit(vma, vma.start + (index - vma.fileIndex));
+  });
+}
+
+/**
+ * `visit`, told no more when it has been shown `most` entries, and none twice: a search comes to the entries of a table that
+ * several places have in each of them.
+ */
+export function atMost({ tables, entries }: MappedWorld, most: number, visit: Visit): Visit {
   let left = most;
+  let seen: Set<PteSlot> | undefined;
   return (slot) => {
+    if (tables.shared.find(entries.tableOf(slot)) !== undefined) {
+      seen ??= new Set();
+      if (seen.has(slot)) return true;
+      seen.add(slot);
+    }
     left--;
     return visit(slot) && left > 0;
   };

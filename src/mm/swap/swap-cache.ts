@@ -9,6 +9,7 @@
  * @models linux-2.6.11 mm/swapfile.c remove_exclusive_swap_page, free_swap_and_cache
  * @models linux-2.6.11 mm/page_io.c swap_writepage
  */
+
 import { ENOMEM } from "../../base/errno.ts";
 import { bug } from "../../base/errors.ts";
 import type { Pfn, SwapSlot } from "../../base/units.ts";
@@ -19,6 +20,7 @@ import { PG_DIRTY, PG_EXCLUSIVE, PG_LOCKED, PG_SWAPCACHE, PG_UPTODATE, PG_WRITEB
 import type { Kernel } from "../kernel.ts";
 import { NOT_CACHED } from "../page-cache.ts";
 import { tryLockPage, unlockPage } from "../page-lock.ts";
+import { countSwapEntry } from "../tables/sharing/shared-entries.ts";
 import type { Vma } from "../vma.ts";
 import { NO_SWAP_SLOT } from "./swap.ts";
 
@@ -99,7 +101,7 @@ export function setSwapEntry(kernel: Kernel, mm: AddressSpace, table: OpenTable,
     // Of a page that is mapped in parts some may be shared by then, and others not: counts will tell.
     if (entries.marksExclusive && swap.slotPages === 1) entries.setSwapExclusive(table, index);
   }
-  mm.resident.swap++;
+  countSwapEntry(kernel, mm, table);
 }
 
 /** Clears an entry that names a slot, and gives up its use of that. */

@@ -14,12 +14,12 @@ import type { Kernel } from "../../kernel.ts";
 import { LEAF, NO_TABLE } from "../../page-table.ts";
 import { giveTableRoom, takeTableRoom } from "../../table-lock.ts";
 import { Gather } from "../../tlb/gather.ts";
-import { VM_LOCKED, VM_NONLINEAR, VM_PFNMAP } from "../../vma.ts";
+import { VM_LOCKED, VM_NONLINEAR, VM_RAW } from "../../vma.ts";
 import { zapTable } from "../../zap.ts";
 import type { DiscardCosts } from "./table-discard.ts";
 
 /** Areas whose entries nobody can make again, or may take away. */
-const KEPT = VM_LOCKED | VM_NONLINEAR | VM_PFNMAP;
+const KEPT = VM_LOCKED | VM_NONLINEAR | VM_RAW;
 
 /**
  * Discards the leaf table of `page`; whether it did. A table that was used since it was last looked at is kept, and
@@ -32,7 +32,9 @@ export function* discardTable(kernel: Kernel, mm: AddressSpace, page: Vpn, costs
   let discarded = false;
   if (mm.users > 0 && mm.pageTableLock.attempt(current.task)) {
     const table = tables.tableAt(mm, page, LEAF);
-    if (table !== NO_TABLE && isReconstructible(kernel, mm, page)) {
+    // A table that several places have is used by several.
+    const isOwn = table !== NO_TABLE && tables.shared.find(table) === undefined;
+    if (isOwn && isReconstructible(kernel, mm, page)) {
       costs.tablesScanned++;
       discarded = isUnused(kernel, table, costs);
       if (discarded) {

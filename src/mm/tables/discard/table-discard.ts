@@ -41,7 +41,7 @@ export interface DiscardCosts {
   entriesDiscarded: number;
 }
 
-const keepTables: TableDiscard = {
+const keepTables = (): TableDiscard => ({
   costs: { tablesScanned: 0, entriesScanned: 0, tablesDiscarded: 0, entriesDiscarded: 0 },
   hung: () => {},
   hungRun: () => {},
@@ -50,10 +50,10 @@ const keepTables: TableDiscard = {
   *discardTables(): Path<number> {
     return 0;
   },
-};
+});
 
 export const tableDiscards = {
-  none: () => keepTables,
+  none: keepTables,
   age: (frames: Frames) => new DiscardByAge(frames),
   scan: () => new DiscardByScan(),
 } as const satisfies Record<string, (frames: Frames) => TableDiscard>;
