@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { UsageError } from "../../base/errors.ts";
-import { experimentSchema, type Row, runExperiment, steps } from "./experiment.ts";
+import { workloadSource } from "../workloads/generator.ts";
+import { experimentSchema, type Row, runExperiment, runWithTrace, steps } from "./experiment.ts";
 import { describeExperiment, experimentCsv, experimentTable } from "./experiment-text.ts";
 import { experimentNamed, experiments } from "./experiments.ts";
 import { plotSvg } from "./plot.ts";
@@ -521,10 +522,12 @@ describe("clustering", () => {
   test("a blast radius divides the chains by the parts of a page, to the byte", () => {
     expect(radius.map(({ chainsBytes }) => chainsBytes)).toEqual([0, 1, 2, 3, 4].map((k) => (4 * 32 * 256) >> k));
     for (const row of each) expect(Number(row.chainsBytes)).toBeGreaterThan(27 * 1024);
-    expect(each.map((row) => Math.round(Number(row.centralChainsGiB) * 10) / 10)).toEqual([
+    expect(each.map((row) => Math.round((Number(row.centralChainsBytes) * 10) / 2 ** 30) / 10)).toEqual([
       11.2, 11.2, 11.2, 11.2, 11.2,
     ]);
-    expect(radius.map(({ centralChainsGiB }) => centralChainsGiB)).toEqual([11.17, 5.59, 2.79, 1.4, 0.7]);
+    expect(radius.map((row) => Math.round((Number(row.centralChainsBytes) * 100) / 2 ** 30) / 100)).toEqual([
+      11.17, 5.59, 2.79, 1.4, 0.7,
+    ]);
   });
 
   test("a file leaves half of a page unused at its end, less half of 4 KiB", () => {
@@ -539,6 +542,19 @@ describe("clustering", () => {
     expect(falls("areaFaults")).toBe(true);
     expect(falls("segmentFaults")).toBe(true);
     expect(Number(each[4]!.areaFrames)).toBeGreaterThan(4 * Number(each[0]!.areaFrames));
+  });
+
+  test("replays a program on each kernel: larger pages spare it faults, and leave more in its file's cache", async () => {
+    const name = "workload:fork-storm?processes=3";
+    const given = { processes: "2", size: "64K", files: "1", areas: "1", trace: name };
+    const open = (trace: string) => ({ name: trace, open: () => workloadSource(trace) });
+    const replayed = await runWithTrace(experimentNamed("clustering"), given, open);
+    const faults = replayed.rows.filter(({ chainedParts }) => chainedParts === "each").map((row) => row.programFaults);
+    expect(faults).toHaveLength(5);
+    expect(faults).toEqual(faults.toSorted((one, other) => Number(other) - Number(one)));
+    expect(new Set(faults).size).toBe(5);
+    for (const row of replayed.rows)
+      expect(Number(row.programCacheBytes)).toBeGreaterThanOrEqual(Number(row.softPageBytes));
   });
 });
 
