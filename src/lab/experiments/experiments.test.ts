@@ -414,6 +414,14 @@ test("huge pages take a fault for each, waste what is not touched, and must be m
   // One page in 16 is touched.
   expect(of("sparse", "fresh", "always", "never").bloatBytes).toBe((16 - 1) * 2 ** 20);
   expect(of("sparse", "fresh", "never", "never").bloatBytes).toBe(0);
+  // What is measured is what the program knows: resident less written.
+  for (const row of rows) {
+    const written = (16 * 2 ** 20) / (row.load === "sparse" ? 16 : 1);
+    expect(row.bloatBytes).toBe(Number(row.residentBytes) - written);
+  }
+  const [fresh, pieces] = ["fresh", "fragmented"].map((state) => of("dense", state, "never", "never"));
+  expect(Number(fresh!.freeContiguityPercent)).toBeGreaterThan(75);
+  expect(Number(pieces!.freeContiguityPercent)).toBeLessThan(20);
   const given = of("dense", "fragmented", "always", "never");
   expect(Number(given.fallbacks)).toBeGreaterThan(0);
   expect(of("dense", "fragmented", "always", "always")).toMatchObject({ coveragePercent: 100, fallbacks: 0 });
@@ -535,6 +543,16 @@ describe("clustering", () => {
       const expected = ((1 << k) - 1) * 2048;
       expect(Math.abs(Number(row.fileTailBytes) - expected)).toBeLessThanOrEqual(expected * 0.15);
     }
+  });
+
+  test("memory is wasted within pages, and less of it between them", () => {
+    const rises = (key: string) => each.slice(1).every((row, at) => Number(row[key]) > Number(each[at]![key]));
+    for (const key of ["unusedInFilesPercent", "unusedInAreasPercent", "freeInSoftBlocksPercent"])
+      expect(rises(key), key).toBe(true);
+    expect(each[0]).toMatchObject({ unusedInFilesPercent: 0, unusedInAreasPercent: 0 });
+    // The largest of them cannot leave less together.
+    expect(each[4]!.freeInSoftBlocksPercent).toBe(100);
+    for (const row of each) expect(Number(row.freeInHugeBlocksPercent)).toBeLessThan(50);
   });
 
   test("faults fall with the size, and memory is wasted", () => {
