@@ -11,12 +11,16 @@ import { describe as picture } from "../src/check/describe.ts";
 import { LOAD, STORE } from "../src/hw/access.ts";
 import { MAP_FIXED, MAP_SHARED, PROT_READ, PROT_WRITE } from "../src/lab/import/calls.ts";
 import { DONE, Machine } from "../src/machine.ts";
+import { WANT_KERNEL } from "../src/mm/allocator.ts";
 import { type FileKind, OpenFile } from "../src/mm/file.ts";
+import { NO_FRAME } from "../src/mm/frames.ts";
 import { meminfo } from "../src/mm/meminfo.ts";
 import { populate } from "../src/mm/populate.ts";
-import type { Process } from "../src/mm/process.ts";
+import type { Process, Thread } from "../src/mm/process.ts";
 import { DiscardByAge } from "../src/mm/tables/discard/by-age.ts";
+import { OWNER_SLAB } from "../src/mm/zone.ts";
 import { type MachineSpec, specOf } from "../src/presets.ts";
+import type { Path } from "../src/sync/path.ts";
 import { cells, specOfCell } from "./specs.ts";
 
 const START: Vpn = 0x40000;
@@ -65,11 +69,24 @@ class System {
     const pages = this.tables * this.span - offset;
     const args = [addressOf(START), addressOf(pages), prot, MAP_SHARED | MAP_FIXED, this.file, addressOf(offset)];
     expect(this.machine.call(thread, "mmap", args)).toBe(addressOf(START));
-    const step = Math.min(most, pages);
-    for (let page = START; page < START + pages; page += step) {
-      expect(this.machine.run(thread, populate(this.machine.kernel, thread, page, page + step))).toBe(0);
-    }
+    expect(this.machine.run(thread, this.populateBy(Math.min(most, pages), thread, pages))).toBe(0);
     this.started.push(process);
+  }
+
+  /** One call's work, in steps of so many pages. */
+  private *populateBy(step: number, thread: Thread, pages: number): Path<number> {
+    let result = 0;
+    for (let page = START; page < START + pages && result === 0; page += step) {
+      result = yield* populate(this.machine.kernel, thread, page, page + step);
+    }
+    return result;
+  }
+
+  /** Somebody takes memory, until the kernel would have to free some. */
+  makeShort(): void {
+    const { allocator, reclaim } = this.machine.kernel;
+    while (!reclaim.wake && allocator.tryAllocate(0, WANT_KERNEL, OWNER_SLAB) !== NO_FRAME);
+    expect(reclaim.wake).toBe(true);
   }
 
   touch(process: Process, page: Vpn, kind: typeof LOAD | typeof STORE): void {
@@ -205,6 +222,16 @@ describe("a segment of more than a few tables", () => {
     twins.compare();
     for (const { machine } of twins.systems) expect(audit(machine)).toEqual([]);
   });
+});
+
+test("is the same where memory is short, and somebody is woken to free some", () => {
+  const twins = new Twins(specOf("amd64-8g", undefined, ["geometry.memory=4G"]), 200);
+  twins.start("first", 0);
+  twins.both((system) => system.makeShort());
+  for (const name of ["second", "third"]) twins.start(name, 0);
+  const [fast, slow] = twins.systems.map(({ machine }) => machine.kernel);
+  expect(fast!.reclaim.costs.kswapdTurns).toBeGreaterThan(0);
+  expect(slow!.memory.literalFrames - fast!.memory.literalFrames).toBeGreaterThanOrEqual(2 * 200);
 });
 
 test("a gigabyte that a file's tree has whole is the same in every tree that it hangs in", () => {

@@ -26,6 +26,12 @@ export class HandBuiltTables {
     this.entries.set(table, this.format.indexAt(page, level), frame, level > 1 ? flags | PTE_LARGE : flags);
   }
 
+  /** Maps all pages of the leaf table that begins at `page`, which maps none yet, to consecutive frames. */
+  mapTable(page: Vpn, frame: Pfn, flags: number): void {
+    const table = this.table(page, 1);
+    this.entries.setAll(table, table + 1, frame, flags);
+  }
+
   /** The entry for `page` at that level: its flags. */
   flags(page: Vpn, level = 1): number {
     return this.entries.flags(this.table(page, level), this.format.indexAt(page, level));

@@ -8,7 +8,7 @@ import { Rng } from "../base/rng.ts";
 import { type Access, FETCH, LOAD, STORE } from "./access.ts";
 import { HandBuiltTables } from "./hand-built-tables.ts";
 import { Mmu } from "./mmu.ts";
-import { x86_64 } from "./paging-format.ts";
+import { type PagingFormat, pagingFormats, x86_64 } from "./paging-format.ts";
 import { PhysicalMemory } from "./physical-memory.ts";
 import { PTE_PRESENT, PTE_USER, PTE_WRITE } from "./pte.ts";
 import { type ArrayShape, absorbableSets, Tlb, type TlbShape } from "./tlb.ts";
@@ -313,6 +313,20 @@ test("absorption is exact up to the smallest number of sets", () => {
     "sapphire-rapids": 1,
     zen4: 1,
   });
+});
+
+test("reaches as far as its entries, by page size: of two levels the larger one", () => {
+  const kib = (shape: TlbShape, format: PagingFormat, kind: Access, level: number) =>
+    new Tlb(shape, format).reach(kind, level) * 4;
+  const { p6, icelake, zen4 } = tlbPresets;
+  expect([1, 2].map((level) => kib(p6, pagingFormats.pae, LOAD, level))).toEqual([256, 16 * 1024]);
+  expect([1, 2].map((level) => kib(p6, pagingFormats.pae, FETCH, level))).toEqual([128, 4 * 1024]);
+  // With two levels of tables big pages are of 4 MiB.
+  expect([LOAD, FETCH].map((kind) => kib(p6, pagingFormats.i386, kind, 2))).toEqual([32 * 1024, 8 * 1024]);
+  // Of 2048 entries big pages may have half.
+  expect([1, 2, 3].map((level) => kib(icelake, x86_64, LOAD, level))).toEqual([2 ** 13, 2 ** 21, 2 ** 30]);
+  // The second level holds 1 GiB as 512 pieces, the first as one entry.
+  expect([1, 2, 3].map((level) => kib(zen4, x86_64, LOAD, level))).toEqual([3072 * 4, 3072 * 2 ** 11, 72 * 2 ** 20]);
 });
 
 test("impossible shapes are refused with what was expected", () => {

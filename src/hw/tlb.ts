@@ -124,6 +124,14 @@ export class Tlb {
     );
   }
 
+  /** Pages of 4 KiB that the TLB can translate at once for that kind of access, where entries of that level map them. */
+  reach(kind: Access, level: number): number {
+    const size = level - 1;
+    const places = [this.first[kind]![size], this.second[kind]![size]];
+    // What the first level holds the second was given too, so the larger one counts.
+    return Math.max(...places.map((place) => (place ? place.array.sets * place.ways * this.pagesOf[place.size]! : 0)));
+  }
+
   /** Looks for a large page that holds `page` in the first level, as a use of it. */
   findLarge(page: Vpn, kind: Access): boolean {
     return this.largestHeld > 0 && this.find(this.first[kind]!, page, 1);

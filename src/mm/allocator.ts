@@ -131,17 +131,19 @@ export class Allocator {
   }
 
   /**
-   * The frames that the next calls of `tryAllocate` for one each would give, as far as they lie side by side, no zone is near
-   * its marks, and no lists of CPUs come first; at most `most`. Null: somebody must ask for the next one by itself.
+   * The frames that the next calls of `tryAllocate` for one each would give, as far as they lie side by side, no zone comes to
+   * its mark, and no lists of CPUs come first; at most `most`. Null: somebody must ask for the next one by itself.
    */
   tryAllocateRun(most: number, want: Want, owner: Owner): FrameRun | null {
     if (this.attempts + most >= this.nextFailure) return null;
-    const { zones, lowFloors } = this.routes[want];
-    const at = zones.findIndex((zone, number) => zone.buddy.freePages - 1 >= lowFloors[number]);
+    const { zones, minFloors } = this.routes[want];
+    const floors = this.floorsNow(want);
+    const at = zones.findIndex((zone, number) => zone.buddy.freePages - 1 >= floors[number]);
     const zone = zones[at];
     if (zone === undefined || zone.perCpu !== null) return null;
-    const run = zone.buddy.takeRun(Math.min(most, zone.buddy.freePages - lowFloors[at]));
+    const run = zone.buddy.takeRun(Math.min(most, zone.buddy.freePages - floors[at]));
     if (run === null) return null;
+    if (floors === minFloors && this.kernel !== undefined) this.kernel.reclaim.wake = true;
     const { first, end } = run;
     this.attempts += end - first;
     this.failing = false;
@@ -179,8 +181,14 @@ export class Allocator {
   /** Whether so many single frames can be had for such requests, of any zone, and none is made to fail. */
   canSpare(pages: number, want: Want): boolean {
     if (this.nextFailure < Number.POSITIVE_INFINITY || this.objectsUntilFailure > 0) return false;
-    const { zones, lowFloors } = this.routes[want];
-    return zones.some((zone, at) => zone.free - pages >= lowFloors[at]);
+    const floors = this.floorsNow(want);
+    return this.routes[want].zones.some((zone, at) => zone.free - pages >= floors[at]);
+  }
+
+  /** What zones keep free when the next single frame is taken: less than usual, and whoever frees memory is woken, if all are at their low mark. */
+  private floorsNow(want: Want): Int32Array {
+    const { zones, lowFloors, minFloors } = this.routes[want];
+    return zones.every((zone, at) => zone.free - 1 < lowFloors[at]) ? minFloors : lowFloors;
   }
 
   /**

@@ -1,17 +1,15 @@
 /** An experiment's result for people, and as CSV for machines. */
 import { formatSize } from "../../base/size-text.ts";
-import type { Experiment, ExperimentResult, Value } from "./experiment.ts";
+import type { Experiment, ExperimentResult, Published, Value } from "./experiment.ts";
 
 /** Everything about an experiment but its rows. */
 export function describeExperiment({ name, claim, source, parameters, published }: Experiment): string {
   const options = Object.entries(parameters).map(([key, { text, about }]) => `    --${key} ${text}    ${about}`);
-  const numbers = published.map(({ what, value, source: from }) => `    ${what}: ${value} (${from})`);
   return [
     `${name}`,
     `  Claim: ${claim}`,
     `  Source: ${source}`,
-    "  Published:",
-    ...numbers,
+    ...publishedLines(published, "  "),
     "  Parameters:",
     ...options,
   ].join("\n");
@@ -31,12 +29,20 @@ export function experimentTable(result: ExperimentResult, numbers: "short" | "ex
     "",
     ...table,
     "",
-    "Published:",
-    ...result.published.map(({ what, value, source }) => `  ${what}: ${value} (${source})`),
-    "",
+    ...publishedLines(result.published, ""),
+    ...(result.published.length > 0 ? [""] : []),
     `Verdict: ${result.verdict}`,
     "",
   ].join("\n");
+}
+
+/** The numbers of others under a heading; nothing where there are none. */
+function publishedLines(published: readonly Published[], indent: string): string[] {
+  if (published.length === 0) return [];
+  return [
+    `${indent}Published:`,
+    ...published.map(({ what, value, source }) => `${indent}  ${what}: ${value} (${source})`),
+  ];
 }
 
 export function experimentCsv({ rows }: ExperimentResult): string {

@@ -406,15 +406,14 @@ test("each of the three steps does its part, and all three leave no chains and n
 });
 
 describe("big-tlb", () => {
-  const { rows } = run("big-tlb", { tlbs: "p6", reads: "20000" });
-  const misses = (size: number, pages: string, sharing = "program alone") =>
-    Number(
-      rows.find((row) => row.areaBytes === size && row.pages === pages && row.sharing === sharing)!.missesPerThousand,
-    );
+  const { rows, verdict } = run("big-tlb", { tlbs: "p6,icelake", reads: "20000" });
+  const of = (size: number, pages: string, sharing = "program alone", tlb = "p6") =>
+    rows.find((row) => row.areaBytes === size && row.pages === pages && row.sharing === sharing && row.tlb === tlb)!;
+  const misses = (...asked: Parameters<typeof of>) => Number(of(...asked).missesPerThousand);
 
   test("64 entries of 4 KiB reach 256 KiB, 8 of 2 MiB reach 16 MiB, and beyond that misses begin", () => {
     expect(misses(2 ** 18, "4K")).toBeLessThan(5);
-    expect(misses(2 ** 22, "4K")).toBeGreaterThan(900);
+    expect(misses(2 ** 24, "4K")).toBeGreaterThan(900);
     expect(misses(2 ** 24, "2M")).toBeLessThan(5);
     expect(misses(2 ** 26, "2M")).toBeGreaterThan(700);
   });
@@ -422,6 +421,32 @@ describe("big-tlb", () => {
   test("the kernel's map takes entries from big pages, and none from small ones", () => {
     expect(misses(2 ** 24, "2M", "kernel too")).toBeGreaterThan(100);
     expect(misses(2 ** 18, "4K", "kernel too")).toBeLessThan(5);
+  });
+
+  test("a kernel's map of small pages does the opposite", () => {
+    expect(misses(2 ** 24, "2M", "kernel in 4K pages")).toBeLessThan(5);
+    expect(misses(2 ** 18, "4K", "kernel in 4K pages")).toBeGreaterThan(100);
+  });
+
+  test("says how far the entries reach: 256 KiB and 16 MiB, of instructions 128 KiB and 4 MiB", () => {
+    expect(of(2 ** 24, "4K")).toMatchObject({ reachBytes: 2 ** 18, fetchReachBytes: 2 ** 17 });
+    expect(of(2 ** 24, "2M")).toMatchObject({ reachBytes: 2 ** 24, fetchReachBytes: 2 ** 22 });
+    expect(verdict).toContain("p6 reaches 256 KiB with pages of 4K");
+  });
+
+  test("an entry for pages of 1 GiB, which only TLBs of today have, reaches 512 times as far as one for 2 MiB", () => {
+    const large = (pages: string) => of(2 ** 34, pages, "kernel too", "icelake");
+    expect([large("4K").reachBytes, large("2M").reachBytes, large("1G").reachBytes]).toEqual([
+      2 ** 23,
+      2 ** 31,
+      2 ** 40,
+    ]);
+    expect(Number(large("2M").missesPerThousand)).toBeGreaterThan(800);
+    expect(Number(large("1G").missesPerThousand)).toBeLessThan(5);
+    // The kernel's map is of such pages, too: one entry.
+    expect(large("1G").kernelMisses).toBe(1);
+    expect(rows.some((row) => row.tlb === "p6" && (row.pages === "1G" || Number(row.areaBytes) > 2 ** 30))).toBe(false);
+    expect(() => run("big-tlb", { tlbs: "p6", sizes: "2G" })).toThrow(UsageError);
   });
 });
 
@@ -723,6 +748,15 @@ test("a result follows its schema, as a table, as CSV and as a plot", () => {
   expect(svg.match(/<polyline/g)).toHaveLength(3);
 });
 
+test("numbers of others have a heading where there are any", () => {
+  const hugetlb = experimentNamed("hugetlb-pool");
+  const result = run("hugetlb-pool", { memory: "1200M", kept: "64" });
+  expect(hugetlb.published).toEqual([]);
+  for (const text of [describeExperiment(hugetlb), experimentTable(result, "short")])
+    expect(text).not.toContain("Published");
+  expect(describeExperiment(experimentNamed("hoard"))).toContain("  Published:\n    leaf tables left, PAE");
+});
+
 test("steps are ranges or lists", () => {
   expect(steps("n", "100..400")).toEqual([100, 200, 300, 400]);
   expect(steps("n", "100..200:50")).toEqual([100, 150, 200]);
@@ -754,4 +788,10 @@ test("a fork that shares tables copies no entry, makes no table and chains nothi
   // One page in 99 lies in every table.
   expect(of("private", "fork-shared", "scattered", 1)).toMatchObject({ faults: 83, tablesUnshared: 16 });
   expect(of("private", "fork-shared", "in a row", 100)).toMatchObject({ entriesCopiedLater: 8192, pagesCopied: 8192 });
+});
+
+test("the reverse map knows 50,000 entries instead of 5,000,000, where 100 processes share 50,000 pages", () => {
+  const { rows } = run("fork-shared-tables", { size: String(50_000 * 4096), children: "99", written: "1" });
+  const of = (sharing: string) => rows.find((row) => row.memory === "segment" && row.pageTableSharing === sharing)!;
+  expect([of("none").reverseMapEntries, of("fork-shared").reverseMapEntries]).toEqual([5_000_000, 50_000]);
 });
