@@ -3,6 +3,7 @@
  * and noisy. `--json` for machines, `--smoke` for a quick run that only proves that everything still runs, `--write-baseline`
  * to keep today's ratios, `--check` to compare with them.
  */
+import "../bin/inlining.js";
 import { readFileSync, writeFileSync } from "node:fs";
 import { benches, type Measurement } from "./all.ts";
 import { referenceLoop } from "./reference.ts";

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // Starts bigmem: the built program in a published package, the sources in a checkout. Sources need a Node that strips
 // types; where this one is too old, the one that the package brings along takes over.
+import "./inlining.js";
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import module, { createRequire } from "node:module";

@@ -139,8 +139,13 @@ export class Entries {
   private nextComputed(table: OpenTable, index: number, end: number): number {
     if (this.memory.isBlank(table)) return end;
     let at = index;
-    while (at < end && (this.low(table, at) | this.high(table, at)) === 0) at++;
+    while (at < end && this.isNone(table, at)) at++;
     return at;
+  }
+
+  /** Whether nothing is in the entry. */
+  isNone(table: OpenTable, index: number): boolean {
+    return (this.low(table, index) | this.high(table, index)) === 0;
   }
 
   /** The entry's flags; 0 if it is none. */

@@ -45,6 +45,8 @@ export class Events {
   private readonly capacity: number;
   /** The number of the next event: how many have ever been recorded. */
   recorded = 0;
+  /** Where in the ring it goes. */
+  private next = 0;
 
   constructor(capacity = 4096) {
     this.capacity = capacity;
@@ -52,8 +54,9 @@ export class Events {
   }
 
   record(kind: number, space: number, page: Vpn, count: number, frame: Pfn, result: number, detail: number): void {
-    const { ring } = this;
-    const at = (this.recorded++ % this.capacity) * WORDS;
+    const { ring, next: at } = this;
+    this.recorded++;
+    this.next = at + WORDS === ring.length ? 0 : at + WORDS;
     const high = Math.floor(page / PAGE_LOW);
     ring[at] = kind;
     ring[at + 1] = space;

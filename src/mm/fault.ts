@@ -300,9 +300,10 @@ function repairEntry(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent, leaf: 
   const { tables, entries } = kernel;
   const index = tables.indexAt(page, LEAF);
   const table = tables.open(leaf);
-  const flags = entries.flags(table, index);
+  const isNone = entries.isNone(table, index);
+  const flags = isNone ? 0 : entries.flags(table, index);
   tables.close(table);
-  if (flags === 0) return missingPage(kernel, vma, page, intent, leaf);
+  if (isNone) return missingPage(kernel, vma, page, intent, leaf);
   if ((flags & (PTE_PRESENT | PTE_PROT_NONE)) === 0) return flags === PTE_SWAP ? NEEDS_SWAP : NEEDS_FILE_ENTRY;
   const slot = entries.slotOf(table, index);
   if (intent === "write" && (flags & PTE_WRITE) === 0) return writeProtectedPage(kernel, vma, page, slot);

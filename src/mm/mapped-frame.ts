@@ -90,8 +90,7 @@ export function mapNewAnonymous(kernel: Kernel, vma: Vma, page: Vpn, frame: Pfn,
   frames.mapping.write(head, vma.anonVma!.id);
   frames.index.write(head, vma.indexAt(page) - frames.partOf(frame));
   const backed = (vma.flags & VM_DROPPABLE) !== 0 ? 0 : PG_SWAPBACKED;
-  frames.flags.write(head, PG_ANON | backed | PG_UPTODATE | kernel.personality.pages.newAnonymousFlags);
-  kernel.reclaim.adopt(head);
+  kernel.reclaim.adopt(head, PG_ANON | backed | PG_UPTODATE | kernel.personality.pages.newAnonymousFlags);
   if (kernel.reverseMap.add(frame, slot, vma) < 0) {
     kernel.reclaim.forget(head);
     frames.mapping.write(head, 0);

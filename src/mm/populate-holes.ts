@@ -111,9 +111,8 @@ function fill(kernel: Kernel, vma: Vma, page: Vpn, holes: number): FrameRun | nu
   file.pages.insertRun(index, run);
   frames.mapping.put(first, end, file.id);
   frames.index.put(first, end, index, 1);
-  frames.flags.put(first, end, PG_SWAPBACKED | PG_UPTODATE);
   contents.zeroRun(first, end);
-  for (let frame = first; frame < end; frame++) reclaim.adopt(frame);
+  reclaim.adoptRun(first, end, PG_SWAPBACKED | PG_UPTODATE);
   return run;
 }
 

@@ -52,12 +52,14 @@ export class GlobalLists implements Reclaim {
     this.inactive = new PageList("inactive", frames);
   }
 
-  /** A new anonymous page counts as used once. */
-  adopt(frame: Pfn): void {
-    const { flags } = this.frames;
-    const state = flags.read(frame);
-    flags.write(frame, (state & PG_ANON) !== 0 ? state | PG_LRU | PG_REFERENCED : state | PG_LRU);
-    this.inactive.addHead(frame);
+  adopt(frame: Pfn, state = this.frames.flags.read(frame)): void {
+    this.frames.flags.write(frame, born(state));
+    this.inactive.addHead(frame, state);
+  }
+
+  adoptRun(first: Pfn, end: Pfn, state: number): void {
+    this.frames.flags.put(first, end, born(state));
+    this.inactive.addHeadRun(first, end);
   }
 
   forget(frame: Pfn): void {
@@ -206,3 +208,6 @@ export class GlobalLists implements Reclaim {
     return this.frames.has(frame, PG_ACTIVE) ? this.active : this.inactive;
   }
 }
+
+/** The flags of a page that is new on the lists: an anonymous one counts as used once. */
+const born = (state: number): number => state | ((state & PG_ANON) !== 0 ? PG_LRU | PG_REFERENCED : PG_LRU);

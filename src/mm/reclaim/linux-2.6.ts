@@ -36,17 +36,23 @@ export class TwoLists implements Reclaim {
     this.zones = allocator.zones.map((zone) => new ZonePages(zone, frames));
   }
 
-  adopt(frame: Pfn): void {
+  adopt(frame: Pfn, state = this.frames.flags.read(frame)): void {
     const { flags } = this.frames;
-    const state = flags.read(frame);
     const pages = this.pagesOf(frame);
     if ((state & PG_ANON) !== 0) {
       flags.write(frame, state | PG_LRU | PG_ACTIVE);
-      pages.active.addHead(frame);
+      pages.active.addHead(frame, state);
     } else {
       flags.write(frame, state | PG_LRU);
-      pages.inactive.addHead(frame);
+      pages.inactive.addHead(frame, state);
     }
+  }
+
+  adoptRun(first: Pfn, end: Pfn, state: number): void {
+    const isAnonymous = (state & PG_ANON) !== 0;
+    const { active, inactive } = this.pagesOf(first);
+    this.frames.flags.put(first, end, state | PG_LRU | (isAnonymous ? PG_ACTIVE : 0));
+    (isAnonymous ? active : inactive).addHeadRun(first, end);
   }
 
   forget(frame: Pfn): void {

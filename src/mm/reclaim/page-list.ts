@@ -22,7 +22,8 @@ export class PageList {
     this.frames = frames;
   }
 
-  addHead(frame: Pfn): void {
+  /** `state`: the frame's flags, which the caller may know. */
+  addHead(frame: Pfn, state = this.frames.flags.read(frame)): void {
     const { next, previous } = this.frames;
     const { head } = this;
     next.write(frame, head);
@@ -30,7 +31,7 @@ export class PageList {
     if (head === NO_FRAME) this.tail = frame;
     else previous.write(head, frame);
     this.head = frame;
-    this.count += this.weightOf(frame);
+    this.count += this.weightOf(frame, state);
   }
 
   /** The same for each of `[first, end)`, in this order: the last of them is the new head. */
@@ -55,7 +56,7 @@ export class PageList {
     if (tail === NO_FRAME) this.head = frame;
     else next.write(tail, frame);
     this.tail = frame;
-    this.count += this.weightOf(frame);
+    this.count += this.weightOf(frame, this.frames.flags.read(frame));
   }
 
   /** Requires: the frame is on this list. */
@@ -69,13 +70,12 @@ export class PageList {
     else previous.write(after, before);
     next.write(frame, NO_FRAME);
     previous.write(frame, NO_FRAME);
-    this.count -= this.weightOf(frame);
+    this.count -= this.weightOf(frame, this.frames.flags.read(frame));
     if (this.count < 0) bug(`the ${this.name} list has lost a frame`);
   }
 
-  private weightOf(frame: Pfn): number {
-    const { frames } = this;
-    return frames.has(frame, PG_HEAD) ? 2 ** frames.orderOf(frame) : 1;
+  private weightOf(frame: Pfn, state: number): number {
+    return (state & PG_HEAD) === 0 ? 1 : 2 ** this.frames.orderOf(frame);
   }
 
   /**

@@ -31,8 +31,13 @@ export interface Reclaim {
   /** An allocation has found a zone below its low mark: `balance` is due. */
   wake: boolean;
 
-  /** A page of a program or of a file, new in memory, goes on a list (lru_cache_add). Sets PG_LRU. */
-  adopt(frame: Pfn): void;
+  /**
+   * A page of a program or of a file, new in memory, goes on a list (lru_cache_add). Sets PG_LRU. `state`: what its flags are
+   * to be otherwise; as they are, if left out.
+   */
+  adopt(frame: Pfn, state?: number): void;
+  /** The same for all of `[first, end)`, single frames of one zone and in one state, in this order. */
+  adoptRun(first: Pfn, end: Pfn, state: number): void;
   /** The page leaves its list: it is freed, or nobody may reclaim it. Requires: PG_LRU, which is cleared. */
   forget(frame: Pfn): void;
   /** The same for all frames of `[first, end)`, which are of one zone and in one state, and are freed. */

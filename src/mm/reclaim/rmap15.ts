@@ -58,9 +58,13 @@ export class AgeingLists implements Reclaim {
     this.zones = allocator.zones.map((zone) => new AgedZone(zone, frames, places));
   }
 
-  adopt(frame: Pfn): void {
-    this.frames.setFlag(frame, PG_LRU);
+  adopt(frame: Pfn, state = this.frames.flags.read(frame)): void {
+    this.frames.flags.write(frame, state | PG_LRU);
     this.putActive(frame);
+  }
+
+  adoptRun(first: Pfn, end: Pfn, state: number): void {
+    for (let frame = first; frame < end; frame++) this.adopt(frame, state);
   }
 
   forget(frame: Pfn): void {

@@ -55,7 +55,7 @@ export class CountedEntries extends Entries {
 
   protected override store(table: OpenTable, index: number, low: number, high: number): void {
     this.looks++;
-    const was = (this.low(table, index) | this.high(table, index)) !== 0 ? 1 : 0;
+    const was = this.isNone(table, index) ? 0 : 1;
     const is = (low | high) !== 0 ? 1 : 0;
     if (was !== is) this.frames.refs.add(table, is - was);
     super.store(table, index, low, high);

@@ -107,6 +107,8 @@ export class SharedTable implements TableKind {
 export class SharedTables {
   private readonly frames: Frames;
   private readonly known = new Map<Pfn, SharedTable>();
+  /** Whether there is any: what each fault asks. */
+  private some = false;
   /** Places beyond the first, of all tables. */
   private extra = 0;
 
@@ -126,12 +128,12 @@ export class SharedTables {
 
   /** Whether there is any. */
   get exist(): boolean {
-    return this.known.size > 0;
+    return this.some;
   }
 
   /** What is shared of that table; undefined: it hangs in one place only. */
   find(table: Pfn): SharedTable | undefined {
-    return this.known.size === 0 ? undefined : this.known.get(table);
+    return this.some ? this.known.get(table) : undefined;
   }
 
   /** A table that hangs in one place, `first` of `mm`, will hang in more. `resident`: what its entries map. */
@@ -140,7 +142,7 @@ export class SharedTables {
     const shared = new SharedTable(table, kind, resident);
     shared.mms.push(mm);
     shared.firsts.push(first);
-    this.known.set(table, shared);
+    this.keep(shared);
     return shared;
   }
 
@@ -150,14 +152,14 @@ export class SharedTables {
     const shared = new SharedTable(table, kind, { anon: 0, file: 0, shmem: 0, swap: 0 }, hosting);
     shared.mms.push(hosting.host);
     shared.firsts.push(first);
-    this.known.set(table, shared);
+    this.keep(shared);
     return shared;
   }
 
   /** A hosted table is that of its host alone, which dies. Requires: it has no guest. */
   endHosted({ frame, mms }: SharedTable): void {
     if (mms.length > 1) bug(`hosted table ${frame} still has ${mms.length - 1} guests`);
-    this.known.delete(frame);
+    this.drop(frame);
   }
 
   /** One more place has the table: its pages count there too, unless they are the host's. */
@@ -184,8 +186,18 @@ export class SharedTables {
     this.frames.mapping.write(frame, mms[0]!.id);
     this.frames.index.write(frame, firsts[0]!);
     if (mms.length > 1) return false;
-    this.known.delete(frame);
+    this.drop(frame);
     return true;
+  }
+
+  private keep(shared: SharedTable): void {
+    this.known.set(shared.frame, shared);
+    this.some = true;
+  }
+
+  private drop(table: Pfn): void {
+    this.known.delete(table);
+    this.some = this.known.size > 0;
   }
 }
 
