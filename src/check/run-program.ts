@@ -13,8 +13,11 @@ import type { Machine } from "../machine.ts";
 import { BUS_ADRERR, FAULT_OOM, SEGV_ACCERR, SEGV_MAPERR } from "../mm/fault.ts";
 import { OpenFile } from "../mm/file.ts";
 import { unlinkFile } from "../mm/file-lifetime.ts";
+import type { Kernel } from "../mm/kernel.ts";
+import { NOT_CACHED } from "../mm/page-cache.ts";
 import { createSegmentFile } from "../mm/pfnmap/segment-files.ts";
 import type { Process } from "../mm/process.ts";
+import { giveSlotBackIfUnmapped } from "../mm/swap/swap-cache.ts";
 import type { Argument } from "../mm/syscalls.ts";
 import type { Outcome } from "./compare-outcomes.ts";
 import { type DumpWorld, dumpFile, dumpProcess } from "./dump.ts";
@@ -288,7 +291,9 @@ export class ProgramRun {
   /** Ends every process and removes every file, so that the machine is as it was. */
   cleanUp(): void {
     for (const process of this.machine.processes) if (process.state === "alive") this.machine.exit(process, 0);
-    for (const file of [...this.machine.kernel.files.all()]) unlinkFile(this.machine.kernel, file);
+    const { kernel } = this.machine;
+    for (const file of [...kernel.files.all()]) unlinkFile(kernel, file);
+    if (kernel.swap.cachedPages > 0) dropReadAhead(kernel);
   }
 
   private dump(): string[] {
@@ -395,3 +400,14 @@ function makeSegmentFile({ kernel }: Machine, number: number, bytes: number, on:
 /** Runs one program on a fresh machine. */
 export const runProgram = (machine: Machine, program: Program, observe?: Observer): Outcome =>
   new ProgramRun(machine, program).run(observe);
+
+/** What was being read from swap when the last who had it was killed is nobody's, and left for reclaim to find. */
+function dropReadAhead(kernel: Kernel): void {
+  const { swap } = kernel;
+  swap.areas.forEach(({ slots }, type) => {
+    for (let offset = 1; offset < slots; offset++) {
+      const frame = swap.find(swap.slotAt(type, offset));
+      if (frame !== NOT_CACHED) giveSlotBackIfUnmapped(kernel, frame);
+    }
+  });
+}
