@@ -403,11 +403,14 @@ export const runProgram = (machine: Machine, program: Program, observe?: Observe
 
 /** What was being read from swap when the last who had it was killed is nobody's, and left for reclaim to find. */
 function dropReadAhead(kernel: Kernel): void {
-  const { swap } = kernel;
+  const { swap, frames, allocator } = kernel;
   swap.areas.forEach(({ slots }, type) => {
     for (let offset = 1; offset < slots; offset++) {
       const frame = swap.find(swap.slotAt(type, offset));
-      if (frame !== NOT_CACHED) giveSlotBackIfUnmapped(kernel, frame);
+      if (frame === NOT_CACHED) continue;
+      frames.addReference(frame);
+      giveSlotBackIfUnmapped(kernel, frame);
+      allocator.release(frame);
     }
   });
 }
