@@ -8,8 +8,7 @@
 import { EINVAL, ENOMEM } from "../base/errno.ts";
 import {
   type FileIndex,
-  isPageAligned,
-  PAGE_SIZE,
+    PAGE_SIZE,
   pageOf,
   type SwapSlot,
   type Vaddr,
@@ -28,6 +27,7 @@ import { slotOfEntry } from "./swap/swap-cache.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
 import { hugeEntries } from "./thp/huge-entries.ts";
 import { VM_BIG, type Vma } from "./vma.ts";
+import { alignUp, isAligned } from "./words.ts";
 
 /** The call: 0 or -ERRNO; `vector` gets a byte for each page, with bit 0 set if it is there. */
 export function* mincore(
@@ -37,16 +37,19 @@ export function* mincore(
   lengthBytes: number,
   vector: Uint8Array,
 ): Path<number> {
-  if (!isPageAligned(address)) return -EINVAL;
+  if (!isAligned(kernel.layout, address)) return -EINVAL;
   if (address + lengthBytes > kernel.layout.taskEnd * PAGE_SIZE) return -ENOMEM;
   const { mm } = thread;
   const first = pageOf(address);
-  const last = first + Math.ceil(lengthBytes / PAGE_SIZE);
+  const { userPages } = kernel.layout;
+  const last = first + pageOf(alignUp(kernel.layout, lengthBytes));
   for (let page = first; page < last; ) {
     if (!mm.mmapSem.tryRead(thread)) yield* mm.mmapSem.read(thread);
     const vma = mm.vmas.containing(page);
     const end = vma === null ? page : Math.min(vma.end, last, page + PAGE_SIZE);
-    if (vma !== null) yield* residentPages(kernel, mm, vma, page, end, vector.subarray(page - first, end - first));
+    const parts = new Uint8Array(end - page);
+    if (vma !== null) yield* residentPages(kernel, mm, vma, page, end, parts);
+    for (let at = 0; at < parts.length; at += userPages) vector[(page + at - first) / userPages] = parts[at]!;
     mm.mmapSem.releaseRead(thread);
     if (vma === null) return -ENOMEM;
     page = end;
