@@ -10,6 +10,8 @@ import type { Operand, Operation, OperationName, Program } from "./program.ts";
 
 /** Where executors of programs for larger pages have room: from 64 KiB on, the window is a GiB. */
 const MOST_TIMES = 16;
+/** Whether programs are scaled to pages of so many times 4 KiB. */
+export const mayScale = (userPages: number): boolean => userPages <= MOST_TIMES;
 /** What is greater is no place or length, but the end of all addresses. */
 const GREATEST = 2 ** 30;
 
@@ -45,7 +47,7 @@ const scaled: Partial<Record<OperationName, { readonly bytes?: readonly number[]
 
 /** The program for pages of `userPages` times 4 KiB; as it is where such pages are so large that it would have no room. */
 export function scaleProgram(program: Program, userPages: number): Program {
-  if (program.scale !== undefined || userPages === 1 || userPages > MOST_TIMES) return program;
+  if (program.scale !== undefined || userPages === 1 || !mayScale(userPages)) return program;
   return {
     ...program,
     scale: userPages,
