@@ -7,6 +7,8 @@ import { execFileSync } from "node:child_process";
 import { existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { laws } from "../src/check/audit/audit.ts";
+import { everyChoice } from "../src/check/cells.ts";
+import { LegalCells } from "../src/check/legal-cells.ts";
 import { allRules, axisNames, designSpace } from "../src/design.ts";
 import { measures } from "../src/lab/measures.ts";
 import { schemas } from "../src/lab/schemas.ts";
@@ -70,7 +72,7 @@ function designSpacePage(): string {
   const illegal = cells.length === 0 ? "Every combination of options can be built." : cells.join("\n");
   return page(
     "The design space",
-    "Each axis is a question that a kernel must answer; each option is one answer and says who gave it.",
+    `Each axis is a question that a kernel must answer; each option is one answer and says who gave it. With the paging formats and kernels they make ${new LegalCells(everyChoice).count.toLocaleString("en-US")} machines that can be built and are sound.`,
     [...axes, `## Illegal combinations\n\n${illegal}`],
   );
 }

@@ -5,8 +5,9 @@
  */
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { nameOfCell } from "../src/check/cells.ts";
+import { everyChoice, nameOfCell } from "../src/check/cells.ts";
 import { judge } from "../src/check/judge.ts";
+import { LegalCells } from "../src/check/legal-cells.ts";
 import { parsePrograms } from "../src/check/program.ts";
 import { ProgramRunner } from "../src/check/program-runner.ts";
 import { cells, specOfCell } from "./specs.ts";
@@ -14,7 +15,12 @@ import { cells, specOfCell } from "./specs.ts";
 const file = new URL("matrix/programs.txt", import.meta.url);
 const programs = parsePrograms(readFileSync(file, "utf8"), "matrix/programs.txt");
 
-describe.each(cells().map((cell) => [nameOfCell(cell), cell] as const))("%s", (_name, cell) => {
+const chosen = cells();
+process.stdout.write(
+  `matrix: ${chosen.length} of ${new LegalCells(everyChoice).count.toLocaleString("en-US")} legal designs\n`,
+);
+
+describe.each(chosen.map((cell) => [nameOfCell(cell), cell] as const))("%s", (_name, cell) => {
   test("gives every program what the flat model says, and keeps all laws", () => {
     const runner = new ProgramRunner(specOfCell(cell));
     const wrong = programs.flatMap((program) => {

@@ -80,6 +80,7 @@ class System {
       tables: processes.map(({ mm }) => [...mm.tablesByLevel]),
       resident: processes.map(({ mm }) => ({ ...mm.resident })),
       mapped: kernel.frames.mapped,
+      windows: { ...kernel.structPages.windows?.costs },
       cached: [this.file.file.pages.count, this.file.file.pages.dirtyCount, this.file.file.pages.nodes],
     };
   }

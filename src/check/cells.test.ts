@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { type Choices, coveringCells, everyChoice, isLegal, nameOfCell } from "./cells.ts";
+import { cellsBy, LegalCells } from "./legal-cells.ts";
 
 /** Every cell of the product. */
 function product(choices: Choices): Record<string, string>[] {
@@ -44,5 +45,35 @@ describe("the cells that tests run on", () => {
     const names = coveringCells().map(nameOfCell);
     expect(coveringCells().map(nameOfCell)).toEqual(names);
     expect(new Set(names).size).toBe(names.length);
+  });
+});
+
+describe("all legal cells", () => {
+  const legal = new LegalCells(someChoices);
+
+  test("are as many as the product has, each with a number", () => {
+    const expected = product(someChoices).filter(isLegal).map(nameOfCell);
+    const found = Array.from({ length: Number(legal.count) }, (_, number) => nameOfCell(legal.at(BigInt(number))));
+    expect(found).toEqual(expected);
+    expect(() => legal.at(legal.count)).toThrow("there is no legal cell");
+  });
+
+  test("are walked far apart, none twice, and all in the end", () => {
+    const all = [...legal.spread(1e6)].map(nameOfCell);
+    expect(new Set(all).size).toBe(Number(legal.count));
+    expect([...legal.spread(7)].map(nameOfCell)).toEqual(all.slice(0, 7));
+  });
+
+  test("of the whole space are legal wherever they are", () => {
+    const cells = cellsBy("500");
+    expect(cells.every(isLegal)).toBe(true);
+    expect(new Set(cells.map(nameOfCell)).size).toBe(500);
+    const options = Object.entries(everyChoice).flatMap(([axis, names]) => names.map((name) => `${axis}=${name}`));
+    expect(new Set(cells.flatMap((cell) => groups(cell, 1).map((word) => word.trim())))).toEqual(new Set(options));
+  });
+
+  test("go by a word", () => {
+    expect(() => cellsBy("some")).toThrow("designs some: expected pairs, triples, or how many");
+    expect(cellsBy("pairs")).toEqual(coveringCells());
   });
 });

@@ -107,7 +107,7 @@ export class Allocator {
     frame = this.take(zones, minFloors, "min", order, owner);
     if (frame === NO_FRAME && this.drain() > 0) frame = this.take(zones, minFloors, "min", order, owner);
     // Who frees memory may have the last of it.
-    if (frame === NO_FRAME && order === 0 && this.kernel?.current.task.freesMemory === true) {
+    if (frame === NO_FRAME && order <= this.leastOrder && this.kernel?.current.task.freesMemory === true) {
       frame = this.take(zones, noFloors, "min", order, owner);
     }
     if (frame === NO_FRAME) {

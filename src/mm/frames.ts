@@ -9,7 +9,7 @@ import { bug } from "../base/errors.ts";
 import type { Runs } from "../base/owed-sums.ts";
 import { SparseFloat64, SparseInt8, SparseInt32 } from "../base/sparse-array.ts";
 import type { Pfn } from "../base/units.ts";
-import { type Watch, WatchedFloat64, WatchedInt32 } from "./memmap/watched-arrays.ts";
+import { type Watch, watchUses } from "./memmap/watched-arrays.ts";
 
 /** No frame: the end of a list, or an allocation that failed. */
 export const NO_FRAME = -1;
@@ -42,6 +42,12 @@ export interface FrameWatch {
   readonly links: Watch;
 }
 
+/** An array of one field of all frames. */
+function field<F extends SparseInt32 | SparseFloat64>(array: F, watch: Watch | undefined): F {
+  if (watch !== undefined) watchUses(array, watch);
+  return array;
+}
+
 export class Frames {
   /** How many frames there are; frame numbers are below it. */
   readonly count: number;
@@ -72,6 +78,8 @@ export class Frames {
   readonly largeMaps: SparseInt32;
   /** The orders that compound pages have had. */
   private readonly compoundOrders = new Set<number>();
+  /** Whether somebody counts which frames are turned to. */
+  readonly isWatched: boolean;
   /** Frames of a soft page, a power of two: the kernel's own page, which has one struct page. */
   readonly softFrames: number;
   /** Its order. */
@@ -81,11 +89,10 @@ export class Frames {
 
   /** Soft pages have 2^softOrder frames. `watch` is told of each field that is used, where struct pages must be looked for. */
   constructor(count: number, softOrder = 0, watch: FrameWatch | null = null) {
-    const words = (): SparseInt32 => (watch === null ? new SparseInt32(count) : new WatchedInt32(count, watch.fields));
-    const numbers = (): SparseFloat64 =>
-      watch === null ? new SparseFloat64(count) : new WatchedFloat64(count, watch.fields);
-    const links = (): SparseInt32 =>
-      watch === null ? new SparseInt32(count, NO_FRAME) : new WatchedInt32(count, watch.links, NO_FRAME);
+    const words = (): SparseInt32 => field(new SparseInt32(count), watch?.fields);
+    const numbers = (): SparseFloat64 => field(new SparseFloat64(count), watch?.fields);
+    const links = (): SparseInt32 => field(new SparseInt32(count, NO_FRAME), watch?.links);
+    this.isWatched = watch !== null;
     this.count = count;
     this.softOrder = softOrder;
     this.softFrames = 1 << softOrder;

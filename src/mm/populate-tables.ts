@@ -89,12 +89,13 @@ export function populatedFlags(kernel: Kernel, vma: Vma, intent: Intent): number
   return (flags & PTE_PRESENT) === 0 ? 0 : flags;
 }
 
-/** Whether each frame is a page, nobody else runs meanwhile, and memory does not get short. */
+/** Whether each frame is a page, nobody looks on or runs meanwhile, and memory does not get short. */
 export const isUndisturbed = (
-  { tlbFlush, tables, allocator, frames: { softFrames } }: Kernel,
+  { tlbFlush, tables, allocator, frames: { softFrames, isWatched } }: Kernel,
   frames: number,
 ): boolean =>
   softFrames === 1 &&
+  !isWatched &&
   tlbFlush.interrupts === null &&
   !tables.takesRoom &&
   allocator.canSpare(FRAMES_TO_SPARE + frames, WANT_KERNEL) &&

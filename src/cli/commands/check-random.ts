@@ -2,7 +2,8 @@
 import { Command } from "commander";
 import { UsageError } from "../../base/errors.ts";
 import { type Casualty, campaign, formatCounts, noCounts, titleOf } from "../../check/campaign.ts";
-import { type Cell, coveringCells, everyChoice } from "../../check/cells.ts";
+import { type Cell, everyChoice } from "../../check/cells.ts";
+import { cellsBy } from "../../check/legal-cells.ts";
 import { pressureProfileNames } from "../../check/pressure-profiles.ts";
 import { formatProgram } from "../../check/program.ts";
 import { Progress } from "../progress.ts";
@@ -12,6 +13,7 @@ interface Options {
   programs: string;
   seed: string;
   audit: string;
+  designs: string;
   only?: string;
 }
 
@@ -21,15 +23,25 @@ const FOUND = 1;
 export function checkRandom(): Command {
   return new Command("random")
     .description(
-      "run random programs where memory is short: on every design (any two choices together somewhere), with swap, and with allocations that are made to fail; contents, errors and signals must be those of the flat model, and every law must hold",
+      "run random programs where memory is short: over the design space (any two choices together somewhere), with swap, and with allocations that are made to fail; contents, errors and signals must be those of the flat model, and every law must hold",
     )
     .option("--programs <N>", "how many programs", "1000")
     .option("--seed <N>", "the number of the first", "1")
     .option("--audit <N>", "audit after every N-th operation", "1")
+    .option(
+      "--designs <WHICH>",
+      "pairs, triples (any two or three choices meet in some), or how many of all legal ones",
+      "pairs",
+    )
     .option("--only <WORDS>", "only designs with these choices, such as pte-chain-e,linux-2.6.11")
     .addHelpText(
       "after",
-      examples("bigmem check random", "bigmem check random --programs 10000", "bigmem check random --only object-anon"),
+      examples(
+        "bigmem check random",
+        "bigmem check random --programs 10000",
+        "bigmem check random --programs 5000 --designs 5000",
+        "bigmem check random --only object-anon",
+      ),
     )
     .action((options: Options) => {
       process.exitCode = run(options);
@@ -37,9 +49,9 @@ export function checkRandom(): Command {
 }
 
 function run(options: Options): number {
-  const cells = chosenCells(options.only);
+  const cells = chosenCells(options.designs, options.only);
   const programs = number("--programs", options.programs);
-  const perCell = pressureProfileNames.length;
+  const perCell = Math.max(1, Math.min(pressureProfileNames.length, Math.floor(programs / cells.length)));
   const plan = {
     cells,
     programs,
@@ -62,7 +74,7 @@ function run(options: Options): number {
 const formatCasualty = (casualty: Casualty): string =>
   `${titleOf(casualty)}\n${formatProgram(casualty.program)}\n${casualty.failure.state}\n`;
 
-function chosenCells(only: string | undefined): readonly Cell[] {
+function chosenCells(designs: string, only: string | undefined): readonly Cell[] {
   const words = only?.split(",") ?? [];
   for (const word of words) {
     if (!Object.values(everyChoice).some((options) => options.includes(word)))
@@ -70,7 +82,7 @@ function chosenCells(only: string | undefined): readonly Cell[] {
         `--only ${word}: there is no such option, kernel or paging format; see "bigmem design" and "bigmem presets"`,
       );
   }
-  const cells = coveringCells().filter((cell) => words.every((word) => Object.values(cell).includes(word)));
+  const cells = cellsBy(designs).filter((cell) => words.every((word) => Object.values(cell).includes(word)));
   if (cells.length === 0) throw new UsageError(`--only ${only}: these choices do not meet in any of the designs`);
   return cells;
 }

@@ -103,7 +103,7 @@ export class ObjectChainConvert extends ObjectChain {
   private *chainAreas(kernel: Kernel, mappings: FileMappings, frame: Pfn, stock: number): Path<number> {
     const index = this.world.frames.index.read(frame);
     let left = stock;
-    for (const vma of [...mappings.overlapping(index, index + 1), ...mappings.nonlinear]) {
+    for (const vma of [...mappings.overlapping(index, index + this.world.frames.softFrames), ...mappings.nonlinear]) {
       if (!tryLockTables(kernel, vma.mm)) yield* lockTables(kernel, vma.mm);
       if (mappings.has(vma)) left = this.chainLinear(vma, frame, left);
       unlockTables(kernel, vma.mm);
