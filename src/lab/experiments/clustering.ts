@@ -2,6 +2,8 @@
  * Page clustering: what the kernel saves when its own pages have 8 to 64 KiB, and what it pays. For each size the struct pages of
  * a large machine and the lowmem that they leave; the chains of a shared segment, with every entry chained and with one for
  * all that lie side by side; small files and small areas, which fill such pages badly; and the faults and reads that are spared.
+ * And what it costs to show programs the kernel's own pages, as BSD did: whole pages are copied, chains have one entry for
+ * each, and programs that were linked for 4 KiB cannot be loaded.
  */
 
 import { addressOf, PAGE_SIZE } from "../../base/units.ts";
@@ -13,7 +15,8 @@ import { blocksFor } from "../../mm/rmap/chains.ts";
 import { OWNER_MEM_MAP } from "../../mm/zone.ts";
 import { specOf } from "../../presets.ts";
 import { Sharers } from "../memory/sharers.ts";
-import { readSmallFiles, writeSmallAreas } from "../memory/soft-page-loads.ts";
+import { loadRecordedImage } from "../memory/recorded-image.ts";
+import { readSmallFiles, writeInherited, writeSmallAreas } from "../memory/soft-page-loads.ts";
 import { type Experiment, type Row, type Step, wholeNumber, wholePages } from "./experiment.ts";
 
 const MIB = 2 ** 20;
@@ -70,15 +73,19 @@ export const clustering: Experiment = {
     const counts = { files: wholeNumber("files", files!, 1), areas: wholeNumber("areas", areas!, 1) };
     const rows = orders.flatMap((order) => {
       step(`pages of ${4 << order} KiB`);
-      const shared = { ...structPages(large!, order), ...smallThings(machine!, order, counts) };
-      return (["each", "blast-radius"] as const).map(
-        (chainedParts): Row => ({
+      const structs = structPages(large!, order);
+      return stylesOf(order).flatMap(({ softPageStyle, chained }): Row[] => {
+        const clustered = { name: machine!, order, softPageStyle };
+        const small = smallThings(clustered, counts);
+        return chained.map((chainedParts) => ({
           softPageBytes: PAGE_SIZE << order,
+          softPageStyle,
           chainedParts,
-          ...chains(machine!, order, chainedParts, { processes: sharers, bytes }, step),
-          ...shared,
-        }),
-      );
+          ...chains(clustered, chainedParts, { processes: sharers, bytes }, step),
+          ...structs,
+          ...small,
+        }));
+      });
     });
     return { rows, verdict: verdictOn(rows) };
   },
@@ -96,15 +103,33 @@ function structPages(name: string, order: number): Row {
   };
 }
 
+/** The styles of pages of that size, and what their chains hold. */
+const stylesOf = (order: number) => [
+  { softPageStyle: "abi-preserving", chained: ["each", "blast-radius"] },
+  ...(order === 0 ? [] : [{ softPageStyle: "bsd", chained: ["first-part"] }]),
+];
+
+/** A machine with such pages. */
+interface Clustered {
+  readonly name: string;
+  readonly order: number;
+  readonly softPageStyle: string;
+}
+
+function machineOf({ name, order, softPageStyle }: Clustered, settings: readonly string[] = []): Machine {
+  const pages = [`softPageShift=${order}`, `softPageStyle=${softPageStyle}`];
+  return new Machine(specOf(name, "linux-2.6.0", [...settings, ...pages, "geometry.cpus=1"]));
+}
+
 interface Sharing {
   readonly processes: number;
   readonly bytes: number;
 }
 
 /** The chains of a segment that processes have read, each all of it; and what those of the central case would take. */
-function chains(name: string, order: number, chainedParts: string, { processes, bytes }: Sharing, step: Step): Row {
-  const settings = ["reverseMap=pte-chain-e", `softPageShift=${order}`, `chainedParts=${chainedParts}`];
-  const machine = new Machine(specOf(name, "linux-2.6.0", [...settings, "geometry.cpus=1"]));
+function chains(clustered: Clustered, chainedParts: string, { processes, bytes }: Sharing, step: Step): Row {
+  const { order } = clustered;
+  const machine = machineOf(clustered, ["reverseMap=pte-chain-e", `chainedParts=${chainedParts}`]);
   const sharers = new Sharers(machine, bytes);
   const { reverseMap, counters } = machine.kernel;
   for (let at = 0; at < processes; at++) {
@@ -122,12 +147,13 @@ function chains(name: string, order: number, chainedParts: string, { processes, 
   };
 }
 
-function smallThings(name: string, order: number, counts: { readonly files: number; readonly areas: number }): Row {
-  const machine = () => new Machine(specOf(name, "linux-2.6.0", [`softPageShift=${order}`, "geometry.cpus=1"]));
-  const ofFiles = machine();
+function smallThings(clustered: Clustered, counts: { readonly files: number; readonly areas: number }): Row {
+  const ofFiles = machineOf(clustered);
   const files = readSmallFiles(ofFiles, counts.files, 1);
-  const ofAreas = machine();
+  const ofAreas = machineOf(clustered);
   const areas = writeSmallAreas(ofAreas, counts.areas, 1);
+  const copies = writeInherited(machineOf(clustered));
+  const image = loadRecordedImage(machineOf(clustered));
   return {
     fileTailBytes: Math.round(((files.frames - files.asked) * PAGE_SIZE) / counts.files),
     pagesRead: ofFiles.kernel.files.costs.pagesRead,
@@ -135,6 +161,12 @@ function smallThings(name: string, order: number, counts: { readonly files: numb
     areaFrames: areas.frames,
     areaFaults: areas.faults,
     treeNodes: ofFiles.kernel.slabs.treeNodes.objects,
+    inheritedPagesWritten: copies.written,
+    copyFaults: copies.faults,
+    pagesCopied: copies.pagesCopied,
+    imageCalls: image.calls,
+    imageCallsRefused: image.refused,
+    firstRefused: image.firstRefused,
   };
 }
 
@@ -145,9 +177,11 @@ function verdictOn(rows: readonly Row[]): string {
     orders.map((order) => Math.round((Number(of(order, parts)[key]) * 10) / unit) / 10).join(", ");
   const small = of(0, "each");
   const large = of(4, "each");
+  const bsd = of(4, "first-part");
   return [
     `From 4 to 64 KiB the struct pages of the large machine take ${list("structPagesBytes", "each", MIB)} MiB and leave ${list("lowmemLeftBytes", "each", MIB)} MiB of lowmem.`,
     `Chains take ${list("chainsBytes", "each", 1024)} KiB if each entry is chained, and ${list("chainsBytes", "blast-radius", 1024)} KiB with a blast radius: mappings that are contiguous and aligned give back all that clustering promised, for ${of(4, "blast-radius").entriesRead} entries read.`,
     `At the end of each small file ${list("fileTailBytes", "each", 1024)} KiB lie unused, and ${small.areaPagesWritten} pages of small areas take ${small.areaFrames} frames of 4 KiB or, in pages of 64 KiB, ${large.areaFrames}; for these it has ${large.areaFaults} faults instead of ${small.areaFaults}.`,
+    `Where programs see pages of 64 KiB, as BSD's did, chains take ${Math.round((Number(bsd.chainsBytes) * 10) / 1024) / 10} KiB, and no entry is read to find which to chain (${bsd.entriesRead}). A child that writes to ${bsd.inheritedPagesWritten} pages of 4 KiB has ${bsd.copyFaults} faults and ${bsd.pagesCopied} pages copied, against ${large.copyFaults} and ${large.pagesCopied} where parts are copied. ABI break: ${bsd.imageCallsRefused} of the ${bsd.imageCalls} calls that load sort, linked for 4 KiB, fail with EINVAL; the first: ${bsd.firstRefused}.`,
   ].join(" ");
 }
