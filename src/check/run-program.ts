@@ -325,8 +325,7 @@ export class ProgramRun {
     const { breakStart, windowBytes, holeBytes } = this.executor;
     const near = 0x10_0000;
     if (address >= WINDOW && address <= WINDOW + windowBytes) return `W+${(address - WINDOW).toString(16)}`;
-    if (address >= breakStart && address <= breakStart + holeBytes)
-      return `B+${(address - breakStart).toString(16)}`;
+    if (address >= breakStart && address <= breakStart + holeBytes) return `B+${(address - breakStart).toString(16)}`;
     if (address >= WINDOW - near && address < WINDOW) return `W-${(WINDOW - address).toString(16)}`;
     if (address > WINDOW + windowBytes && address <= WINDOW + windowBytes + near)
       return `W+${(address - WINDOW).toString(16)}`;

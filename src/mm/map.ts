@@ -120,7 +120,8 @@ export function* mapLocked(kernel: Kernel, thread: Thread, request: MapRequest):
   if ((request.flags & flag.MAP_LOCKED) !== 0 && !mayLock(mm)) return -EPERM;
   const locked = checkLockedLimit(mm, vmFlags, pages);
   if (locked < 0) return locked;
-  const typed = file === null ? anonymousFlags(kernel, request.flags, vmFlags) : fileFlags(kernel.layout, request, file, vmFlags);
+  const typed =
+    file === null ? anonymousFlags(kernel, request.flags, vmFlags) : fileFlags(kernel.layout, request, file, vmFlags);
   if (typed < 0) return typed;
   const reserve = (request.flags & flag.MAP_NORESERVE) !== 0 && kernel.commitment.mode !== OVERCOMMIT_NEVER;
   const region: Region = {
@@ -159,7 +160,8 @@ function place(kernel: Kernel, thread: Thread, request: MapRequest): number {
   if (mm.vmas.count > tunables.maxMapCount) return -ENOMEM;
   const noReplace = (request.flags & flag.MAP_FIXED_NOREPLACE) !== 0 ? flag.MAP_FIXED : 0;
   const flags = request.flags | noReplace;
-  const address = (flags & flag.MAP_FIXED) !== 0 ? request.address : raisedHint(layout, request.address, tunables.mmapMinAddr);
+  const address =
+    (flags & flag.MAP_FIXED) !== 0 ? request.address : raisedHint(layout, request.address, tunables.mmapMinAddr);
   const backing = request.file === null ? "memory" : "file";
   return findPlace(kernel, mm, { address, pages: pageOf(length), flags, backing });
 }
@@ -238,7 +240,8 @@ export function* mapHuge(kernel: Kernel, thread: Thread, request: MapRequest): P
   if ((flags & flag.MAP_LOCKED) !== 0 && !mayLock(mm)) return -EPERM;
   const locked = checkLockedLimit(mm, vmFlags, end - start);
   if (locked < 0) return locked;
-  const typed = file === null ? hugeFlags(flags, vmFlags) : fileFlags(kernel.layout, { ...request, lengthBytes }, file, vmFlags);
+  const typed =
+    file === null ? hugeFlags(flags, vmFlags) : fileFlags(kernel.layout, { ...request, lengthBytes }, file, vmFlags);
   if (typed < 0) return typed;
   if (!mayExpand(kernel, mm, typed, end - start - mappedPages(mm, start, end))) return -ENOMEM;
   const cleared = fixed ? yield* unmap(kernel, mm, start, end) : 0;

@@ -233,7 +233,8 @@ function wrongPage({ kernel }: Census, { vma, page, frame: part, head: frame }: 
 
 const truncatedPagesAreUnmapped: Law = {
   name: "truncated-pages-are-unmapped",
-  statement: "No entry holds a page of a file beyond the file's end, but for parts of its last page as programs know pages.",
+  statement:
+    "No entry holds a page of a file beyond the file's end, but for parts of its last page as programs know pages.",
   check: ({ kernel, entries }, report) => {
     const { frames, layout } = kernel;
     for (const entry of entries) {

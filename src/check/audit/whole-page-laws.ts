@@ -44,7 +44,11 @@ function wholePages({ kernel, entries, swapEntries }: Census): Map<string, Part[
   }
   for (const { mm, vma, page, type, offset } of swapEntries) {
     const slot = swap.slotAt(type, Math.floor(offset / swap.slotPages));
-    add(mm, vma, { page, names: -1 - (slot * swap.slotPages + (swap.slotPages - 1 - (offset % swap.slotPages))), rights: 0 });
+    add(mm, vma, {
+      page,
+      names: -1 - (slot * swap.slotPages + (swap.slotPages - 1 - (offset % swap.slotPages))),
+      rights: 0,
+    });
   }
   return pages;
 }
@@ -61,7 +65,8 @@ const wholePagesHaveAllEntries: Law = {
       if (parts.length !== userPages) report(`page ${key} has ${parts.length} entries`);
       for (const { page, names, rights } of parts) {
         const part = page % userPages;
-        const isNext = names - first!.names === page - first!.page && (((names % userPages) + userPages) % userPages) === part;
+        const isNext =
+          names - first!.names === page - first!.page && ((names % userPages) + userPages) % userPages === part;
         if (!isNext) report(`page ${key}: part ${part} is another's`);
         if (rights !== first!.rights) report(`page ${key}: part ${part} has rights of its own`);
       }
@@ -71,7 +76,8 @@ const wholePagesHaveAllEntries: Law = {
 
 const firstEntriesAreChained: Law = {
   name: "first-entries-are-chained",
-  statement: "Where pages are mapped whole, a frame's chain has one entry for each mapping of its page: the first part's.",
+  statement:
+    "Where pages are mapped whole, a frame's chain has one entry for each mapping of its page: the first part's.",
   check: (census, report) => {
     const chains = chainsOf(census.kernel.reverseMap);
     if (chains === undefined || census.kernel.layout.userPages === 1) return;

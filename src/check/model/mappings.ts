@@ -37,7 +37,6 @@ const MAP_NONBLOCK = 0x1_0000;
 const MAP_FIXED_NOREPLACE = 0x10_0000;
 const RIGHTS = 7;
 
-
 export const map: FlatCall = (model, process, args, result) => {
   if (isModern(model.rules) && (args[3]! & MAP_HUGETLB) !== 0) return mapHuge(model, process, args, result);
   const [hint, lengthBytes, prot, flags, fileNumber, offset] = args as [number, number, number, number, number, number];
@@ -235,8 +234,15 @@ export const remap: FlatCall = (model, process, args, result) => {
   const fixed = (flags & MREMAP_FIXED) !== 0;
   const mayMove = (flags & MREMAP_MAYMOVE) !== 0;
   const keeps = (flags & MREMAP_DONTUNMAP) !== 0;
-  const move = { from: pageOf(address), oldPages: pagesIn(model.rules, oldBytes), newPages: pagesIn(model.rules, newBytes), flags, target };
-  if ((flags & ~known) !== 0 || (fixed && !mayMove) || !isAligned(model.rules, address)) return expectErrno(result, "EINVAL");
+  const move = {
+    from: pageOf(address),
+    oldPages: pagesIn(model.rules, oldBytes),
+    newPages: pagesIn(model.rules, newBytes),
+    flags,
+    target,
+  };
+  if ((flags & ~known) !== 0 || (fixed && !mayMove) || !isAligned(model.rules, address))
+    return expectErrno(result, "EINVAL");
   const looksFirst = isSince617(model.rules);
   const sameSize = looksFirst ? move.oldPages === move.newPages : oldBytes === newBytes;
   if (keeps && (!mayMove || !sameSize)) return expectErrno(result, "EINVAL");

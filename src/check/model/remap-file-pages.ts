@@ -50,7 +50,8 @@ function makeUnordered(process: FlatProcess, page: Vpn): void {
 /** A refusal is right where the range is no single shared area; which pages are one area only the kernel knows. */
 function whyRefused({ rules }: FlatModel, process: FlatProcess, first: Vpn, pages: number, index: number) {
   const flat = process.pages.get(first);
-  if (flat === undefined || !flat.shared || pages !== rules.userPages || !isUniform(process, first, pages)) return undefined;
+  if (flat === undefined || !flat.shared || pages !== rules.userPages || !isUniform(process, first, pages))
+    return undefined;
   if (rules.nonlinear === "locked-only" && !flat.locked) return undefined;
   if (rules.nonlinear !== "emulated" && wouldBeBeyondEnd(flat, index)) return undefined;
   return "EINVAL, expected 0";

@@ -1,7 +1,16 @@
 /** The flat model of System V shared memory. A segment that was removed and that nobody maps is gone. */
 import { PAGE_SIZE, pageOf, type Vpn } from "../../base/units.ts";
 import { FlatFile, type FlatPage, newPage, populateWhatCan } from "./flat-memory.ts";
-import { expectErrno, expectText, type FlatCall, type FlatModel, isAligned, isModern, pagesIn, textOf } from "./flat-model.ts";
+import {
+  expectErrno,
+  expectText,
+  type FlatCall,
+  type FlatModel,
+  isAligned,
+  isModern,
+  pagesIn,
+  textOf,
+} from "./flat-model.ts";
 import { place } from "./mappings.ts";
 
 /** A segment; what a page has of it is found by its file. */

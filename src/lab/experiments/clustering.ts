@@ -14,8 +14,8 @@ import { mapLayouts } from "../../mm/memmap/mem-maps.ts";
 import { blocksFor } from "../../mm/rmap/chains.ts";
 import { OWNER_MEM_MAP } from "../../mm/zone.ts";
 import { specOf } from "../../presets.ts";
-import { Sharers } from "../memory/sharers.ts";
 import { loadRecordedImage } from "../memory/recorded-image.ts";
+import { Sharers } from "../memory/sharers.ts";
 import { readSmallFiles, writeInherited, writeSmallAreas } from "../memory/soft-page-loads.ts";
 import { type Experiment, type Row, type Step, wholeNumber, wholePages } from "./experiment.ts";
 

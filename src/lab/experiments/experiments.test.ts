@@ -527,6 +527,31 @@ describe("clustering", () => {
     expect(radius.map(({ centralChainsGiB }) => centralChainsGiB)).toEqual([11.17, 5.59, 2.79, 1.4, 0.7]);
   });
 
+  test("pages that are mapped whole have one link for each mapping, without a look around", () => {
+    const bsd = of("first-part");
+    expect(bsd.map(({ chainsBytes }) => chainsBytes)).toEqual(radius.slice(1).map(({ chainsBytes }) => chainsBytes));
+    expect(bsd.map(({ centralChainsGiB }) => centralChainsGiB)).toEqual([5.59, 2.79, 1.4, 0.7]);
+    expect(bsd.every(({ entriesRead }) => entriesRead === 0)).toBe(true);
+  });
+
+  test("a write to an inherited page copies a part of it, or all where pages are whole", () => {
+    expect(each.map(({ pagesCopied, copyFaults }) => [pagesCopied, copyFaults])).toEqual(Array(5).fill([32, 32]));
+    expect(of("first-part").map(({ pagesCopied, copyFaults }) => [pagesCopied, copyFaults])).toEqual([
+      [64, 32],
+      [128, 32],
+      [256, 32],
+      [256, 16],
+    ]);
+  });
+
+  test("a program that was linked for 4 KiB is loaded, but not where it sees larger pages", () => {
+    expect(each.every(({ imageCallsRefused }) => imageCallsRefused === 0)).toBe(true);
+    for (const row of of("first-part")) {
+      expect([row.imageCallsRefused, row.imageCalls]).toEqual([6, 8]);
+      expect(row.firstRefused).toBe("sort: mmap at 0x10003000, offset 0x3000");
+    }
+  });
+
   test("a file leaves half of a page unused at its end, less half of 4 KiB", () => {
     for (const [k, row] of each.entries()) {
       const expected = ((1 << k) - 1) * 2048;

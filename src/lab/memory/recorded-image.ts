@@ -67,7 +67,8 @@ export function loadRecordedImage(machine: Machine): Loaded {
       const length = (segments[at + 1]?.start ?? sizeBytes) - start;
       const result = machine.call(thread, "mmap", [base + start, length, rights, MAP_PRIVATE | MAP_FIXED, file, start]);
       calls++;
-      if (result === -EINVAL) refused.push(`${name}: mmap at 0x${(base + start).toString(16)}, offset 0x${start.toString(16)}`);
+      if (result === -EINVAL)
+        refused.push(`${name}: mmap at 0x${(base + start).toString(16)}, offset 0x${start.toString(16)}`);
       else if (result < 0) bug(`a segment of ${name} cannot be mapped: ${result}`);
     });
   }

@@ -75,7 +75,11 @@ function understood(kernel: Kernel, request: RemapRequest, rules: CallRules): As
   const { layout, format } = kernel;
   const { rounding, needs } = rules;
   if (request.prot !== 0) return null;
-  if (rounding === "refused" && !(isAligned(kernel.layout, request.start) && isAligned(kernel.layout, request.sizeBytes))) return null;
+  if (
+    rounding === "refused" &&
+    !(isAligned(kernel.layout, request.start) && isAligned(kernel.layout, request.sizeBytes))
+  )
+    return null;
   const round = rounding === "up" ? alignUp : alignDown;
   const start = round(layout, request.start);
   const sizeBytes = round(layout, request.sizeBytes);

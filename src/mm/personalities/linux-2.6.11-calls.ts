@@ -196,15 +196,13 @@ export function* mincore(
   if (pages > taskEnd - first) return -EINVAL;
   const { mm } = thread;
   if (!mm.mmapSem.tryRead(thread)) yield* mm.mmapSem.read(thread);
-  const parts = new Uint8Array(pages);
-  const result = cachedIn(kernel, mm, first, first + pages, parts);
-  const { userPages } = kernel.layout;
-  vector.set(parts.filter((_, at) => at % userPages === 0));
+  const result = cachedIn(kernel, mm, first, first + pages, vector);
   mm.mmapSem.releaseRead(thread);
   return result;
 }
 
 function cachedIn(kernel: Kernel, mm: AddressSpace, first: Vpn, last: Vpn, vector: Uint8Array): number {
+  const { userPages } = kernel.layout;
   let hole = 0;
   for (let start = first; start < last; ) {
     const vma = mm.vmas.find(start);
@@ -216,16 +214,16 @@ function cachedIn(kernel: Kernel, mm: AddressSpace, first: Vpn, last: Vpn, vecto
     }
     if (vma.file === null) return -ENOMEM;
     const end = Math.min(vma.end, last);
-    const offset = start - first;
+    const places = vector.subarray((start - first) / userPages, (end - first) / userPages);
     if ((vma.flags & VM_BIG) !== 0) {
-      markBig(kernel, vma, start, vector.subarray(offset, end - first));
+      markBig(kernel, vma, start, places);
       start = end;
       continue;
     }
     const index = vma.indexAt(start);
-    vector.fill(0, offset, end - first);
+    places.fill(0);
     cachedPages(kernel, vma.file, index, index + (end - start), (cached) => {
-      vector[offset + (cached - index)] = 1;
+      places[Math.floor((cached - index) / userPages)] = 1;
       return true;
     });
     start = end;

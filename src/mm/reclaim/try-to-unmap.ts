@@ -129,7 +129,13 @@ export function unmapFrom(kernel: Kernel, mapping: Mapping, { locked }: UnmapRul
   let refuses = locked === "respect" && (vma.flags & KEPT) !== 0;
   if (!refuses && locked === "respect") for (const part of whole) if (isYoung(kernel, table, part)) refuses = true;
   const flagsOf = ({ slot }: Mapping): number => entries.flags(table, entries.indexOf(slot));
-  if (!refuses) refuses = isKeptAfterAll(kernel, vma, frame, whole.reduce((all, part) => all | flagsOf(part), 0));
+  if (!refuses)
+    refuses = isKeptAfterAll(
+      kernel,
+      vma,
+      frame,
+      whole.reduce((all, part) => all | flagsOf(part), 0),
+    );
   if (!refuses) for (const part of whole) clearEntry(kernel, part, table, entries.indexOf(part.slot), flagsOf(part));
   tables.close(table);
   return refuses ? "refused" : "unmapped";
