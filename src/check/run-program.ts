@@ -212,6 +212,8 @@ export class ProgramRun {
 
   private mincore(process: Process, address: Vaddr, lengthBytes: number): string {
     this.executor.callMemset(process);
+    // It may be killed for that, where memory is short.
+    if (process.state !== "alive") return " OOM";
     const { pageBytes } = this.machine.kernel.layout;
     const pages = Math.ceil(lengthBytes / pageBytes);
     const length = pages > MOST_VECTOR ? MOST_VECTOR * pageBytes : lengthBytes;

@@ -6,6 +6,7 @@
 import { EINVAL } from "../base/errno.ts";
 import { MAP_FIXED, MREMAP_FIXED } from "./import/calls.ts";
 import type { AbiBreaks, Difference } from "./report.ts";
+import type { Region } from "./trace/event.ts";
 import type { Call, CallOutcome } from "./trace-calls.ts";
 
 export class AbiBreakTally {
@@ -31,8 +32,8 @@ export class AbiBreakTally {
   }
 
   /** The same for a part of the program's image, which is linked for the place that it has. */
-  noteImage(address: number, { expected, result }: CallOutcome, difference: Difference): void {
-    if (expected < 0 || result !== -EINVAL || address % this.pageBytes === 0) return;
+  noteImage({ start, offset }: Region, { result }: CallOutcome, difference: Difference): void {
+    if (result !== -EINVAL || (start % this.pageBytes === 0 && offset % this.pageBytes === 0)) return;
     this.count++;
     this.first ??= difference;
   }

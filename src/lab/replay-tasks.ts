@@ -5,6 +5,7 @@ import type { Machine } from "../machine.ts";
 import type { AddressSpace } from "../mm/address-space.ts";
 import { handleFaultAlone, isRepaired } from "../mm/fault.ts";
 import { Process, type Thread } from "../mm/process.ts";
+import { noteAccess } from "../mm/thp/touched-parts.ts";
 import { AbiBreakTally } from "./abi-breaks.ts";
 import {
   MAP_ANONYMOUS,
@@ -156,7 +157,7 @@ export class ReplayedTasks {
     ]);
     const outcome = { expected: address, result };
     const difference = this.expect(record, `mapping ${what}`, outcome);
-    if (difference !== undefined) this.abiBreaks.noteImage(address, outcome, difference);
+    if (difference !== undefined) this.abiBreaks.noteImage(region, outcome, difference);
   }
 
   private call(thread: Thread, call: EventOf<"call">, record: number): void {
@@ -254,6 +255,7 @@ function kernelTouch(machine: Machine, thread: Thread, page: Vpn, kind: Access):
     const verdict = handleFaultAlone(machine.kernel, thread, addressOf(page), mmu.faultError);
     if (!isRepaired(verdict)) return false;
   }
+  noteAccess(machine.kernel, thread.mm, page);
   machine.attend(thread);
   return true;
 }

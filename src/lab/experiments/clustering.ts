@@ -1,7 +1,8 @@
 /**
  * Page clustering: what the kernel saves when its own pages have 8 to 64 KiB, and what it pays. For each size the struct pages of
  * a large machine and the lowmem that they leave; the chains of a shared segment, with every entry chained and with one for
- * all that lie side by side; small files and small areas, which fill such pages badly; and the faults and reads that are spared.
+ * all that lie side by side; small files and small areas, which fill such pages badly; and the faults and reads that are
+ * spared, there and to a recorded program.
  * And what it costs to show programs the kernel's own pages, as BSD did: whole pages are copied, chains have one entry for
  * each, and programs that were linked for 4 KiB cannot be loaded.
  */
@@ -13,15 +14,26 @@ import { Machine } from "../../machine.ts";
 import { mapLayouts } from "../../mm/memmap/mem-maps.ts";
 import { blocksFor } from "../../mm/rmap/chains.ts";
 import { OWNER_MEM_MAP } from "../../mm/zone.ts";
-import { specOf } from "../../presets.ts";
-import { loadRecordedImage } from "../memory/recorded-image.ts";
+import { type MachineSpec, specOf } from "../../presets.ts";
 import { Sharers } from "../memory/sharers.ts";
-import { readSmallFiles, writeInherited, writeSmallAreas } from "../memory/soft-page-loads.ts";
+import {
+  freeEveryOther,
+  type Held,
+  readSmallFiles,
+  writeInherited,
+  writeSmallAreas,
+} from "../memory/soft-page-loads.ts";
+import { replayProgram } from "../memory/soft-page-program.ts";
+import { freeContiguity } from "../memory-shape.ts";
+import { memorySnapshot } from "../snapshot.ts";
 import { type Experiment, type Row, type Step, wholeNumber, wholePages } from "./experiment.ts";
 
 const MIB = 2 ** 20;
 const GIB = 2 ** 30;
 const orders = [0, 1, 2, 3, 4] as const;
+
+/** 2^9 pages: what a large entry of PAE and x86-64 maps. */
+const HUGE_ORDER = 9;
 
 /** Entries of a block of chains: a line of 32 bytes, places of 4. */
 const BLOCK = { entries: 7, bytes: 32 };
@@ -38,7 +50,9 @@ export const clustering: Experiment = {
     size: { text: "1M", about: "the segment" },
     files: { text: "200", about: "small files that are read" },
     areas: { text: "100", about: "small areas that a program writes to here and there" },
+    trace: { text: "samples/sort.bmt", about: "a recorded program, or a workload" },
     machine: { text: "piii-4g", about: "a machine preset, for all that is run" },
+    filled: { text: "64M", about: "its memory, where two programs fill it and one of them ends" },
     large: { text: "piii-xeon-64g", about: "a machine preset, whose struct pages are counted" },
   },
   published: [
@@ -67,7 +81,7 @@ export const clustering: Experiment = {
     yUnit: 1024,
   },
 
-  run({ processes, size, files, areas, machine, large }, step) {
+  run({ processes, size, files, areas, machine, filled, large }, step) {
     const sharers = wholeNumber("processes", processes!, 2);
     const bytes = addressOf(wholePages("size", size!, 16));
     const counts = { files: wholeNumber("files", files!, 1), areas: wholeNumber("areas", areas!, 1) };
@@ -76,7 +90,7 @@ export const clustering: Experiment = {
       const structs = structPages(large!, order);
       return stylesOf(order).flatMap(({ softPageStyle, chained }): Row[] => {
         const clustered = { name: machine!, order, softPageStyle };
-        const small = smallThings(clustered, counts);
+        const small = { ...smallThings(clustered, counts), ...freePieces(clustered, filled!) };
         return chained.map((chainedParts) => ({
           softPageBytes: PAGE_SIZE << order,
           softPageStyle,
@@ -89,7 +103,18 @@ export const clustering: Experiment = {
     });
     return { rows, verdict: verdictOn(rows) };
   },
+
+  replayed: {
+    parameter: "trace",
+    columns: async ({ softPageBytes, softPageStyle, chainedParts }, { machine }, input) => {
+      const order = Math.log2(Number(softPageBytes) / PAGE_SIZE);
+      const clustered = { name: machine!, order, softPageStyle: String(softPageStyle) };
+      return { ...(await replayProgram(specOfPages(clustered, chainsWith(String(chainedParts))), input)) };
+    },
+  },
 };
+
+const chainsWith = (chainedParts: string): string[] => ["reverseMap=pte-chain-e", `chainedParts=${chainedParts}`];
 
 /** What boot takes for struct pages, and what is left of the memory that the kernel has mapped. */
 function structPages(name: string, order: number): Row {
@@ -116,10 +141,13 @@ interface Clustered {
   readonly softPageStyle: string;
 }
 
-function machineOf({ name, order, softPageStyle }: Clustered, settings: readonly string[] = []): Machine {
+function specOfPages({ name, order, softPageStyle }: Clustered, settings: readonly string[]): MachineSpec {
   const pages = [`softPageShift=${order}`, `softPageStyle=${softPageStyle}`];
-  return new Machine(specOf(name, "linux-2.6.0", [...settings, ...pages, "geometry.cpus=1"]));
+  return specOf(name, "linux-2.6.0", [...settings, ...pages, "geometry.cpus=1"]);
 }
+
+const machineOf = (clustered: Clustered, settings: readonly string[] = []): Machine =>
+  new Machine(specOfPages(clustered, settings));
 
 interface Sharing {
   readonly processes: number;
@@ -129,7 +157,7 @@ interface Sharing {
 /** The chains of a segment that processes have read, each all of it; and what those of the central case would take. */
 function chains(clustered: Clustered, chainedParts: string, { processes, bytes }: Sharing, step: Step): Row {
   const { order } = clustered;
-  const machine = machineOf(clustered, ["reverseMap=pte-chain-e", `chainedParts=${chainedParts}`]);
+  const machine = machineOf(clustered, chainsWith(chainedParts));
   const sharers = new Sharers(machine, bytes);
   const { reverseMap, counters } = machine.kernel;
   for (let at = 0; at < processes; at++) {
@@ -143,7 +171,7 @@ function chains(clustered: Clustered, chainedParts: string, { processes, bytes }
     chainsBytes: reverseMap.bytes,
     entriesRead: reverseMap.costs.entriesRead,
     segmentFaults: counters.minorFaults + counters.majorFaults,
-    centralChainsGiB: Math.round((blocks * BLOCK.bytes * 100) / GIB) / 100,
+    centralChainsBytes: blocks * BLOCK.bytes,
   };
 }
 
@@ -153,8 +181,9 @@ function smallThings(clustered: Clustered, counts: { readonly files: number; rea
   const ofAreas = machineOf(clustered);
   const areas = writeSmallAreas(ofAreas, counts.areas, 1);
   const copies = writeInherited(machineOf(clustered));
-  const image = loadRecordedImage(machineOf(clustered));
   return {
+    unusedInFilesPercent: unusedPercent(files),
+    unusedInAreasPercent: unusedPercent(areas),
     fileTailBytes: Math.round(((files.frames - files.asked) * PAGE_SIZE) / counts.files),
     pagesRead: ofFiles.kernel.files.costs.pagesRead,
     areaPagesWritten: areas.asked,
@@ -164,10 +193,19 @@ function smallThings(clustered: Clustered, counts: { readonly files: number; rea
     inheritedPagesWritten: copies.written,
     copyFaults: copies.faults,
     pagesCopied: copies.pagesCopied,
-    imageCalls: image.calls,
-    imageCallsRefused: image.refused,
-    firstRefused: image.firstRefused,
   };
+}
+
+/** Internal fragmentation: of the frames, those that nobody has asked for. */
+const unusedPercent = ({ asked, frames }: Held): number => Math.round(((frames - asked) * 100) / frames);
+
+/** External fragmentation: what is free in blocks of the largest soft page here, and of a huge page. */
+function freePieces(clustered: Clustered, memory: string): Row {
+  const machine = machineOf(clustered, [`geometry.memory=${memory}`]);
+  freeEveryOther(machine, 1);
+  const { freeBlocksByOrder } = memorySnapshot(machine.kernel);
+  const share = (blockOrder: number): number => Math.round(freeContiguity(freeBlocksByOrder, blockOrder) ?? 0);
+  return { freeInSoftBlocksPercent: share(orders.length - 1), freeInHugeBlocksPercent: share(HUGE_ORDER) };
 }
 
 function verdictOn(rows: readonly Row[]): string {
@@ -181,7 +219,8 @@ function verdictOn(rows: readonly Row[]): string {
   return [
     `From 4 to 64 KiB the struct pages of the large machine take ${list("structPagesBytes", "each", MIB)} MiB and leave ${list("lowmemLeftBytes", "each", MIB)} MiB of lowmem.`,
     `Chains take ${list("chainsBytes", "each", 1024)} KiB if each entry is chained, and ${list("chainsBytes", "blast-radius", 1024)} KiB with a blast radius: mappings that are contiguous and aligned give back all that clustering promised, for ${of(4, "blast-radius").entriesRead} entries read.`,
-    `At the end of each small file ${list("fileTailBytes", "each", 1024)} KiB lie unused, and ${small.areaPagesWritten} pages of small areas take ${small.areaFrames} frames of 4 KiB or, in pages of 64 KiB, ${large.areaFrames}; for these it has ${large.areaFaults} faults instead of ${small.areaFaults}.`,
-    `Where programs see pages of 64 KiB, as BSD's did, chains take ${Math.round((Number(bsd.chainsBytes) * 10) / 1024) / 10} KiB, and no entry is read to find which to chain (${bsd.entriesRead}). A child that writes to ${bsd.inheritedPagesWritten} pages of 4 KiB has ${bsd.copyFaults} faults and ${bsd.pagesCopied} pages copied, against ${large.copyFaults} and ${large.pagesCopied} where parts are copied. ABI break: ${bsd.imageCallsRefused} of the ${bsd.imageCalls} calls that load sort, linked for 4 KiB, fail with EINVAL; the first: ${bsd.firstRefused}.`,
+    `At the end of each small file ${list("fileTailBytes", "each", 1024)} KiB lie unused, and ${small.areaPagesWritten} pages of small areas take ${small.areaFrames} frames of 4 KiB or, in pages of 64 KiB, ${large.areaFrames}; for these it has ${large.areaFaults} faults instead of ${small.areaFaults}: ${list("unusedInAreasPercent", "each", 1)} % of what it holds nobody asked for.`,
+    `When one of two programs that have filled memory in turn ends, ${list("freeInSoftBlocksPercent", "each", 1)} % of what is free then is in blocks of 64 KiB or more.`,
+    `Where programs see pages of 64 KiB, as BSD's did, chains take ${Math.round((Number(bsd.chainsBytes) * 10) / 1024) / 10} KiB, and no entry is read to find which to chain (${bsd.entriesRead}). A child that writes to ${bsd.inheritedPagesWritten} pages of 4 KiB has ${bsd.copyFaults} faults and ${bsd.pagesCopied} pages copied, against ${large.copyFaults} and ${large.pagesCopied} where parts are copied. Programs that were linked for 4 KiB break there: the columns of the recorded one say how many of its calls fail, and which first.`,
   ].join(" ");
 }
