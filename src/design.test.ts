@@ -36,6 +36,7 @@ const base: Design = {
   transparentPages: "never",
   pfnMappings: "special-bit",
   softPageShift: "0",
+  softPageStyle: "abi-preserving",
   chainedParts: "each",
   vmemmap: "full",
   reclaim: "linux-2.6",

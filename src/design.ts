@@ -195,12 +195,22 @@ export const designSpace = {
       "9": "As many as a big page has, 512, of 2 MiB in all: soft pages as large as big ones, as asked for in May 2002.",
     },
   },
+  softPageStyle: {
+    question: "What of the kernel's own page do programs see, where it has several frames?",
+    options: {
+      "abi-preserving":
+        "Nothing: they map any 4 KiB anywhere, and a page may be mapped in parts: as Hugh Dickins's and wli's patches.",
+      bsd: "All: it is what getpagesize() says, and all its entries come and go together: as BSD on the VAX (1981).",
+    },
+  },
   chainedParts: {
     question: "Which entries that map parts of one soft page does its chain hold?",
     options: {
       each: "Each one, wherever it is.",
       "blast-radius":
         "One for all that lie side by side as the page does, found again by a look around it: as proposed in July 2003.",
+      "first-part":
+        "That of the first part, which stands for all where no part is mapped without the others: what BSD's clusters would need.",
     },
   },
   vmemmap: {
@@ -278,6 +288,21 @@ export interface Rule {
 /** Soft pages of more than one frame. */
 const largeSoftPages = ["1", "2", "3", "4", "9"] as const;
 
+/** Reverse maps that chain each entry of every page. */
+const allChained = ["pte-chain-a", "pte-chain-b", "pte-chain-e"] as const;
+
+/** Ways to map pages of a file out of its order that put them into entries one by one. */
+const entryByEntry = [
+  "remap-2.5",
+  "tagged-search",
+  "cleanup-pass",
+  "cleanup-tolerant",
+  "unmap-each",
+  "locked-only",
+] as const;
+
+const aloneOrStoodFor = "an entry that is on no chain is counted, or another stands for it: nothing would tell which";
+
 /** Every illegal combination. */
 export const designRules: readonly Rule[] = [
   {
@@ -354,18 +379,24 @@ export const designRules: readonly Rule[] = [
     }),
   ),
   ...largeSoftPages.flatMap(withLargeSoftPages),
+  ...withWholePages(),
   ...(["shadow-bits", "shadow-pages"] as const).flatMap(withShadows),
   ...(Object.keys(designSpace.reverseMap.options) as Design["reverseMap"][])
     .filter((name) => !name.includes("-chain-"))
     .flatMap(withoutChains),
   ...(Object.keys(designSpace.reverseMap.options) as Design["reverseMap"][])
     .filter((name) => !name.startsWith("pte-chain-"))
-    .map(withoutRadius),
+    .flatMap(withoutRadius),
   {
     when: { mlock: "counted", chainedParts: "blast-radius" },
-    reason: "an entry that is on no chain is counted, or another stands for it: nothing would tell which",
+    reason: aloneOrStoodFor,
     instead: { chainedParts: "each" },
     otherwise: { mlock: "chained" },
+  },
+  {
+    when: { mlock: "counted", chainedParts: "first-part" },
+    reason: aloneOrStoodFor,
+    instead: { mlock: "chained" },
   },
 ];
 
@@ -402,6 +433,66 @@ function withLargeSoftPages(softPageShift: (typeof largeSoftPages)[number]): Rul
         otherwise,
       }),
     ),
+  ];
+}
+
+/** What pages that are mapped whole or not at all rule out, and what rules them out. */
+function withWholePages(): Rule[] {
+  const softPageStyle = "bsd";
+  const otherwise = { softPageStyle: "abi-preserving" } as const;
+  const wholeOrNot = "of a soft page all entries come and go together, and it";
+  return [
+    {
+      when: { softPageStyle, softPageShift: "0" },
+      reason: "soft pages of one frame are mapped whole whatever the style: there is nothing to choose",
+      instead: { softPageShift: "2" },
+      otherwise,
+    },
+    {
+      when: { softPageStyle: "abi-preserving", chainedParts: "first-part" },
+      reason: "a part may be mapped without the first, or at another place than behind it",
+      instead: { chainedParts: "each" },
+    },
+    ...allChained.flatMap((reverseMap): Rule[] => [
+      {
+        when: { softPageStyle, reverseMap, chainedParts: "each" },
+        reason: `${wholeOrNot} would need memory for each of them`,
+        instead: { chainedParts: "first-part" },
+        otherwise,
+      },
+      {
+        when: { softPageStyle, reverseMap, chainedParts: "blast-radius" },
+        reason: "the first part's entry stands for all: there is nothing to look around for",
+        instead: { chainedParts: "first-part" },
+        otherwise,
+      },
+    ]),
+    ...(["object-chain-convert", "object-chain-incremental"] as const).map(
+      (reverseMap): Rule => ({
+        when: { softPageStyle, reverseMap },
+        reason: `${wholeOrNot} chains single ones`,
+        instead: { reverseMap: "object-anon" },
+        otherwise,
+      }),
+    ),
+    ...entryByEntry.map(
+      (nonlinear): Rule => ({
+        when: { softPageStyle, nonlinear },
+        reason: `${wholeOrNot} writes them one by one`,
+        instead: { nonlinear: "emulated" },
+        otherwise,
+      }),
+    ),
+    ...(Object.keys(designSpace.pfnMappings.options) as Design["pfnMappings"][])
+      .filter((pfnMappings) => pfnMappings !== "refuse-cow")
+      .map(
+        (pfnMappings): Rule => ({
+          when: { softPageStyle, pfnMappings },
+          reason: "a copy of memory without struct pages takes one frame's place, and a soft page has several",
+          instead: { pfnMappings: "refuse-cow" },
+          otherwise,
+        }),
+      ),
   ];
 }
 
@@ -476,17 +567,17 @@ function withoutLargeEntries(transparentPages: "madvise" | "always"): Rule[] {
   ];
 }
 
-/** What chains entry by entry has no entry that stands for others. */
-function withoutRadius(reverseMap: Design["reverseMap"]): Rule {
+/** What chains entry by entry, or not at all, has no entry that stands for others. */
+function withoutRadius(reverseMap: Design["reverseMap"]): Rule[] {
   const isMixed = reverseMap.startsWith("object-chain");
-  return {
-    when: { reverseMap, chainedParts: "blast-radius" },
+  return (["blast-radius", "first-part"] as const).map((chainedParts) => ({
+    when: { reverseMap, chainedParts },
     reason: isMixed
       ? "this reverse map chains single entries, those that it cannot search for"
       : "this reverse map keeps no chains",
     instead: { chainedParts: "each" },
     otherwise: { reverseMap: "pte-chain-e" },
-  };
+  }));
 }
 
 /** A reverse map without chains has none to leave out. */

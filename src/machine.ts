@@ -301,6 +301,7 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
   const personality = personalities[name];
   const softOrder = Number(design.softPageShift);
   const softFrames = 1 << softOrder;
+  const userPages = design.softPageStyle === "bsd" ? softFrames : 1;
   const pfnOption = pfnMappingOptions[design.pfnMappings];
   const boot = layOutMachine(geometry, footprint, {
     layout: mapLayouts[design.memMap],
@@ -340,7 +341,7 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
   const events = new Events();
   const current = new Current();
   const spaces = new Set<AddressSpace>();
-  const files = new Files(slabs.treeNodes, softFrames);
+  const files = new Files(slabs.treeNodes, softFrames, userPages);
   files.dirty.setRatelimit(allocator.managedPages, geometry.cpus);
   const anonVmas = anonVmaRules[personality.anonVmas](slabs);
   const swap = new Swap({
@@ -350,7 +351,7 @@ function wire({ geometry, design, tunables, kernel: name }: MachineSpec): Kernel
     softFrames,
     nodes: slabs.treeNodes,
   });
-  const layout = addressLayout(format, userBytes(geometry), tunables.stackLimitBytes ?? 0);
+  const layout = addressLayout(format, userBytes(geometry), tunables.stackLimitBytes ?? 0, userPages);
 
   const tlbFlush = tlbFlushes[design.tlbFlush]({ cpus, counters, events, current }, tunables);
   const highmem = wireHighmem(

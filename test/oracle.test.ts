@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
 import { compareOutcomes, type OutcomeFormat, parseOutcomes } from "../src/check/compare-outcomes.ts";
+import { BREAK_HOLE_BYTES, WINDOW_BYTES } from "../src/check/executor.ts";
 import { compareContents } from "../src/check/model/contents.ts";
 import { FlatModel } from "../src/check/model/flat-model.ts";
 import { oracleSpec } from "../src/check/oracle-machine.ts";
@@ -53,9 +54,10 @@ test("the flat model allows everything that the real kernel answered", () => {
         personality: "linux-6.1",
         nonlinear: "emulated",
         pfnMappings: "special-bit",
+        userPages: 1,
         hugePages: 512,
       },
-      0x60_0000,
+      { breakStart: 0x60_0000, windowBytes: WINDOW_BYTES, holeBytes: BREAK_HOLE_BYTES },
     );
     const { lines } = expected.get(program.name)!;
     program.operations.forEach((operation, at) => {

@@ -11,6 +11,7 @@
 import { axisNames, type Design, designRules, rulesWith, soundOptionsOf } from "../design.ts";
 import { type PagingFormatName, pagingFormats } from "../hw/paging-format.ts";
 import { kernelPresets } from "../presets.ts";
+import { holds, impliedRules } from "./implied-rules.ts";
 
 /** One choice on each axis of the design space, a paging format and a kernel. */
 export type Cell = Readonly<Record<string, string>>;
@@ -41,9 +42,10 @@ export function isLegal(cell: Cell): boolean {
 /** Few legal cells, in which any two (or `size`) choices of different axes that may meet do so. */
 export function coveringCells(choices: Choices = everyChoice, size = 2): Cell[] {
   const missing = new Set(groupsOf(choices, size));
+  const isOpen = openCells(choices);
   const found: Cell[] = [];
   for (const group of missing) {
-    const cell = new Completion(choices, size, missing).of(parseGroup(group));
+    const cell = new Completion(choices, size, missing, isOpen).of(parseGroup(group));
     if (cell === undefined) {
       missing.delete(group);
       continue;
@@ -54,21 +56,41 @@ export function coveringCells(choices: Choices = everyChoice, size = 2): Cell[] 
   return found;
 }
 
+/** Tells whether a part of a cell may be completed: no rule is broken, nor any that follows from them with these choices. */
+function openCells(choices: Choices): (cell: Cell) => boolean {
+  const known = new Map<string | undefined, ReturnType<typeof impliedRules>>();
+  return (cell) => {
+    const { paging } = cell;
+    let implied = known.get(paging);
+    if (implied === undefined) {
+      const rules = paging === undefined ? designRules : rulesWith(paging as PagingFormatName);
+      implied = impliedRules(
+        rules.map(({ when }) => when),
+        choices,
+      );
+      known.set(paging, implied);
+    }
+    return !implied.some((rule) => holds(rule, cell));
+  };
+}
+
 /** Completes a part of a cell, one axis after the other. */
 class Completion {
   private readonly choices: Choices;
   private readonly size: number;
   private readonly missing: ReadonlySet<string>;
+  private readonly isOpen: (cell: Cell) => boolean;
 
-  constructor(choices: Choices, size: number, missing: ReadonlySet<string>) {
+  constructor(choices: Choices, size: number, missing: ReadonlySet<string>, isOpen: (cell: Cell) => boolean) {
     this.choices = choices;
     this.size = size;
     this.missing = missing;
+    this.isOpen = isOpen;
   }
 
   /** The whole cell, its axes in the order of the choices; undefined if every one breaks a rule. */
   of(part: Cell): Cell | undefined {
-    if (!isLegal(part)) return undefined;
+    if (!this.isOpen(part)) return undefined;
     const axes = Object.keys(this.choices);
     const axis = axes.find((name) => part[name] === undefined);
     if (axis === undefined) return Object.fromEntries(axes.map((name) => [name, part[name]!]));

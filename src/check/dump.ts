@@ -20,14 +20,14 @@ import { NOT_CACHED } from "../mm/page-cache.ts";
 import type { Process } from "../mm/process.ts";
 import { isAttached } from "../mm/shm/segments.ts";
 import type { Vma } from "../mm/vma.ts";
-import { BREAK_HOLE_BYTES, WINDOW, WINDOW_BYTES } from "./executor.ts";
+import { type Executor, WINDOW } from "./executor.ts";
 import { entryOf, hasNoStructPage, holdsFrame } from "./page-walk.ts";
 import { mappersOf, NOT_PRESENT, pagemapAt, permissions, type Smaps, smapsOf, vmFlags } from "./smaps.ts";
 
 export interface DumpWorld {
   readonly machine: Machine;
   readonly files: readonly (OpenFile | null)[];
-  readonly breakStart: Vaddr;
+  readonly executor: Pick<Executor, "breakStart" | "windowBytes" | "holeBytes">;
   /** Canonical numbers given so far. */
   readonly frameNames: Map<Pfn, number>;
   readonly address: (address: Vaddr) => string;
@@ -72,9 +72,9 @@ export function dumpProcess(world: DumpWorld, process: Process, number: number):
 function showArea(world: DumpWorld, mm: AddressSpace, vma: Vma, total: { rss: number; swap: number; locked: number }) {
   const start = vma.start * PAGE_SIZE;
   const end = vma.end * PAGE_SIZE;
-  const { breakStart } = world;
-  const inWindow = start >= WINDOW && end <= WINDOW + WINDOW_BYTES;
-  const inHole = end > breakStart && start < breakStart + BREAK_HOLE_BYTES;
+  const { breakStart, windowBytes, holeBytes } = world.executor;
+  const inWindow = start >= WINDOW && end <= WINDOW + windowBytes;
+  const inHole = end > breakStart && start < breakStart + holeBytes;
   if (!inWindow && !inHole) return undefined;
   // The heap begins below the hole: only its part there is shown, and its counts are not.
   const cut = inHole && start < breakStart;

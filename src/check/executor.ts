@@ -17,10 +17,11 @@ import { FAULT_OOM } from "../mm/fault.ts";
 import { OpenFile } from "../mm/file.ts";
 import type { Process, Thread } from "../mm/process.ts";
 import type { Argument } from "../mm/syscalls.ts";
+import { alignDown, alignUp } from "../mm/words.ts";
 
 export const WINDOW = 0x4000_0000;
 export const WINDOW_BYTES = 0x400_0000;
-/** What is free above the break. */
+/** What is free above the break, usually. */
 export const BREAK_HOLE_BYTES = 0x40_0000;
 
 const PROT_NONE = 0;
@@ -48,41 +49,48 @@ export interface Executor {
   readonly process: Process;
   /** Where the break starts: 2 MiB aligned. */
   readonly breakStart: Vaddr;
+  readonly windowBytes: number;
+  /** What is free above the break. */
+  readonly holeBytes: number;
   /** Touches what its main loop uses, as it does after start and after a fork. */
   warm(process: Process): void;
   /** Calls memset, which lies far from the rest of its text. */
   callMemset(process: Process): void;
 }
 
-/** Starts the executor as its own start-up code leaves it. */
-export function startExecutor(machine: Machine): Executor {
+/** Starts the executor as its own start-up code leaves it; its window is `scale` times as large as usual. */
+export function startExecutor(machine: Machine, scale = 1): Executor {
   const process = machine.spawn("executor");
   const thread = process.threads[0]!;
   const { layout } = machine.kernel;
-  const text = imageBase[layout.abi];
-  const data = text + TEXT_BYTES;
-  const heap = data + DATA_BYTES;
+  // It is linked for the pages of its machine.
+  const text = alignDown(layout, imageBase[layout.abi]);
+  const data = text + alignUp(layout, TEXT_BYTES);
+  const heap = data + alignUp(layout, DATA_BYTES);
   const breakStart = Math.ceil((heap + PAGE_SIZE) / 0x20_0000) * 0x20_0000;
   const taskEnd = addressOf(layout.taskEnd);
-  const stack = addressOf(layout.stackTop) - STACK_BYTES;
+  const stack = addressOf(layout.stackTop) - alignUp(layout, STACK_BYTES);
+  const hole = { first: breakStart, end: breakStart + BREAK_HOLE_BYTES * scale };
+  const window = { first: WINDOW, end: WINDOW + WINDOW_BYTES * scale };
 
   const image = machine.kernel.files.create({ name: "executor", kind: "shmem", sizeBytes: TEXT_BYTES });
   const setUp = new SetUp(machine, thread);
   setUp.map(text, data, PROT_READ | PROT_EXEC, MAP_PRIVATE, new OpenFile(image, "read"));
   setUp.map(data, heap, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
-  setUp.map(stack, stack + STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN);
+  setUp.map(stack, addressOf(layout.stackTop), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN);
   process.mm.startBrk = heap;
   process.mm.brk = heap;
   setUp.call("brk", [breakStart]);
 
   const guards = MAP_SHARED | MAP_ANONYMOUS;
-  setUp.map(WINDOW - PAGE_SIZE, WINDOW, PROT_NONE, guards);
-  setUp.map(WINDOW + WINDOW_BYTES, WINDOW + WINDOW_BYTES + PAGE_SIZE, PROT_NONE, guards);
-  setUp.fill(LOWEST, text);
-  setUp.fill(breakStart + BREAK_HOLE_BYTES, WINDOW - PAGE_SIZE);
-  setUp.fill(WINDOW + WINDOW_BYTES + PAGE_SIZE, stack);
-  setUp.fill(stack + STACK_BYTES, taskEnd);
-  setUp.map(breakStart + BREAK_HOLE_BYTES, breakStart + BREAK_HOLE_BYTES + PAGE_SIZE, PROT_NONE, guards);
+  const guard = layout.pageBytes;
+  setUp.map(window.first - guard, window.first, PROT_NONE, guards);
+  setUp.map(window.end, window.end + guard, PROT_NONE, guards);
+  setUp.fill(alignUp(layout, LOWEST), text);
+  setUp.fill(hole.end, window.first - guard);
+  setUp.fill(window.end + guard, stack);
+  setUp.fill(addressOf(layout.stackTop), taskEnd);
+  setUp.map(hole.end, hole.end + guard, PROT_NONE, guards);
 
   const touch = (toucher: Process, address: Vaddr, kind: number) => {
     if (toucher.state !== "alive") return;
@@ -94,9 +102,11 @@ export function startExecutor(machine: Machine): Executor {
   const executor: Executor = {
     process,
     breakStart,
+    windowBytes: window.end - window.first,
+    holeBytes: hole.end - hole.first,
     warm: (toucher) => {
       touch(toucher, text, FETCH);
-      touch(toucher, stack + STACK_BYTES - 1, STORE);
+      touch(toucher, addressOf(layout.stackTop) - 1, STORE);
       touch(toucher, data, STORE);
       touch(toucher, heap, STORE);
     },

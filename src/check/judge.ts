@@ -12,6 +12,7 @@ import { FlatModel, type FlatRules } from "./model/flat-model.ts";
 import { formatOperation, type Operation, type Program } from "./program.ts";
 import type { ProgramRunner } from "./program-runner.ts";
 import type { ProgramRun } from "./run-program.ts";
+import { scaleProgram } from "./scale-program.ts";
 import { shortagesOf } from "./shortage.ts";
 
 export interface Failure {
@@ -35,8 +36,9 @@ class Wrong extends Error {
   }
 }
 
-/** What is wrong with a program's run on the runner's machine; undefined if nothing is. */
-export function judge(runner: ProgramRunner, program: Program, { auditEvery }: Judging): Failure | undefined {
+/** What is wrong with a program's run on the runner's machine, for whose pages it is scaled; undefined if nothing is. */
+export function judge(runner: ProgramRunner, written: Program, { auditEvery }: Judging): Failure | undefined {
+  const program = scaleProgram(written, runner.machine.kernel.layout.userPages);
   const judgement = new Judgement(program, auditEvery);
   // From here on it is seen when memory lacks.
   shortagesOf(runner.machine);
@@ -66,7 +68,7 @@ class Judgement {
 
   observe(operation: Operation, line: string, run: ProgramRun): void {
     if (this.operations++ === 0) {
-      this.model = new FlatModel(this.program, rulesOf(run), run.executor.breakStart);
+      this.model = new FlatModel(this.program, rulesOf(run), run.executor);
       // Where there is hardly any memory it was killed before it had begun.
       if (line.endsWith(" nosuchproc")) this.model.kill(operation.process);
     }
@@ -123,6 +125,7 @@ const rulesOf = ({ machine }: ProgramRun): FlatRules => ({
   personality: machine.kernel.personality.name as FlatRules["personality"],
   nonlinear: machine.spec.design.nonlinear,
   pfnMappings: machine.spec.design.pfnMappings,
+  userPages: machine.kernel.layout.userPages,
   hugePages: machine.kernel.format.entrySpan(2),
 });
 

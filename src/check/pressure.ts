@@ -4,6 +4,7 @@
  */
 import { parseSize } from "../base/size-text.ts";
 import { PAGE_SIZE } from "../base/units.ts";
+import type { Design } from "../design.ts";
 import { parseGeometry } from "../geometry.ts";
 import { type PagingFormatName, pagingFormats } from "../hw/paging-format.ts";
 import { personalities } from "../mm/personality.ts";
@@ -11,6 +12,7 @@ import { kernelPreset, type MachineSpec } from "../presets.ts";
 import { parseRecord } from "../size-schema.ts";
 import { tunablesSchema } from "../tunables.ts";
 import { type Cell, designOf } from "./cells.ts";
+import { mayScale } from "./scale-program.ts";
 
 interface Tightness {
   readonly memoryBytes: string;
@@ -35,6 +37,12 @@ export const pressureKinds = tightness.length;
  */
 const roomFor: Readonly<Record<string, number>> = { "0": 1, "1": 2, "2": 2, "3": 4, "4": 6, "9": 128 };
 
+/** Programs that are scaled to the pages of their machine want as many times the memory. */
+function roomOf({ softPageShift, softPageStyle }: Design): number {
+  const frames = 2 ** Number(softPageShift);
+  return softPageStyle === "bsd" && mayScale(frames) ? frames : roomFor[softPageShift]!;
+}
+
 /** Where programs can have huge pages two are kept for them, and all other memory is what would be a third. */
 const HUGE_PAGES = 2;
 
@@ -44,7 +52,8 @@ export function pressureSpec(cell: Cell, kind: number): MachineSpec {
   const paging = cell.paging as PagingFormatName;
   const { memoryBytes, lowmemBytes, dmaBytes, swap } = tightness[kind % tightness.length]!;
   const design = designOf(cell);
-  const times = (size: string): number => parseSize(size) * roomFor[design.softPageShift]!;
+  const room = roomOf(design);
+  const times = (size: string): number => parseSize(size) * room;
   const hasHugePages =
     /^hugetlbfs/.test(design.hugePages) && personalities[preset.personality].hugePagesCome === "at-fault";
   const largeBytes = pagingFormats[paging].largePages[0]!.pages * PAGE_SIZE;

@@ -59,6 +59,8 @@ export interface ProgramFile {
 
 export interface Program {
   readonly name: string;
+  /** How many times 4 KiB its pages have; left out: it was written for 4 KiB. */
+  readonly scale?: number;
   readonly files: readonly ProgramFile[];
   readonly operations: readonly Operation[];
 }

@@ -21,7 +21,7 @@ import { giveSlotBackIfUnmapped } from "../mm/swap/swap-cache.ts";
 import type { Argument } from "../mm/syscalls.ts";
 import type { Outcome } from "./compare-outcomes.ts";
 import { type DumpWorld, dumpFile, dumpProcess } from "./dump.ts";
-import { BREAK_HOLE_BYTES, type Executor, startExecutor, WINDOW, WINDOW_BYTES } from "./executor.ts";
+import { type Executor, startExecutor, WINDOW } from "./executor.ts";
 import {
   FILES,
   type FilePlace,
@@ -66,7 +66,7 @@ export class ProgramRun {
     this.program = program;
     machine.spawn("controller");
     for (const file of program.files) this.files[file.file] = makeFile(machine, file);
-    this.executor = startExecutor(machine);
+    this.executor = startExecutor(machine, program.scale);
     this.processes[0] = this.executor.process.state === "alive" ? this.executor.process : null;
     this.baseTablesKib = pageTableKib(machine.kernel, this.executor.process.mm);
   }
@@ -217,8 +217,9 @@ export class ProgramRun {
     this.executor.callMemset(process);
     // It may be killed for that, where memory is short.
     if (process.state !== "alive") return " OOM";
-    const pages = Math.ceil(lengthBytes / PAGE_SIZE);
-    const length = pages > MOST_VECTOR ? MOST_VECTOR * PAGE_SIZE : lengthBytes;
+    const { pageBytes } = this.machine.kernel.layout;
+    const pages = Math.ceil(lengthBytes / pageBytes);
+    const length = pages > MOST_VECTOR ? MOST_VECTOR * pageBytes : lengthBytes;
     const vector = new Uint8Array(Math.min(pages, MOST_VECTOR));
     const result = this.call(process, "mincore", [address, length, vector]);
     if (result < 0) return ` ${errnoName(result)}`;
@@ -300,7 +301,7 @@ export class ProgramRun {
     const world: DumpWorld = {
       machine: this.machine,
       files: this.files,
-      breakStart: this.executor.breakStart,
+      executor: this.executor,
       frameNames: new Map(),
       address: (address) => this.address(address),
       tablesKib: (process) => this.tablesKib(process),
@@ -328,13 +329,12 @@ export class ProgramRun {
 
   /** `W+1000`, `B+0`, or `X` for anywhere else. */
   private address(address: Vaddr): string {
-    const { breakStart } = this.executor;
+    const { breakStart, windowBytes, holeBytes } = this.executor;
     const near = 0x10_0000;
-    if (address >= WINDOW && address <= WINDOW + WINDOW_BYTES) return `W+${(address - WINDOW).toString(16)}`;
-    if (address >= breakStart && address <= breakStart + BREAK_HOLE_BYTES)
-      return `B+${(address - breakStart).toString(16)}`;
+    if (address >= WINDOW && address <= WINDOW + windowBytes) return `W+${(address - WINDOW).toString(16)}`;
+    if (address >= breakStart && address <= breakStart + holeBytes) return `B+${(address - breakStart).toString(16)}`;
     if (address >= WINDOW - near && address < WINDOW) return `W-${(WINDOW - address).toString(16)}`;
-    if (address > WINDOW + WINDOW_BYTES && address <= WINDOW + WINDOW_BYTES + near)
+    if (address > WINDOW + windowBytes && address <= WINDOW + windowBytes + near)
       return `W+${(address - WINDOW).toString(16)}`;
     return "X";
   }

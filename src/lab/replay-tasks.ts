@@ -6,6 +6,7 @@ import type { AddressSpace } from "../mm/address-space.ts";
 import { handleFaultAlone, isRepaired } from "../mm/fault.ts";
 import { Process, type Thread } from "../mm/process.ts";
 import { noteAccess } from "../mm/thp/touched-parts.ts";
+import { AbiBreakTally } from "./abi-breaks.ts";
 import {
   MAP_ANONYMOUS,
   MAP_FIXED,
@@ -19,7 +20,7 @@ import {
 import type { AddressMap } from "./rebase.ts";
 import type { Difference } from "./report.ts";
 import type { EventOf, Region, TraceEvent } from "./trace/event.ts";
-import { type CallContext, replayCall, resultText } from "./trace-calls.ts";
+import { type CallContext, type CallOutcome, replayCall, resultText } from "./trace-calls.ts";
 import { TraceFiles } from "./trace-files.ts";
 
 /** A thread of the trace. */
@@ -37,6 +38,7 @@ const MOST_KERNEL_PAGES = 1 << 20;
 export class ReplayedTasks {
   readonly differences: Difference[] = [];
   differenceCount = 0;
+  readonly abiBreaks: AbiBreakTally;
   calls = 0;
   kernelAccesses = 0;
   current: TracedThread = { id: 0, process: 0, thread: undefined };
@@ -51,6 +53,7 @@ export class ReplayedTasks {
     this.machine = machine;
     this.map = map;
     this.described = described;
+    this.abiBreaks = new AbiBreakTally(machine.kernel.layout.pageBytes);
     this.context = { machine, map, files: new TraceFiles(machine), segments: new Map() };
   }
 
@@ -112,7 +115,7 @@ export class ReplayedTasks {
     this.noteCode(mm, regions, start);
     if (heap !== undefined) {
       const end = this.map.address(Math.max(brk, heap.end) - 1) + 1;
-      this.expect(record, "brk", end, this.machine.call(thread, "brk", [end]));
+      this.expect(record, "brk", { expected: end, result: this.machine.call(thread, "brk", [end]) });
     }
     for (const region of regions) {
       if (region === heap || region.start >= region.end) continue;
@@ -152,20 +155,25 @@ export class ReplayedTasks {
       file,
       file === null ? 0 : offset,
     ]);
-    this.expect(record, `mapping ${what}`, address, result);
+    const outcome = { expected: address, result };
+    const difference = this.expect(record, `mapping ${what}`, outcome);
+    if (difference !== undefined) this.abiBreaks.noteImage(region, outcome, difference);
   }
 
   private call(thread: Thread, call: EventOf<"call">, record: number): void {
     this.calls++;
-    const { expected, result } = replayCall(this.context, thread, call);
-    this.expect(record, call.name, expected, result);
+    const outcome = replayCall(this.context, thread, call);
+    const difference = this.expect(record, call.name, outcome);
+    if (difference !== undefined) this.abiBreaks.note(call, outcome, difference);
   }
 
-  private expect(record: number, call: string, expected: number, result: number): void {
-    if (expected === result) return;
+  /** What differs, if something does. */
+  private expect(record: number, call: string, { expected, result }: CallOutcome): Difference | undefined {
+    if (expected === result) return undefined;
     this.differenceCount++;
-    if (this.differences.length >= this.described) return;
-    this.differences.push({ record, call, recorded: resultText(expected), here: resultText(result) });
+    const difference = { record, call, recorded: resultText(expected), here: resultText(result) };
+    if (this.differences.length < this.described) this.differences.push(difference);
+    return difference;
   }
 
   /** The kernel fills or reads a buffer: page by page, as copy_to_user and copy_from_user do. */
@@ -184,19 +192,19 @@ export class ReplayedTasks {
     if (event.shares === "memory") {
       const isThread = event.process === this.current.process;
       const child = isThread ? machine.spawnThread(thread.process) : machine.share(thread);
-      if (typeof child === "number") this.expect(record, "clone", 0, child);
+      if (typeof child === "number") this.expect(record, "clone", { expected: 0, result: child });
       this.adopt(event.child, event.process, threadOf(child));
       return;
     }
     const child = machine.fork(thread);
     if (typeof child !== "number") child.name = `${thread.process.name.replace(/\/\d+$/, "")}/${event.process}`;
-    if (typeof child === "number") this.expect(record, "fork", 0, child);
+    if (typeof child === "number") this.expect(record, "fork", { expected: 0, result: child });
     this.adopt(event.child, event.process, threadOf(child));
   }
 
   private exec(thread: Thread, event: EventOf<"exec">, record: number): void {
     const result = this.machine.exec(thread);
-    if (result < 0) this.expect(record, "execve", 0, result);
+    if (result < 0) this.expect(record, "execve", { expected: 0, result: result });
     else this.load(thread, event.regions, event.brk, record);
   }
 

@@ -66,6 +66,27 @@ describe("a replay", () => {
     expect(outcome.calls).toBe(3);
   });
 
+  test("says which calls fail because pages are larger than where the program was recorded", async () => {
+    const steps: Step[] = [
+      start,
+      // The program names a place that it has chosen, and a part of an area.
+      { op: "call", name: "mmap", args: [0x1000_1000, 0x1000, 3, 0x32, -1, 0], result: 0x1000_1000 },
+      { op: "call", name: "mprotect", args: [0x60_1000, 0x1000, 1], result: 0 },
+      // The recorded kernel had chosen this one.
+      mmap(0x1234_5000, 0x3000),
+      // This one failed as it does here.
+      { op: "call", name: "munmap", args: [0x1001, 4096], result: -22 },
+    ];
+    const { outcome } = await run(steps, ["softPageShift=4", "softPageStyle=bsd"]);
+    expect(outcome.abiBreaks).toEqual({
+      pageBytes: 0x1_0000,
+      count: 2,
+      placesOfKernel: 1,
+      first: { record: 1, call: "mmap", recorded: "0x10001000", here: "EINVAL" },
+    });
+    expect((await run(steps, ["softPageShift=4"])).outcome.abiBreaks).toBeUndefined();
+  });
+
   test("attaches a segment of shared memory for all who name it, whatever the limits of the kernel", async () => {
     const GIB = 2 ** 30;
     const file = { path: "sysv:7", sizeBytes: GIB };

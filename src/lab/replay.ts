@@ -19,7 +19,7 @@ import {
 import type { Thread } from "../mm/process.ts";
 import { type AddressMap, unmoved } from "./rebase.ts";
 import { ReplayedTasks } from "./replay-tasks.ts";
-import type { Difference, SignalReport } from "./report.ts";
+import type { AbiBreaks, Difference, SignalReport } from "./report.ts";
 import { type MemorySnapshot, memorySnapshot, pageTablesBytes } from "./snapshot.ts";
 import { TouchedRecords } from "./touched-records.ts";
 import { accessesIn, type Chunk, type ChunkSource } from "./trace/chunk.ts";
@@ -68,6 +68,8 @@ export interface ReplayResult {
   readonly signalCount: number;
   readonly differences: readonly Difference[];
   readonly differenceCount: number;
+  /** What of them is due to larger pages; null: nothing. */
+  readonly abiBreaks: AbiBreaks | null;
   readonly calls: number;
   /** Changes of translations while runs were open that may hide a miss. */
   readonly changesInOpenRuns: number;
@@ -157,6 +159,7 @@ export class Replay {
       signalCount: this.signalCount,
       differences: this.tasks.differences,
       differenceCount: this.tasks.differenceCount,
+      abiBreaks: this.tasks.abiBreaks.summary(),
       calls: this.tasks.calls,
       changesInOpenRuns: this.changesInOpenRuns,
       peak: this.peak ?? end,

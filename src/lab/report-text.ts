@@ -1,7 +1,7 @@
 /** A report as a table for people (designs in columns, measures in rows) and as CSV for machines (one row a run). */
 import { formatSize } from "../base/size-text.ts";
 import { formatCount, formatMeasure, type Measure, measures } from "./measures.ts";
-import { type CompletedRun, isCompleted, type Report, type Run } from "./report.ts";
+import { type AbiBreaks, type CompletedRun, isCompleted, type Report, type Run } from "./report.ts";
 
 export interface TableOptions {
   /** "exact": whole numbers instead of three significant digits. */
@@ -80,6 +80,7 @@ export function runRemarks(run: CompletedRun): string[] {
   if (outcome.signalCount > SHOWN) lines.push(`${outcome.signalCount} signals in all`);
   if (outcome.skippedAccesses > 0)
     lines.push(`${outcome.skippedAccesses} accesses of tasks that had ended were left out`);
+  if (outcome.abiBreaks !== undefined) lines.push(brokenAbi(outcome.abiBreaks));
   if (outcome.differenceCount > 0) {
     lines.push(`${outcome.differenceCount} of ${outcome.calls} calls ended otherwise than in the recording`);
     for (const { call, recorded, here, record } of outcome.differences.slice(0, SHOWN)) {
@@ -87,6 +88,15 @@ export function runRemarks(run: CompletedRun): string[] {
     }
   }
   return lines;
+}
+
+/** With pages of another size the program is not one that this kernel could run. */
+export function brokenAbi({ pageBytes, count, placesOfKernel, first }: AbiBreaks): string {
+  const others = placesOfKernel === 0 ? "" : `; ${placesOfKernel} more where the recorded kernel had chosen`;
+  return (
+    `ABI break: ${count} calls name what is no place of a page of ${formatSize(pageBytes)}${others}; ` +
+    `the first at record ${first.record}, ${first.call}: recorded ${first.recorded}, here ${first.here}`
+  );
 }
 
 /** What the runs took on the host, apart from everything simulated; "" where nobody measured. */

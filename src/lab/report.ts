@@ -47,6 +47,15 @@ const differenceSchema = z.strictObject({
   here: z.string(),
 });
 
+/** Calls that fail because pages are larger than where the program was recorded. */
+const abiBreaksSchema = z.strictObject({
+  pageBytes: z.int(),
+  count: z.int(),
+  /** Such calls that only name places which the recorded kernel had chosen. */
+  placesOfKernel: z.int(),
+  first: differenceSchema,
+});
+
 export const outcomeSchema = z.strictObject({
   status: z.literal("done"),
   /** Tasks that the trace made do what the kernel forbids. */
@@ -57,6 +66,8 @@ export const outcomeSchema = z.strictObject({
   /** Calls that ended otherwise than in the recording: the first ones, and how many. */
   differences: z.array(differenceSchema),
   differenceCount: z.int(),
+  /** Left out: there are none. */
+  abiBreaks: abiBreaksSchema.optional(),
   calls: z.int(),
   /** How addresses were changed to fit the machine. */
   rebased: z.strictObject({ regions: z.int(), movedBytes: z.int(), sentence: z.string() }).nullable(),
@@ -71,6 +82,7 @@ export const outcomeSchema = z.strictObject({
 });
 export type Outcome = z.infer<typeof outcomeSchema>;
 export type SignalReport = z.infer<typeof signalSchema>;
+export type AbiBreaks = z.infer<typeof abiBreaksSchema>;
 export type Difference = z.infer<typeof differenceSchema>;
 
 export const completedRunSchema = z.strictObject({

@@ -182,6 +182,7 @@ function outcomeOf(
     skippedAccesses: result.skippedAccesses,
     differences: [...result.differences],
     differenceCount: result.differenceCount,
+    ...(result.abiBreaks === null ? {} : { abiBreaks: result.abiBreaks }),
     calls: result.calls,
     rebased: map.report === null ? null : { ...map.report },
     absorption: { sets, changesInOpenRuns, identical: misfit === undefined && changesInOpenRuns === 0, sentence },

@@ -8,7 +8,7 @@
  */
 
 import { EACCES, EAGAIN, EINVAL, ENOMEM } from "../base/errno.ts";
-import { addressOf, isPageAligned, PAGE_SIZE, pageOf, type Vaddr, type Vpn } from "../base/units.ts";
+import { addressOf, PAGE_SIZE, pageOf, type Vaddr, type Vpn } from "../base/units.ts";
 import type { Path } from "../sync/path.ts";
 import type { Advised } from "./bigpages/big-pages.ts";
 import { coolPages, freePages, pageOut } from "./cool-pages.ts";
@@ -45,7 +45,7 @@ import {
   VM_WIPEONFORK,
   type Vma,
 } from "./vma.ts";
-import { alignUpWrapped, wordLimit } from "./words.ts";
+import { alignUpWrapped, isAligned, wordLimit } from "./words.ts";
 import { discardRange } from "./zap.ts";
 
 export const MADV_NORMAL = 0;
@@ -131,7 +131,7 @@ export function* advise(
   const actsOnPages = pagesAdvice.get(advice);
   if (changesFlags === undefined && actsOnPages === undefined) return -EINVAL;
   if (HUGE.has(advice) && kernel.format.entryBytes === 4) return -EINVAL;
-  if (!isPageAligned(address)) return -EINVAL;
+  if (!isAligned(kernel.layout, address)) return -EINVAL;
   const length = alignUpWrapped(layout, lengthBytes);
   if (lengthBytes !== 0 && length === 0) return -EINVAL;
   if (address + length >= wordLimit(layout)) return -EINVAL;

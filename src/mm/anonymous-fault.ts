@@ -27,7 +27,8 @@ function mapZeroPage(kernel: Kernel, vma: Vma, page: Vpn, leaf: Pfn): Verdict {
   const table = tables.open(leaf);
   const marks = kernel.format.hasSoftwareBits ? kernel.personality.pages.zeroPageFlags : 0;
   const flags = entryFlags(kernel, vma) | marks;
-  entries.set(table, tables.indexAt(page, LEAF), zeroFrame, flags);
+  const index = tables.indexAt(page, LEAF);
+  for (let at = index; at < index + kernel.layout.userPages; at++) entries.set(table, at, zeroFrame, flags);
   tables.close(table);
   counters.zeroPageFaults++;
   return FAULT_MINOR;

@@ -27,8 +27,8 @@ export const DATA_FLAGS = VM_READ | VM_WRITE | VM_MAY;
 export function* brk(kernel: Kernel, thread: Thread, address: Vaddr): Path<Vaddr> {
   const { mm } = thread;
   if (!mm.mmapSem.tryWrite(thread)) yield* mm.mmapSem.write(thread);
-  const oldEnd = pageOf(alignUp(mm.brk));
-  const newEnd = pageOf(alignUp(address));
+  const oldEnd = pageOf(alignUp(kernel.layout, mm.brk));
+  const newEnd = pageOf(alignUp(kernel.layout, address));
   const move = () => moveBreak(kernel, mm, address, oldEnd, newEnd);
   const moved = yield* retried(kernel, move, (done) => !done);
   const at = mm.brk;

@@ -22,6 +22,7 @@ import { type Pfn, type PteSlot, pageOf, type Vaddr, type Vpn } from "../base/un
 import { PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_PROT_NONE, PTE_SWAP, PTE_WRITE } from "../hw/pte.ts";
 import { type Path, runToCompletion } from "../sync/path.ts";
 import { anonymousFault } from "./anonymous-fault.ts";
+import { firstOfWhole } from "./cluster/whole.ts";
 import { EVENT_FAULT } from "./events.ts";
 import { fileFault } from "./file-fault.ts";
 import type { Kernel } from "./kernel.ts";
@@ -78,13 +79,14 @@ export function* handleFault(kernel: Kernel, thread: Thread, address: Vaddr, err
     verdict = yield* makePresent(kernel, thread.process, vma, page, (error & ERROR_WRITE) !== 0 ? "write" : "read");
   } else {
     const intent = (error & ERROR_WRITE) !== 0 ? "write" : "read";
+    const first = firstOfWhole(kernel, vma, page);
     if (!tryLockTables(kernel, mm)) yield* lockTables(kernel, mm);
-    verdict = tryRepair(kernel, vma, page, intent);
-    if (kernel.tlbFlush.interrupts !== null) verdict = yield* finishLocked(kernel, vma, page, verdict);
+    verdict = tryRepair(kernel, vma, first, intent);
+    if (kernel.tlbFlush.interrupts !== null) verdict = yield* finishLocked(kernel, vma, first, verdict);
     unlockTables(kernel, mm);
-    if (verdict >= 0) charged(kernel, thread.process, vma, page, intent, verdict);
-    else verdict = yield* finish(kernel, thread.process, vma, page, intent, verdict);
-    if (verdict === NEEDS_AREA) verdict = yield* changeArea(kernel, thread, vma, page, intent);
+    if (verdict >= 0) charged(kernel, thread.process, vma, first, intent, verdict);
+    else verdict = yield* finish(kernel, thread.process, vma, first, intent, verdict);
+    if (verdict === NEEDS_AREA) verdict = yield* changeArea(kernel, thread, vma, first, intent);
   }
   mm.mmapSem.releaseRead(thread);
   return verdict;
@@ -105,12 +107,13 @@ export function handleFaultAlone(kernel: Kernel, thread: Thread, address: Vaddr,
     return runToCompletion(handleFault(kernel, thread, address, error));
   }
   const intent = (error & ERROR_WRITE) !== 0 ? "write" : "read";
+  const first = firstOfWhole(kernel, vma, page);
   if (!tryLockTables(kernel, mm)) runToCompletion(lockTables(kernel, mm));
-  let verdict = tryRepair(kernel, vma, page, intent);
+  let verdict = tryRepair(kernel, vma, first, intent);
   unlockTables(kernel, mm);
-  if (verdict >= 0) charged(kernel, thread.process, vma, page, intent, verdict);
-  else verdict = runToCompletion(finish(kernel, thread.process, vma, page, intent, verdict));
-  if (verdict === NEEDS_AREA) verdict = runToCompletion(changeArea(kernel, thread, vma, page, intent));
+  if (verdict >= 0) charged(kernel, thread.process, vma, first, intent, verdict);
+  else verdict = runToCompletion(finish(kernel, thread.process, vma, first, intent, verdict));
+  if (verdict === NEEDS_AREA) verdict = runToCompletion(changeArea(kernel, thread, vma, first, intent));
   mm.mmapSem.releaseRead(thread);
   return verdict;
 }
@@ -123,7 +126,8 @@ function* changeArea(kernel: Kernel, thread: Thread, vma: Vma, page: Vpn, intent
 
 /** Whether the area above `page` is a stack that now reaches it. */
 function* growDown(kernel: Kernel, vma: Vma, page: Vpn): Path<boolean> {
-  if ((vma.flags & VM_GROWSDOWN) === 0 || (yield* expandStack(kernel, vma, page)) < 0) return false;
+  const first = firstOfWhole(kernel, vma, page);
+  if ((vma.flags & VM_GROWSDOWN) === 0 || (yield* expandStack(kernel, vma, first)) < 0) return false;
   kernel.counters.stackExpansions++;
   return true;
 }
@@ -142,14 +146,15 @@ function signal(kernel: Kernel, verdict: Verdict): Verdict {
 }
 
 /**
- * Makes `page` of `vma` present for `intent`, and charges the fault to `payer`: the process that runs, even when it
+ * Makes the page `asked` of `vma` present for `intent`, and charges the fault to `payer`: the process that runs, even when it
  * touches another's memory. Requires: mmap_sem is held, the area allows it or is being forced.
  */
-export function* makePresent(kernel: Kernel, payer: Process, vma: Vma, page: Vpn, intent: Intent): Path<Verdict> {
+export function* makePresent(kernel: Kernel, payer: Process, vma: Vma, asked: Vpn, intent: Intent): Path<Verdict> {
   if ((vma.flags & VM_BIG) !== 0) {
-    const verdict = yield* kernel.bigPages.fault(kernel, vma, page, intent);
-    return charged(kernel, payer, vma, page, intent, verdict);
+    const verdict = yield* kernel.bigPages.fault(kernel, vma, asked, intent);
+    return charged(kernel, payer, vma, asked, intent, verdict);
   }
+  const page = firstOfWhole(kernel, vma, asked);
   let verdict = yield* finish(kernel, payer, vma, page, intent, yield* repair(kernel, vma, page, intent));
   while (verdict === NEEDS_AREA) {
     verdict = yield* finish(kernel, payer, vma, page, "read", yield* presentInPlace(kernel, vma, page));

@@ -14,11 +14,12 @@ import { MEMORY } from "./address-space.ts";
 import { anonVmaPrepare } from "./anon-vma.ts";
 import { writtenEntry } from "./anonymous-fault.ts";
 import { anonymousFrame } from "./cluster/beside.ts";
+import { mapWholeAnonymous, mapWholeShared, setWhole } from "./cluster/whole.ts";
 import type { FileObject } from "./file.ts";
 import { cachedPages, filePage, type PageRequest, setFrameDirty } from "./file-pages.ts";
 import { NO_FRAME } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
-import { entryFlags, mapNewAnonymous, mapShared, tryUserFrame } from "./mapped-frame.ts";
+import { entryFlags, mapShared, tryUserFrame } from "./mapped-frame.ts";
 import type { FoundPage } from "./nonlinear/truncation.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
 import { copyMissing, isNone } from "./pfnmap/raw-fault.ts";
@@ -96,7 +97,7 @@ function* findAndMap(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn, flag
 }
 
 function* privateWriteFault(kernel: Kernel, vma: Vma, file: FileObject, page: Vpn): Path<Verdict> {
-  const { counters, allocator, contents, frames } = kernel;
+  const { counters, allocator, contents, frames, layout } = kernel;
   if (anonVmaPrepare(kernel, vma) < 0) return NEEDS_MEMORY;
   const copy = yield* frameForCopy(kernel, vma, page);
   if (copy === NO_FRAME) return NEEDS_MEMORY;
@@ -107,7 +108,7 @@ function* privateWriteFault(kernel: Kernel, vma: Vma, file: FileObject, page: Vp
   let verdict: Verdict;
   if (typeof found === "number") verdict = failure(found);
   else {
-    contents.copy(found.frame, copy);
+    for (let part = 0; part < layout.userPages; part++) contents.copy(found.frame + part, copy + part);
     yield* lockTables(kernel, vma.mm);
     others = frames.mapCount.read(head);
     verdict = mayMap(kernel, file, found) ? mapCopy(kernel, vma, page, copy) : NEEDS_FILE;
@@ -118,7 +119,7 @@ function* privateWriteFault(kernel: Kernel, vma: Vma, file: FileObject, page: Vp
     allocator.release(head);
     return verdict;
   }
-  counters.pagesCopied++;
+  counters.pagesCopied += layout.userPages;
   counters.privateFileFaults++;
   return request.major ? FAULT_MAJOR : FAULT_MINOR;
 }
@@ -174,8 +175,8 @@ function mapIfNone(kernel: Kernel, vma: Vma, page: Vpn, frame: Pfn, flags: numbe
   const table = tables.open(leaf);
   let verdict = request.major ? FAULT_MAJOR : FAULT_MINOR;
   if (entries.flags(table, index) === 0) {
-    if (mapShared(kernel, vma, frame, entries.slotOf(table, index)) < 0) verdict = NEEDS_MEMORY;
-    else entries.set(table, index, frame, flags);
+    if (mapWholeShared(kernel, vma, frame, entries.slotOf(table, index)) < 0) verdict = NEEDS_MEMORY;
+    else setWhole(kernel, table, index, frame, flags);
   }
   tables.close(table);
   return verdict;
@@ -190,8 +191,8 @@ function mapCopy(kernel: Kernel, vma: Vma, page: Vpn, copy: Pfn): Verdict {
   const table = tables.open(leaf);
   let verdict = FAULT_MINOR;
   if (entries.flags(table, index) === 0) {
-    if (mapNewAnonymous(kernel, vma, page, copy, entries.slotOf(table, index)) < 0) verdict = NEEDS_MEMORY;
-    else entries.set(table, index, copy, writtenEntry(kernel, vma));
+    if (mapWholeAnonymous(kernel, vma, page, copy, entries.slotOf(table, index)) < 0) verdict = NEEDS_MEMORY;
+    else setWhole(kernel, table, index, copy, writtenEntry(kernel, vma));
   }
   tables.close(table);
   return verdict;

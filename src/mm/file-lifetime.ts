@@ -53,7 +53,7 @@ function destroy(kernel: Kernel, file: FileObject): void {
   if (file.huge !== null)
     for (const head of file.huge.cut(0, Number.POSITIVE_INFINITY)) putHuge(kernel.frames, file.huge.pool, head);
   if (file.raw !== null) destroySegmentFile(kernel, file.raw);
-  if (file.promise === "size") kernel.commitment.uncharge(file.endIndex);
+  if (file.promise === "size") kernel.commitment.uncharge(file.reach);
   kernel.files.forget(file);
   kernel.segments.fileGone(file);
 }

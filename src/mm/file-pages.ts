@@ -83,7 +83,7 @@ export function cachedPages(
   visit: PageVisitor,
 ): void {
   const { flags, softFrames } = kernel.frames;
-  const last = Math.min(end, file.endIndex);
+  const last = Math.min(end, file.reach);
   file.pages.forEach(first, last, (index, head) => {
     if ((flags.read(head) & (PG_UPTODATE | PG_LOCKED)) !== PG_UPTODATE) return true;
     if (softFrames === 1) return visit(index, head);
@@ -180,7 +180,7 @@ export function* readPages(
   }
   for (const head of reading) {
     const index = kernel.frames.index.read(head);
-    for (let part = 0; part < softFrames && index + part < file.endIndex; part++)
+    for (let part = 0; part < softFrames && index + part < file.reach; part++)
       load(kernel, file, head + part, index + part);
     kernel.frames.clearFlag(head, PG_LOCKED);
     kernel.frames.setFlag(head, PG_UPTODATE);

@@ -58,6 +58,8 @@ interface FileParts {
   readonly dirty: DirtyTally;
   /** Frames of the kernel's own page. */
   readonly softFrames: number;
+  /** Pages of 4 KiB in a page as programs know it. */
+  readonly userPages: number;
 }
 
 export class FileObject {
@@ -70,6 +72,7 @@ export class FileObject {
   readonly pages: PageCache;
   /** Frames of the kernel's own page: pages of 4 KiB that are cached, written and dropped together. */
   readonly softFrames: number;
+  private readonly userPages: number;
   /** A regular file's contents while they are not cached. */
   readonly disk: DiskContents;
   /** The pages of a file of huge pages, which are in no other cache; null for others. */
@@ -98,7 +101,7 @@ export class FileObject {
   /** i_rwsem: held to write, truncate, punch. */
   readonly lock: Mutex;
 
-  constructor(id: number, spec: FileSpec, { nodes, dirty, softFrames }: FileParts) {
+  constructor(id: number, spec: FileSpec, { nodes, dirty, softFrames, userPages }: FileParts) {
     this.id = id;
     this.name = spec.name;
     this.kind = spec.kind;
@@ -107,6 +110,7 @@ export class FileObject {
     this.pages = new PageCache(nodes, spec.kind === "regular" ? dirty : undefined, softFrames);
     this.swapped = new SwappedPages(softFrames);
     this.softFrames = softFrames;
+    this.userPages = userPages;
     this.raw = spec.raw ?? null;
     this.huge = spec.pool === undefined ? null : new HugeFile(spec.name, spec.pool, nodes);
     this.disk = new DiskContents(spec.content, pagesFor(spec.sizeBytes));
@@ -116,6 +120,17 @@ export class FileObject {
   /** Its size in pages: the first index that is beyond the end. */
   get endIndex(): FileIndex {
     return pagesFor(this.sizeBytes);
+  }
+
+  /** The first index that is out of a program's reach: the end of the last page, as programs know pages. */
+  get reach(): FileIndex {
+    return this.reachOf(this.sizeBytes);
+  }
+
+  /** The same if it had that size. */
+  reachOf(sizeBytes: number): FileIndex {
+    // Memory without struct pages is mapped by 4 KiB, whatever else is.
+    return this.raw === null ? Math.ceil(pagesFor(sizeBytes) / this.userPages) * this.userPages : pagesFor(sizeBytes);
   }
 
   /** The first index that no page of the cache has a part of, if all are up to the file's end. */
@@ -147,6 +162,8 @@ export class Files {
   readonly nodes: Slab;
   /** Frames of the kernel's own page. */
   readonly softFrames: number;
+  /** Pages of 4 KiB in a page as programs know it. */
+  readonly userPages: number;
   private lastId = 0;
 
   /** Pages of regular files that are newer than the disk. */
@@ -155,10 +172,11 @@ export class Files {
   /** What reading and writing files has cost so far. */
   readonly costs = { diskReads: 0, pagesRead: 0, diskWrites: 0, pagesWritten: 0, pagesDropped: 0 };
 
-  /** `nodes`: the slab of the page cache's tree nodes; `softFrames`: frames of the kernel's own page. */
-  constructor(nodes: Slab, softFrames = 1) {
+  /** `nodes`: the slab of the page cache's tree nodes. */
+  constructor(nodes: Slab, softFrames = 1, userPages = 1) {
     this.nodes = nodes;
     this.softFrames = softFrames;
+    this.userPages = userPages;
   }
 
   get count(): number {

@@ -5,6 +5,10 @@ import type { PagingFormat } from "../hw/paging-format.ts";
 export interface AddressLayout {
   /** Paging format's name tells the ABI: a 32-bit format has a 32-bit ABI. */
   readonly abi: "i386" | "x86-64";
+  /** A page as programs know it (getpagesize()): the unit of all that they map, protect, lock and unmap. */
+  readonly pageBytes: number;
+  /** The same in pages of 4 KiB, whose entries come and go together. */
+  readonly userPages: number;
   /** One past the last user page (TASK_SIZE). */
   readonly taskEnd: Vpn;
   /** One past the highest page of the main stack (STACK_TOP). */
@@ -21,23 +25,32 @@ export interface AddressLayout {
 const MIN_STACK_GAP = 128 * 1024 * 1024;
 
 /**
- * The layout of an address space without randomisation.
+ * The layout of an address space without randomisation, in which all begins and ends at multiples of `userPages`.
  *
  * @models linux-6.1 arch/x86/mm/mmap.c mmap_base, mmap_legacy_base
  */
-export function addressLayout(format: PagingFormat, userBytes: number, stackLimitBytes: number): AddressLayout {
+export function addressLayout(
+  format: PagingFormat,
+  userBytes: number,
+  stackLimitBytes: number,
+  userPages = 1,
+): AddressLayout {
+  const wholeBelow = (page: Vpn): Vpn => page - (page % userPages);
+  const wholeAbove = (page: Vpn): Vpn => Math.ceil(page / userPages) * userPages;
   const wide = format.entryBytes === 8 && format.levels > 3;
   // The last page below a 64-bit split stays unmapped (TASK_SIZE_MAX), so that a SYSCALL's return address is canonical.
-  const taskEnd = (wide ? 2 ** 47 - PAGE_SIZE : userBytes) / PAGE_SIZE;
+  const taskEnd = wholeBelow((wide ? 2 ** 47 - PAGE_SIZE : userBytes) / PAGE_SIZE);
   const bytes = taskEnd * PAGE_SIZE;
   const gap = Math.min(Math.max(stackLimitBytes + STACK_GUARD_BYTES, MIN_STACK_GAP), Math.floor(bytes / 6) * 5);
   return {
     abi: wide ? "x86-64" : "i386",
+    pageBytes: userPages * PAGE_SIZE,
+    userPages,
     taskEnd,
     stackTop: taskEnd,
-    unmappedBase: Math.ceil(bytes / 3 / PAGE_SIZE),
-    mmapBase: Math.floor((bytes - gap) / PAGE_SIZE),
-    imageBase: (wide ? 0x5555_5555_4000 : 0x0804_8000) / PAGE_SIZE,
+    unmappedBase: wholeAbove(bytes / 3 / PAGE_SIZE),
+    mmapBase: wholeBelow(Math.floor((bytes - gap) / PAGE_SIZE)),
+    imageBase: wholeAbove((wide ? 0x5555_5555_4000 : 0x0804_8000) / PAGE_SIZE),
   };
 }
 

@@ -33,7 +33,7 @@ interface PageRange {
 }
 
 function around(kernel: Kernel, address: Vaddr, lengthBytes: number): PageRange {
-  const start = alignDown(address);
+  const start = alignDown(kernel.layout, address);
   const length = alignUpWrapped(kernel.layout, sumWrapped(kernel.layout, lengthBytes, address - start));
   return { first: pageOf(start), pages: pageOf(length) };
 }

@@ -6,7 +6,7 @@
  * @differs a kernel without hugetlbfs knows MAP_HUGETLB, and has no page for it; MAP_SYNC means nothing; memory keys, noexec mounts, append-only files and sealed files do not exist
  */
 import { EACCES, EBADF, EEXIST, EINVAL, ENOMEM, EOPNOTSUPP, EOVERFLOW, EPERM } from "../base/errno.ts";
-import { addressOf, type FileIndex, isPageAligned, PAGE_SIZE, pageOf, type Vaddr, type Vpn } from "../base/units.ts";
+import { addressOf, type FileIndex, PAGE_SIZE, pageOf, type Vaddr, type Vpn } from "../base/units.ts";
 import type { Path } from "../sync/path.ts";
 import { checkLockedLimit, mayExpand, mayLock } from "./accounting.ts";
 import type { AddressSpace } from "./address-space.ts";
@@ -14,6 +14,7 @@ import { findBigPlace } from "./bigpages/big-place.ts";
 import { hugeOf } from "./bigpages/huge-file.ts";
 import type { OpenFile } from "./file.ts";
 import type { Kernel } from "./kernel.ts";
+import type { AddressLayout } from "./layout.ts";
 import { mapRegion, type Region } from "./map-region.ts";
 import { OVERCOMMIT_NEVER } from "./overcommit.ts";
 import { findPlace } from "./placement.ts";
@@ -34,7 +35,7 @@ import {
   VM_SYNC,
 } from "./vma.ts";
 import * as flag from "./vma-flags.ts";
-import { alignDown, alignUp, alignUpWrapped, wordLimit } from "./words.ts";
+import { alignDown, alignUp, alignUpWrapped, isAligned, wordLimit } from "./words.ts";
 
 /** The arguments of the call. */
 export interface MapRequest {
@@ -75,7 +76,7 @@ const LEGACY_FLAGS =
 export function* mmap(kernel: Kernel, thread: Thread, request: MapRequest): Path<number> {
   const { mm } = thread;
   const anonymous = (request.flags & flag.MAP_ANONYMOUS) !== 0;
-  if (!isPageAligned(request.offsetBytes)) return -EINVAL;
+  if (!isAligned(kernel.layout, request.offsetBytes)) return -EINVAL;
   if (!anonymous && request.file === null) return -EBADF;
   const file = anonymous ? null : hugeOf(request.file!.file);
   const huge = file !== null || (request.flags & flag.MAP_HUGETLB) !== 0;
@@ -87,7 +88,7 @@ export function* mmap(kernel: Kernel, thread: Thread, request: MapRequest): Path
   mm.mmapSem.releaseWrite(thread);
   if (address >= 0 && wantsPages(request.flags, mm.defaultFlags)) {
     const first = pageOf(address);
-    yield* populate(kernel, thread, first, first + pageOf(alignUp(request.lengthBytes)), "next-area");
+    yield* populate(kernel, thread, first, first + pageOf(alignUp(kernel.layout, request.lengthBytes)), "next-area");
   }
   return address;
 }
@@ -110,7 +111,7 @@ export function* mapLocked(kernel: Kernel, thread: Thread, request: MapRequest):
   const address = place(kernel, thread, request);
   if (address < 0) return address;
   const { prot, file } = request;
-  const pages = pageOf(alignUp(request.lengthBytes));
+  const pages = pageOf(alignUp(kernel.layout, request.lengthBytes));
   const start = pageOf(address);
   if ((request.flags & flag.MAP_FIXED_NOREPLACE) !== 0 && mm.vmas.intersecting(start, start + pages) !== null) {
     return -EEXIST;
@@ -119,7 +120,8 @@ export function* mapLocked(kernel: Kernel, thread: Thread, request: MapRequest):
   if ((request.flags & flag.MAP_LOCKED) !== 0 && !mayLock(mm)) return -EPERM;
   const locked = checkLockedLimit(mm, vmFlags, pages);
   if (locked < 0) return locked;
-  const typed = file === null ? anonymousFlags(kernel, request.flags, vmFlags) : fileFlags(request, file, vmFlags);
+  const typed =
+    file === null ? anonymousFlags(kernel, request.flags, vmFlags) : fileFlags(kernel.layout, request, file, vmFlags);
   if (typed < 0) return typed;
   const reserve = (request.flags & flag.MAP_NORESERVE) !== 0 && kernel.commitment.mode !== OVERCOMMIT_NEVER;
   const region: Region = {
@@ -158,15 +160,16 @@ function place(kernel: Kernel, thread: Thread, request: MapRequest): number {
   if (mm.vmas.count > tunables.maxMapCount) return -ENOMEM;
   const noReplace = (request.flags & flag.MAP_FIXED_NOREPLACE) !== 0 ? flag.MAP_FIXED : 0;
   const flags = request.flags | noReplace;
-  const address = (flags & flag.MAP_FIXED) !== 0 ? request.address : raisedHint(request.address, tunables.mmapMinAddr);
+  const address =
+    (flags & flag.MAP_FIXED) !== 0 ? request.address : raisedHint(layout, request.address, tunables.mmapMinAddr);
   const backing = request.file === null ? "memory" : "file";
   return findPlace(kernel, mm, { address, pages: pageOf(length), flags, backing });
 }
 
 /** A hint below vm.mmap_min_addr means that address. */
-function raisedHint(address: Vaddr, lowest: Vaddr): Vaddr {
-  const aligned = alignDown(address);
-  return aligned !== 0 && aligned < lowest ? lowest : aligned;
+function raisedHint(layout: AddressLayout, address: Vaddr, lowest: Vaddr): Vaddr {
+  const aligned = alignDown(layout, address);
+  return aligned !== 0 && aligned < lowest ? alignUp(layout, lowest) : aligned;
 }
 
 /** VM_* bits by MAP_SHARED, PRIVATE or DROPPABLE, for memory without a file; -EINVAL for anything else. */
@@ -182,9 +185,10 @@ function anonymousFlags(kernel: Kernel, flags: number, vmFlags: number): number 
 }
 
 /** The same for a file, by what it was opened for. */
-function fileFlags({ flags, prot, offsetBytes, lengthBytes }: MapRequest, file: OpenFile, vmFlags: number): number {
+function fileFlags(layout: AddressLayout, request: MapRequest, file: OpenFile, vmFlags: number): number {
+  const { flags, prot, offsetBytes, lengthBytes } = request;
   const type = flags & flag.MAP_TYPE;
-  if (offsetBytes + alignUp(lengthBytes) > MAX_FILE_BYTES) return -EOVERFLOW;
+  if (offsetBytes + alignUp(layout, lengthBytes) > MAX_FILE_BYTES) return -EOVERFLOW;
   let result = vmFlags;
   if (type === flag.MAP_SHARED || type === flag.MAP_SHARED_VALIDATE) {
     if (type === flag.MAP_SHARED_VALIDATE && (flags & ~LEGACY_FLAGS) !== 0) return -EOPNOTSUPP;
@@ -236,7 +240,8 @@ export function* mapHuge(kernel: Kernel, thread: Thread, request: MapRequest): P
   if ((flags & flag.MAP_LOCKED) !== 0 && !mayLock(mm)) return -EPERM;
   const locked = checkLockedLimit(mm, vmFlags, end - start);
   if (locked < 0) return locked;
-  const typed = file === null ? hugeFlags(flags, vmFlags) : fileFlags({ ...request, lengthBytes }, file, vmFlags);
+  const typed =
+    file === null ? hugeFlags(flags, vmFlags) : fileFlags(kernel.layout, { ...request, lengthBytes }, file, vmFlags);
   if (typed < 0) return typed;
   if (!mayExpand(kernel, mm, typed, end - start - mappedPages(mm, start, end))) return -ENOMEM;
   const cleared = fixed ? yield* unmap(kernel, mm, start, end) : 0;

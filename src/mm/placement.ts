@@ -7,12 +7,13 @@
  * @models linux-2.6.11 mm/mmap.c get_unmapped_area, arch_get_unmapped_area, arch_unmap_area
  */
 import { EINVAL, ENOMEM, EPERM } from "../base/errno.ts";
-import { addressOf, isPageAligned, PAGE_SIZE, pageOf, type Vaddr, type Vpn } from "../base/units.ts";
+import { addressOf, PAGE_SIZE, pageOf, type Vaddr, type Vpn } from "../base/units.ts";
 import type { AddressSpace } from "./address-space.ts";
 import type { Kernel } from "./kernel.ts";
 import { VM_GROWSDOWN, type Vma } from "./vma.ts";
 import { MAP_32BIT, MAP_FIXED, MAP_SHARED } from "./vma-flags.ts";
 import { NO_GAP } from "./vma-set.ts";
+import { alignDown, alignUp, isAligned } from "./words.ts";
 
 /** Where a program that asks for MAP_32BIT finds room. */
 const LOW_FIRST: Vpn = 0x4000_0000 / PAGE_SIZE;
@@ -35,7 +36,8 @@ export const backingOf = (vma: Vma): Backing => (vma.file === null ? "memory" : 
 /** The lowest page that must stay free below `vma`: its own start, less the guard gap if it grows down. */
 export function startWithGap(kernel: Kernel, vma: Vma): Vpn {
   if ((vma.flags & VM_GROWSDOWN) === 0) return vma.start;
-  return Math.max(0, vma.start - kernel.personality.stackGuardPages);
+  const lowest = Math.max(0, vma.start - kernel.personality.stackGuardPages);
+  return lowest - (lowest % kernel.layout.userPages);
 }
 
 /** A free place (or with MAP_FIXED, the very place asked for), as an address; or -ENOMEM, -EINVAL, -EPERM. */
@@ -46,7 +48,7 @@ export function findPlace(kernel: Kernel, mm: AddressSpace, request: PlacementRe
   let place = address;
   if ((flags & MAP_FIXED) !== 0) {
     if (address > addressOf(taskEnd - pages)) return -ENOMEM;
-    if (!isPageAligned(address)) return -EINVAL;
+    if (!isAligned(kernel.layout, address)) return -EINVAL;
   } else {
     const page = largePlace(kernel, mm, request) ?? anyPlace(kernel, mm, request);
     if (page === NO_GAP || page + pages > taskEnd) return -ENOMEM;
@@ -88,11 +90,11 @@ function highest(kernel: Kernel, mm: AddressSpace, request: PlacementRequest): V
   const { address, pages, flags } = request;
   const { taskEnd, unmappedBase } = kernel.layout;
   const wide = kernel.layout.abi === "x86-64";
-  const lowestPage = wide ? 0 : pageOf(kernel.tunables.mmapMinAddr);
+  const lowestPage = wide ? 0 : pageOf(alignUp(kernel.layout, kernel.tunables.mmapMinAddr));
   if (wide && (flags & MAP_32BIT) !== 0) return lowestAbove(kernel, mm, request, LOW_FIRST, LOW_END);
   if (pages > taskEnd - lowestPage) return NO_GAP;
   if (address !== 0) {
-    const page = pageOf(wide ? address : address + PAGE_SIZE - 1);
+    const page = pageOf((wide ? alignDown : alignUp)(kernel.layout, address));
     if (page >= lowestPage && page + pages <= taskEnd && isFree(kernel, mm, page, pages)) return page;
   }
   const top = mm.mmapBase === 0 ? kernel.layout.mmapBase : mm.mmapBase;
@@ -117,7 +119,7 @@ function highestBelow(kernel: Kernel, mm: AddressSpace, pages: number, low: Vpn,
 function lowestAbove(kernel: Kernel, mm: AddressSpace, request: PlacementRequest, low: Vpn, high: Vpn): Vpn {
   const { address, pages } = request;
   if (kernel.layout.abi === "x86-64" && address !== 0) {
-    const page = pageOf(address + PAGE_SIZE - 1);
+    const page = pageOf(alignUp(kernel.layout, address));
     if (page + pages <= high && isFree(kernel, mm, page, pages)) return page;
   }
   let from = low;
@@ -135,7 +137,7 @@ function lowest(kernel: Kernel, mm: AddressSpace, request: PlacementRequest): Vp
   const { address, pages } = request;
   const { taskEnd, unmappedBase } = kernel.layout;
   if (address !== 0) {
-    const page = pageOf(address + PAGE_SIZE - 1);
+    const page = pageOf(alignUp(kernel.layout, address));
     if (page + pages <= taskEnd && isFree(kernel, mm, page, pages)) return page;
   }
   const from = Math.max(mm.freeAreaCache, unmappedBase);

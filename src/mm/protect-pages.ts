@@ -19,6 +19,7 @@ import {
   PTE_WRITE,
 } from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
+import { entriesTogether } from "./cluster/whole.ts";
 import { EVENT_PROTECT } from "./events.ts";
 import type { Kernel } from "./kernel.ts";
 import { entryFlags } from "./mapped-frame.ts";
@@ -70,15 +71,20 @@ function protectLeaf(
   const { entries, frames } = kernel;
   const policy = kernel.personality.pages;
   const mayWrite = (vma.flags & VM_WRITE) !== 0;
+  const together = entriesTogether(kernel, vma);
   let index = kernel.tables.indexAt(first, LEAF);
   let changed = 0;
+  let widened = 0;
   for (let page = first; page < end; page++, index++) {
     const old = entries.flags(table, index);
     if ((old & (PTE_PRESENT | PTE_PROT_NONE)) === 0) continue;
     const frame = entries.frame(table, index);
     let flags = (old & KEPT) | (rights & ~KEPT);
-    const isAsked = mayWrite && (flags & PTE_WRITE) === 0 && namesPage(kernel, vma, page, table, index);
-    if (isAsked && policy.mayMakeWritable(frames, vma, frames.head(frame), flags)) flags |= PTE_WRITE;
+    if (index % together === 0) {
+      const isAsked = mayWrite && (flags & PTE_WRITE) === 0 && namesPage(kernel, vma, page, table, index);
+      widened = isAsked && policy.mayMakeWritable(frames, vma, frames.head(frame), flags) ? PTE_WRITE : 0;
+    }
+    flags |= widened;
     if (flags !== old) entries.set(table, index, frame, flags);
     if (flags !== old && (old & PTE_PRESENT) !== 0) gather.cover(page, page + 1);
     changed++;

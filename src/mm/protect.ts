@@ -6,7 +6,7 @@
  */
 
 import { EACCES, EINVAL, ENOMEM } from "../base/errno.ts";
-import { isPageAligned, pageOf, type Vaddr, type Vpn } from "../base/units.ts";
+import { pageOf, type Vaddr, type Vpn } from "../base/units.ts";
 import type { Path } from "../sync/path.ts";
 import { account, mayExpand } from "./accounting.ts";
 import type { Kernel } from "./kernel.ts";
@@ -30,7 +30,7 @@ import {
   type Vma,
 } from "./vma.ts";
 import * as flag from "./vma-flags.ts";
-import { alignUpWrapped, wordLimit } from "./words.ts";
+import { alignUpWrapped, isAligned, wordLimit } from "./words.ts";
 
 const KNOWN_PROT = flag.PROT_READ | flag.PROT_WRITE | flag.PROT_EXEC | flag.PROT_SEM;
 const GROWS = flag.PROT_GROWSDOWN | flag.PROT_GROWSUP;
@@ -46,7 +46,7 @@ export function* mprotect(
   const { layout } = kernel;
   const grows = prot & GROWS;
   const rights = prot & ~GROWS;
-  if (grows === GROWS || !isPageAligned(address)) return -EINVAL;
+  if (grows === GROWS || !isAligned(kernel.layout, address)) return -EINVAL;
   if (lengthBytes === 0) return 0;
   const length = alignUpWrapped(layout, lengthBytes);
   if (length === 0 || address + length >= wordLimit(layout)) return -ENOMEM;

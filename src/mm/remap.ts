@@ -5,7 +5,7 @@
  * @models linux-6.1 mm/mremap.c mremap, mremap_to, vma_to_resize, vma_expandable, move_vma; mm/mmap.c copy_vma
  */
 import { EAGAIN, EFAULT, EINVAL, ENOMEM } from "../base/errno.ts";
-import { addressOf, isPageAligned, pageOf, type Vaddr } from "../base/units.ts";
+import { addressOf, pageOf, type Vaddr } from "../base/units.ts";
 import type { Path } from "../sync/path.ts";
 import { account, checkLockedLimit, mayExpand } from "./accounting.ts";
 import type { AddressSpace } from "./address-space.ts";
@@ -20,7 +20,7 @@ import { unmap } from "./unmap.ts";
 import { VM_ACCOUNT, VM_BIG, VM_DONTEXPAND, VM_LOCKED, VM_MAYSHARE, VM_PFNMAP, VM_SHARED, type Vma } from "./vma.ts";
 import { MAP_FIXED, MAP_SHARED } from "./vma-flags.ts";
 import { resizeVma } from "./vma-memory.ts";
-import { alignUpWrapped } from "./words.ts";
+import { alignUpWrapped, isAligned } from "./words.ts";
 
 /** The arguments of the call. */
 export interface RemapArguments {
@@ -40,7 +40,7 @@ export function* mremap(kernel: Kernel, thread: Thread, args: RemapArguments): P
   const mayMove = (flags & MREMAP_MAYMOVE) !== 0;
   if ((flags & MREMAP_FIXED) !== 0 && !mayMove) return -EINVAL;
   if ((flags & MREMAP_DONTUNMAP) !== 0 && (!mayMove || args.oldBytes !== args.newBytes)) return -EINVAL;
-  if (!isPageAligned(address)) return -EINVAL;
+  if (!isAligned(kernel.layout, address)) return -EINVAL;
   const oldPages = pageOf(alignUpWrapped(layout, args.oldBytes));
   const newPages = pageOf(alignUpWrapped(layout, args.newBytes));
   if (newPages === 0) return -EINVAL;
@@ -101,7 +101,7 @@ export function* shrink(kernel: Kernel, mm: AddressSpace, { from, oldPages, newP
 function* remapTo(kernel: Kernel, mm: AddressSpace, remap: Remap, newAddress: Vaddr): Path<number> {
   const { from, newPages, flags, to } = remap;
   const { taskEnd } = kernel.layout;
-  if (!isPageAligned(newAddress) || newPages > taskEnd || to > taskEnd - newPages) return -EINVAL;
+  if (!isAligned(kernel.layout, newAddress) || newPages > taskEnd || to > taskEnd - newPages) return -EINVAL;
   if (from + remap.oldPages > to && to + newPages > from) return -EINVAL;
   // Both places may be cut in three before they are unmapped: fail now rather than then.
   if (mm.vmas.count + 2 >= kernel.tunables.maxMapCount - 3) return -ENOMEM;

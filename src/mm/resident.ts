@@ -6,15 +6,7 @@
  * @differs the answer is left in a host array: its own faults are not taken
  */
 import { EINVAL, ENOMEM } from "../base/errno.ts";
-import {
-  type FileIndex,
-  isPageAligned,
-  PAGE_SIZE,
-  pageOf,
-  type SwapSlot,
-  type Vaddr,
-  type Vpn,
-} from "../base/units.ts";
+import { type FileIndex, PAGE_SIZE, pageOf, type SwapSlot, type Vaddr, type Vpn } from "../base/units.ts";
 import { PTE_PRESENT, PTE_PROT_NONE, PTE_SWAP } from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
 import type { AddressSpace } from "./address-space.ts";
@@ -28,6 +20,7 @@ import { slotOfEntry } from "./swap/swap-cache.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
 import { hugeEntries } from "./thp/huge-entries.ts";
 import { VM_BIG, type Vma } from "./vma.ts";
+import { alignUp, isAligned } from "./words.ts";
 
 /** The call: 0 or -ERRNO; `vector` gets a byte for each page, with bit 0 set if it is there. */
 export function* mincore(
@@ -37,16 +30,19 @@ export function* mincore(
   lengthBytes: number,
   vector: Uint8Array,
 ): Path<number> {
-  if (!isPageAligned(address)) return -EINVAL;
+  if (!isAligned(kernel.layout, address)) return -EINVAL;
   if (address + lengthBytes > kernel.layout.taskEnd * PAGE_SIZE) return -ENOMEM;
   const { mm } = thread;
   const first = pageOf(address);
-  const last = first + Math.ceil(lengthBytes / PAGE_SIZE);
+  const { userPages } = kernel.layout;
+  const last = first + pageOf(alignUp(kernel.layout, lengthBytes));
   for (let page = first; page < last; ) {
     if (!mm.mmapSem.tryRead(thread)) yield* mm.mmapSem.read(thread);
     const vma = mm.vmas.containing(page);
     const end = vma === null ? page : Math.min(vma.end, last, page + PAGE_SIZE);
-    if (vma !== null) yield* residentPages(kernel, mm, vma, page, end, vector.subarray(page - first, end - first));
+    const places = vector.subarray((page - first) / userPages, (end - first) / userPages);
+    if (vma !== null && (vma.flags & VM_BIG) !== 0) markBig(kernel, vma, page, places);
+    else if (vma !== null) yield* residentPages(kernel, mm, vma, page, end, places);
     mm.mmapSem.releaseRead(thread);
     if (vma === null) return -ENOMEM;
     page = end;
@@ -60,10 +56,9 @@ function* residentPages(
   vma: Vma,
   first: Vpn,
   end: Vpn,
-  vector: Uint8Array,
+  places: Uint8Array,
 ): Path<void> {
-  if ((vma.flags & VM_BIG) !== 0) return markBig(kernel, vma, first, vector);
-  vector.fill(0);
+  const vector = new Uint8Array(end - first);
   if (vma.file !== null) {
     const index = vma.indexAt(first);
     // Pages beyond the file's end, which fallocate can leave, count too.
@@ -96,6 +91,8 @@ function* residentPages(
     unlockTables(kernel, mm);
     page = tables.nextLeaf(mm, tableEnd, end);
   }
+  // Of a whole page the first part tells.
+  for (let at = 0; at < places.length; at++) places[at] = vector[at * kernel.layout.userPages]!;
 }
 
 /** Which bytes of a vector that begins at `first` stand for the parts of a page of a file that the file has, or goes beyond. */
@@ -109,8 +106,9 @@ function partsWithin(file: FileObject, page: FileIndex, first: FileIndex): [numb
  *
  * @models linux-6.1 mm/mincore.c mincore_hugetlb
  */
-export function markBig({ tables }: Kernel, vma: Vma, first: Vpn, vector: Uint8Array): void {
-  for (let at = 0; at < vector.length; at++) vector[at] = tables.largeAt(vma.mm, first + at) === null ? 0 : 1;
+export function markBig({ tables, layout }: Kernel, vma: Vma, first: Vpn, vector: Uint8Array): void {
+  for (let at = 0; at < vector.length; at++)
+    vector[at] = tables.largeAt(vma.mm, first + at * layout.userPages) === null ? 0 : 1;
 }
 
 /** Whether the page of a swap slot is in memory: 1, or 0. */

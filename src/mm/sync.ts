@@ -4,7 +4,7 @@
  * @models linux-6.1 mm/msync.c msync
  */
 import { EBUSY, EINVAL, ENOMEM } from "../base/errno.ts";
-import { isPageAligned, pageOf, type Vaddr, type Vpn } from "../base/units.ts";
+import { pageOf, type Vaddr, type Vpn } from "../base/units.ts";
 import { type OpenTable, PTE_DIRTY, PTE_PRESENT } from "../hw/pte.ts";
 import type { Path } from "../sync/path.ts";
 import { setFrameDirty } from "./file-pages.ts";
@@ -13,7 +13,7 @@ import { LEAF, NO_TABLE } from "./page-table.ts";
 import type { Thread } from "./process.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
 import { VM_LOCKED, VM_NONLINEAR, VM_SHARED, type Vma } from "./vma.ts";
-import { alignUpWrapped, wordLimit } from "./words.ts";
+import { alignUpWrapped, isAligned, wordLimit } from "./words.ts";
 import { writeBack } from "./writeback.ts";
 
 export const MS_ASYNC = 1;
@@ -28,7 +28,7 @@ export function* msync(
   lengthBytes: number,
   flags: number,
 ): Path<number> {
-  if ((flags & ~(MS_ASYNC | MS_INVALIDATE | MS_SYNC)) !== 0 || !isPageAligned(address)) return -EINVAL;
+  if ((flags & ~(MS_ASYNC | MS_INVALIDATE | MS_SYNC)) !== 0 || !isAligned(kernel.layout, address)) return -EINVAL;
   if ((flags & MS_ASYNC) !== 0 && (flags & MS_SYNC) !== 0) return -EINVAL;
   // The length is rounded up before it can wrap, and what wraps to 0 syncs nothing.
   const length = alignUpWrapped(kernel.layout, lengthBytes);

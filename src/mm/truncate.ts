@@ -19,14 +19,15 @@ import { NOT_CACHED } from "./page-cache.ts";
 import { pageLock } from "./page-lock.ts";
 import { dropSwapped, shmemIn } from "./swap/shmem-swap.ts";
 import { NO_SWAP_SLOT } from "./swap/swap.ts";
+import { alignDown, alignUp } from "./words.ts";
 
 const TO_THE_END = Number.POSITIVE_INFINITY;
 
 /** 0, or -ENOMEM if a greater size may not be promised. Requires: the file's lock is held. */
 export function* truncateFile(kernel: Kernel, file: FileObject, sizeBytes: number): Path<number> {
   const oldBytes = file.sizeBytes;
-  const oldEnd = file.endIndex;
-  const end = Math.ceil(sizeBytes / PAGE_SIZE);
+  const oldEnd = file.reach;
+  const end = file.reachOf(sizeBytes);
   if (file.promise === "size") {
     if (end > oldEnd && kernel.commitment.charge(end - oldEnd, null) < 0) return -ENOMEM;
     if (end < oldEnd) kernel.commitment.uncharge(oldEnd - end);
@@ -49,8 +50,9 @@ export function* truncateFile(kernel: Kernel, file: FileObject, sizeBytes: numbe
  * @models linux-6.1 mm/shmem.c shmem_fallocate
  */
 export function* punchFile(kernel: Kernel, file: FileObject, from: number, to: number): Path<number> {
-  const first = Math.ceil(from / PAGE_SIZE);
-  const end = Math.floor(to / PAGE_SIZE);
+  const { layout } = kernel;
+  const first = alignUp(layout, from) / PAGE_SIZE;
+  const end = alignDown(layout, to) / PAGE_SIZE;
   const unmapEnd = end === 0 ? TO_THE_END : end;
   file.truncations++;
   const { truncation } = kernel.nonlinear;

@@ -6,7 +6,7 @@
  * @models linux-2.6.11 mm/mmap.c do_munmap, sys_munmap
  */
 import { EINVAL, ENOMEM } from "../base/errno.ts";
-import { isPageAligned, pageOf, type Vaddr, type Vpn } from "../base/units.ts";
+import { pageOf, type Vaddr, type Vpn } from "../base/units.ts";
 import type { Path } from "../sync/path.ts";
 import { account } from "./accounting.ts";
 import type { AddressSpace } from "./address-space.ts";
@@ -17,7 +17,7 @@ import { splitBeyondLimit } from "./split.ts";
 import { ownEdges } from "./tables/sharing/unshare.ts";
 import { VM_ACCOUNT, VM_LOCKED, type Vma } from "./vma.ts";
 import { detachVma, freeVma } from "./vma-memory.ts";
-import { alignUp } from "./words.ts";
+import { alignUp, isAligned } from "./words.ts";
 import { unmapRegion } from "./zap.ts";
 
 /** The call. */
@@ -32,10 +32,10 @@ export function* munmap(kernel: Kernel, thread: Thread, address: Vaddr, lengthBy
 /** The checks of the call. Requires: mmap_sem is held for write. */
 export function* unmapBytes(kernel: Kernel, mm: AddressSpace, address: Vaddr, lengthBytes: number): Path<number> {
   const { taskEnd } = kernel.layout;
-  const length = alignUp(lengthBytes);
+  const length = alignUp(kernel.layout, lengthBytes);
   const start = pageOf(address);
   const pages = pageOf(length);
-  if (!isPageAligned(address) || start > taskEnd || pages > taskEnd - start || pages === 0) return -EINVAL;
+  if (!isAligned(kernel.layout, address) || start > taskEnd || pages > taskEnd - start || pages === 0) return -EINVAL;
   return yield* unmap(kernel, mm, start, start + pages);
 }
 

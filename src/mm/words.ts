@@ -2,7 +2,6 @@
  * The arithmetic of `unsigned long`: numbers that programs pass reach 2^64 and wrap there (on 32 bits at 2^32), where
  * doubles only grow. Sums and roundings are exact below 2^53 and, for whole pages, up to the top.
  */
-import { PAGE_SIZE } from "../base/units.ts";
 import type { AddressLayout } from "./layout.ts";
 
 /** One more than the greatest unsigned long. */
@@ -28,13 +27,17 @@ export function sumWrapped(layout: AddressLayout, one: number, other: number): n
   return (one + other) % limit;
 }
 
-/** Rounds up to a whole page, without the wrap. */
-export const alignUp = (bytes: number): number => Math.ceil(bytes / PAGE_SIZE) * PAGE_SIZE;
+/** Rounds up to a whole page, as programs know pages, without the wrap. */
+export const alignUp = ({ pageBytes }: AddressLayout, bytes: number): number =>
+  Math.ceil(bytes / pageBytes) * pageBytes;
 /** Rounds down to a whole page. */
-export const alignDown = (bytes: number): number => Math.floor(bytes / PAGE_SIZE) * PAGE_SIZE;
+export const alignDown = ({ pageBytes }: AddressLayout, bytes: number): number =>
+  Math.floor(bytes / pageBytes) * pageBytes;
+/** Whether it is a whole number of pages. */
+export const isAligned = ({ pageBytes }: AddressLayout, bytes: number): boolean => bytes % pageBytes === 0;
 
 /** PAGE_ALIGN: rounds up, and wraps to 0 at the top. */
 export function alignUpWrapped(layout: AddressLayout, bytes: number): number {
-  const aligned = alignUp(bytes);
+  const aligned = alignUp(layout, bytes);
   return aligned >= wordLimit(layout) ? 0 : aligned;
 }

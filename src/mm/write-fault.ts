@@ -11,10 +11,11 @@ import type { Path } from "../sync/path.ts";
 import { anonVmaPrepare } from "./anon-vma.ts";
 import { writtenEntry } from "./anonymous-fault.ts";
 import { anonymousFrame, entriesBeside } from "./cluster/beside.ts";
+import { mapWholeAnonymous, setWhole, widenWhole } from "./cluster/whole.ts";
 import { setFrameDirty } from "./file-pages.ts";
 import { NO_FRAME, PG_ANON, PG_EXCLUSIVE, PG_PART } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
-import { mapNewAnonymous, unmapFrame } from "./mapped-frame.ts";
+import { unmapFrame } from "./mapped-frame.ts";
 import { LEAF } from "./page-table.ts";
 import { namesPage } from "./pfnmap/pfn-mappings.ts";
 import { replaceInSteps } from "./pfnmap/raw-fault.ts";
@@ -88,8 +89,8 @@ function widen(kernel: Kernel, vma: Vma, slot: PteSlot): void {
   const { tables, entries } = kernel;
   const table = tables.open(entries.tableOf(slot));
   const index = entries.indexOf(slot);
-  const rights = (vma.flags & VM_WRITE) !== 0 ? PTE_WRITE : 0;
-  entries.setFlags(table, index, entries.flags(table, index) | PTE_ACCESSED | PTE_DIRTY | rights);
+  entries.setFlags(table, index, entries.flags(table, index) | PTE_ACCESSED | PTE_DIRTY);
+  widenWhole(kernel, table, index, (vma.flags & VM_WRITE) !== 0 ? PTE_WRITE : 0);
   tables.close(table);
 }
 
@@ -98,36 +99,39 @@ function widen(kernel: Kernel, vma: Vma, slot: PteSlot): void {
  * the copy while another still reads the page: clear, flush, and only then set.
  */
 function beginCopy(kernel: Kernel, vma: Vma, page: Vpn, slot: PteSlot, old: Pfn): number {
-  const { tables, entries, contents, allocator } = kernel;
+  const { tables, entries, contents, allocator, layout } = kernel;
   if (anonVmaPrepare(kernel, vma) < 0) return NEEDS_MEMORY;
   const copy = anonymousFrame(kernel, vma, page);
   if (copy === NO_FRAME) return NEEDS_MEMORY;
-  if (old === kernel.zeroFrame) contents.zero(copy);
-  else contents.copy(old, copy);
-  if (mapNewAnonymous(kernel, vma, page, copy, slot) < 0) {
+  for (let part = 0; part < layout.userPages; part++) {
+    if (old === kernel.zeroFrame) contents.zero(copy + part);
+    else contents.copy(old + part, copy + part);
+  }
+  if (mapWholeAnonymous(kernel, vma, page, copy, slot) < 0) {
     allocator.release(kernel.frames.head(copy));
     return NEEDS_MEMORY;
   }
   const table = tables.open(entries.tableOf(slot));
-  entries.clear(table, entries.indexOf(slot));
+  for (let part = 0; part < layout.userPages; part++) entries.clear(table, entries.indexOf(slot) + part);
   tables.close(table);
-  kernel.tlbFlush.page(vma.mm, page);
+  for (let part = 0; part < layout.userPages; part++) kernel.tlbFlush.page(vma.mm, page + part);
   return copy;
 }
 
 /** Puts `copy` in the place of `old`. */
 function endCopy(kernel: Kernel, vma: Vma, copy: Pfn, slot: PteSlot, old: Pfn): Verdict {
   const { tables, entries, frames, counters, allocator } = kernel;
+  const { userPages } = kernel.layout;
   const table = tables.open(entries.tableOf(slot));
-  entries.set(table, entries.indexOf(slot), copy, writtenEntry(kernel, vma));
+  setWhole(kernel, table, entries.indexOf(slot), copy, writtenEntry(kernel, vma));
   tables.close(table);
-  if (old === kernel.zeroFrame) counters.pagesZeroed++;
+  if (old === kernel.zeroFrame) counters.pagesZeroed += userPages;
   else {
-    counters.pagesCopied++;
+    counters.pagesCopied += userPages;
     const oldHead = frames.head(old);
-    unmapFrame(kernel, vma, old, slot);
+    for (let part = 0; part < userPages; part++) unmapFrame(kernel, vma, old + part, slot + part);
     giveSlotBackIfUnmapped(kernel, oldHead);
-    allocator.release(oldHead);
+    for (let part = 0; part < userPages; part++) allocator.release(oldHead);
   }
   counters.copyOnWriteFaults++;
   return FAULT_MINOR;

@@ -85,7 +85,7 @@ function* writePage(kernel: Kernel, file: FileObject, index: FileIndex, frame: P
   kernel.current.task.watch?.touch(MEMORY, "write");
   frames.clearFlag(frame, PG_DIRTY);
   file.pages.clearDirty(index);
-  for (let part = 0; part < frames.softFrames && index + part < file.endIndex; part++)
+  for (let part = 0; part < frames.softFrames && index + part < file.reach; part++)
     file.disk.store(kernel.memory, frame + part, index + part);
   frames.addReference(frame);
   // Another writer's request may hold the page already: its end is this one's, too.

@@ -233,14 +233,15 @@ function wrongPage({ kernel }: Census, { vma, page, frame: part, head: frame }: 
 
 const truncatedPagesAreUnmapped: Law = {
   name: "truncated-pages-are-unmapped",
-  statement: "No entry holds a page of a file beyond the file's end.",
+  statement:
+    "No entry holds a page of a file beyond the file's end, but for parts of its last page as programs know pages.",
   check: ({ kernel, entries }, report) => {
-    const { frames } = kernel;
+    const { frames, layout } = kernel;
     for (const entry of entries) {
       const file = entry.vma?.file;
       if (file == null || entry.frame === kernel.zeroFrame || frames.has(entry.head, PG_ANON)) continue;
       const index = frames.index.read(entry.head) + entry.frame - entry.head;
-      if (index >= Math.ceil(file.sizeBytes / 4096))
+      if (index >= Math.ceil(file.sizeBytes / (4096 * layout.userPages)) * layout.userPages)
         report(`${placeOf(entry)} -> page ${index} of ${file.name}, which ends before`);
     }
   },

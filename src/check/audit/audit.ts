@@ -20,6 +20,7 @@ import { swapLaws } from "./swap-laws.ts";
 import { tableLaws } from "./table-laws.ts";
 import { tableSharingLaws } from "./table-sharing-laws.ts";
 import { thpLaws } from "./thp-laws.ts";
+import { wholePageLaws } from "./whole-page-laws.ts";
 
 export type { Law, Violation } from "./law.ts";
 
@@ -39,6 +40,7 @@ export const laws: readonly Law[] = [
   ...thpLaws,
   ...pfnLaws,
   ...softPageLaws,
+  ...wholePageLaws,
   ...segmentLaws,
   ...memMapLaws,
   ...cpuLaws,

@@ -12,10 +12,11 @@ const FREE = -1;
 /** Chains that can show how the entries of a frame lie, block by block. */
 interface Shown {
   picture(frame: Pfn): readonly (readonly number[])[];
+  forEach(frame: Pfn, visit: (slot: PteSlot) => boolean): void;
 }
 
 /** The chains behind a reverse map, however wrapped; undefined if it has none. */
-function chainsOf(map: object): Shown | undefined {
+export function chainsOf(map: object): Shown | undefined {
   if ("picture" in map) return map as Shown;
   return "chains" in map && typeof map.chains === "object" && map.chains !== null ? chainsOf(map.chains) : undefined;
 }

@@ -1,7 +1,7 @@
 /** The flat model of madvise: of all advice, little shows. */
 import { PAGE_SIZE, pageOf, type Vpn } from "../../base/units.ts";
 import { breakSharing, type FlatPage, type FlatProcess, isBeyondEnd, PROT_READ, PROT_WRITE } from "./flat-memory.ts";
-import { expectErrno, type FlatCall, isModern, isSince617, textOf } from "./flat-model.ts";
+import { expectErrno, type FlatCall, isAligned, isModern, isSince617, pagesIn, textOf } from "./flat-model.ts";
 import { cutsHuge, giveBackHuge, hugeArea, hugeUnit, isolateHuge, mayLackPage } from "./huge.ts";
 
 const MADV_WILLNEED = 3;
@@ -80,9 +80,9 @@ const willNeed = ({ file }: FlatPage): string | undefined => (file === null ? "E
 export const advise: FlatCall = (model, process, args, result) => {
   const [address, lengthBytes, advice] = args as [number, number, number];
   const modern = isModern(model.rules);
-  if (address % PAGE_SIZE !== 0) return expectErrno(result, "EINVAL");
+  if (!isAligned(model.rules, address)) return expectErrno(result, "EINVAL");
   const first = pageOf(address);
-  const end = first + Math.ceil(lengthBytes / PAGE_SIZE);
+  const end = first + pagesIn(model.rules, lengthBytes);
   const known = (modern ? knownToday : knownIn26).includes(advice);
   // 2.6.11 looks at the advice area by area, so that with no area it never does.
   if (!known && (modern || !process.isFree(first, end))) return expectErrno(result, "EINVAL");

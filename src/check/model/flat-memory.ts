@@ -20,10 +20,13 @@ export class FlatFile {
   /** Null for a file that has a page cache. */
   readonly segment: RawPlace | null;
   readonly pages = new Map<number, Bytes>();
+  /** Pages of 4 KiB of which the last is in reach if any is. */
+  private readonly userPages: number;
 
-  constructor(sizeBytes: number, segment: RawPlace | null = null) {
+  constructor(sizeBytes: number, userPages = 1, segment: RawPlace | null = null) {
     this.sizeBytes = sizeBytes;
     this.segment = segment;
+    this.userPages = segment === null ? userPages : 1;
   }
 
   /** Whether it is a device's memory, and not a file system's. */
@@ -33,7 +36,7 @@ export class FlatFile {
 
   /** Whether the file ends before that page. */
   endsBefore(index: number): boolean {
-    return index >= Math.ceil(this.sizeBytes / PAGE_SIZE);
+    return index >= Math.ceil(this.sizeBytes / (PAGE_SIZE * this.userPages)) * this.userPages;
   }
 
   read(offset: number): number {
@@ -106,14 +109,17 @@ export interface Arena {
 
 export class FlatProcess {
   readonly arena: Arena;
+  /** Pages of 4 KiB in a page as it knows pages: they are copied together. */
+  readonly userPages: number;
   readonly pages: Map<Vpn, FlatPage>;
   /** In bytes. */
   breakEnd: number;
   /** Whether new pages are locked (MCL_FUTURE): not, at once, or as they are touched. */
   lockFuture: "no" | "at-once" | "on-fault" = "no";
 
-  constructor(arena: Arena, breakEnd: number, pages = new Map<Vpn, FlatPage>()) {
+  constructor(arena: Arena, userPages: number, breakEnd: number, pages = new Map<Vpn, FlatPage>()) {
     this.arena = arena;
+    this.userPages = userPages;
     this.breakEnd = breakEnd;
     this.pages = pages;
   }
@@ -194,11 +200,14 @@ export function readByte({ own, file, index }: FlatPage, offset: number): number
   return file === null ? 0 : file.read(index * PAGE_SIZE + offset);
 }
 
-/** Gives a private page its own bytes. */
+/** Gives a private page its own bytes, all of them. */
 export function breakSharing(process: FlatProcess, page: Vpn): void {
-  const flat = process.pages.get(page);
-  if (flat === undefined || flat.shared || flat.own !== null) return;
-  process.change(page, { own: new Map(flat.file?.pages.get(flat.index)) });
+  const first = page - (page % process.userPages);
+  for (let at = first; at < first + process.userPages; at++) {
+    const flat = process.pages.get(at);
+    if (flat === undefined || flat.shared || flat.own !== null) continue;
+    process.change(at, { own: new Map(flat.file?.pages.get(flat.index)) });
+  }
 }
 
 export function writeByte(process: FlatProcess, page: Vpn, offset: number, value: number): void {
@@ -214,7 +223,7 @@ export function writeByte(process: FlatProcess, page: Vpn, offset: number, value
 
 /** A child's memory: private pages copied, shared ones shared. */
 export function forkProcess(parent: FlatProcess): FlatProcess {
-  const child = new FlatProcess(parent.arena, parent.breakEnd);
+  const child = new FlatProcess(parent.arena, parent.userPages, parent.breakEnd);
   for (const [page, flat] of parent.pages) {
     if (flat.forkRule === "skipped") continue;
     const own = flat.own === null ? null : new Map(flat.forkRule === "wiped" ? [] : flat.own);

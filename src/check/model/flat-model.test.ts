@@ -1,12 +1,16 @@
 import { describe, expect, test } from "vitest";
+import { BREAK_HOLE_BYTES, WINDOW_BYTES } from "../executor.ts";
 import { parsePrograms } from "../program.ts";
 import { FlatModel, type FlatRules } from "./flat-model.ts";
+
+const WORLD = { breakStart: 0x60_0000, windowBytes: WINDOW_BYTES, holeBytes: BREAK_HOLE_BYTES };
 
 const today: FlatRules = {
   noExecute: true,
   personality: "linux-6.1",
   nonlinear: "emulated",
   pfnMappings: "special-bit",
+  userPages: 1,
   hugePages: 512,
 };
 
@@ -17,7 +21,7 @@ function follow(lines: string[], rules = today): string | undefined {
   const rest = lines.filter((line) => !line.startsWith("file"));
   const text = ["prog p", ...files, ...rest.map((line) => line.split(" | ")[0]!), "end"].join("\n");
   const [program] = parsePrograms(text, "test");
-  const model = new FlatModel(program!, rules, 0x60_0000);
+  const model = new FlatModel(program!, rules, WORLD);
   for (const [at, operation] of program!.operations.entries()) {
     const wrong = model.step(operation, rest[at]!.split(" | ")[1]!);
     if (wrong !== undefined) return wrong;

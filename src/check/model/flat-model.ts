@@ -8,7 +8,7 @@
 import { PAGE_SIZE, pageOf, type Vaddr, type Vpn } from "../../base/units.ts";
 import type { Design } from "../../design.ts";
 import type { PersonalityName } from "../../mm/personality.ts";
-import { BREAK_HOLE_BYTES, WINDOW, WINDOW_BYTES } from "../executor.ts";
+import { type Executor, WINDOW } from "../executor.ts";
 import { filling, type Operand, type Operation, type Program } from "../program.ts";
 import { advise } from "./advise.ts";
 import {
@@ -39,6 +39,8 @@ export interface FlatRules {
   readonly nonlinear: Design["nonlinear"];
   /** How copies of memory without struct pages are known. */
   readonly pfnMappings: Design["pfnMappings"];
+  /** Pages of 4 KiB in a page as programs know it. */
+  readonly userPages: number;
   /** Pages of 4 KiB in the huge pages that MAP_HUGETLB asks for, whether there are any or not. */
   readonly hugePages: number;
 }
@@ -47,6 +49,12 @@ export interface FlatRules {
 export const isModern = ({ personality }: FlatRules): boolean => personality !== "linux-2.6.11";
 /** mremap checks its arguments before it looks for an area, and moves several; populating stops at a hole. */
 export const isSince617 = ({ personality }: FlatRules): boolean => personality === "linux-6.18";
+
+/** Whether it is a whole number of pages. */
+export const isAligned = ({ userPages }: FlatRules, bytes: number): boolean => bytes % (userPages * PAGE_SIZE) === 0;
+/** Whole pages that hold so many bytes, in pages of 4 KiB. */
+export const pagesIn = ({ userPages }: FlatRules, bytes: number): number =>
+  Math.ceil(bytes / (userPages * PAGE_SIZE)) * userPages;
 
 /** What an operation printed, taken apart. */
 export type Result =
@@ -58,6 +66,9 @@ export type Result =
 /** What is wrong with an outcome; undefined if it is right. */
 export type Verdict = string | undefined;
 
+/** Where a program's memory is. */
+export type FlatWorld = Pick<Executor, "breakStart" | "windowBytes" | "holeBytes">;
+
 export class FlatModel {
   readonly rules: FlatRules;
   readonly files: FlatFile[] = [];
@@ -68,18 +79,20 @@ export class FlatModel {
   readonly processes: (FlatProcess | undefined)[] = [];
   readonly breakStart: Vaddr;
   private readonly arena: Arena;
+  private readonly windowEnd: Vpn;
 
-  constructor(program: Program, rules: FlatRules, breakStart: Vaddr) {
+  constructor(program: Program, rules: FlatRules, { breakStart, windowBytes, holeBytes }: FlatWorld) {
     this.rules = rules;
     this.breakStart = breakStart;
     for (const { file, bytes, on } of program.files) {
-      this.files[file] = markedFile(bytes, on === undefined || on === "disk" ? null : on);
+      this.files[file] = markedFile(bytes, rules, on === undefined || on === "disk" ? null : on);
     }
-    const window = { first: pageOf(WINDOW), end: pageOf(WINDOW + WINDOW_BYTES) };
-    const hole = { first: pageOf(breakStart), end: pageOf(breakStart + BREAK_HOLE_BYTES) };
+    const window = { first: pageOf(WINDOW), end: pageOf(WINDOW + windowBytes) };
+    this.windowEnd = window.end;
+    const hole = { first: pageOf(breakStart), end: pageOf(breakStart + holeBytes) };
     const within = (page: Vpn, range: { first: Vpn; end: Vpn }) => page >= range.first && page < range.end;
     this.arena = { contains: (page) => within(page, window) || within(page, hole) };
-    this.processes[0] = new FlatProcess(this.arena, breakStart);
+    this.processes[0] = new FlatProcess(this.arena, rules.userPages, breakStart);
   }
 
   /** Judges what `operation` printed (its line after the name), and follows it. */
@@ -241,10 +254,10 @@ export class FlatModel {
   }
 
   /** An access below an area that grows down may extend it: then every page between is its. */
-  private growStack(process: FlatProcess, page: Vpn): void {
+  private growStack(process: FlatProcess, touched: Vpn): void {
+    const page = touched - (touched % process.userPages);
     let above = page;
-    const last = pageOf(WINDOW + WINDOW_BYTES);
-    while (above < last && !process.pages.has(above)) above++;
+    while (above < this.windowEnd && !process.pages.has(above)) above++;
     const stack = process.pages.get(above);
     if (stack === undefined || !stack.growsDown) return;
     for (let at = page; at < above; at++)
@@ -288,8 +301,8 @@ const CERTAIN: FlatHuge = { area: {}, isCertain: true };
 const CONTENT_OFFSET = 0x10;
 const MARK_FIRST = 0x40;
 
-function markedFile(bytes: number, segment: RawPlace | null): FlatFile {
-  const file = new FlatFile(bytes, segment);
+function markedFile(bytes: number, { userPages }: FlatRules, segment: RawPlace | null): FlatFile {
+  const file = new FlatFile(bytes, userPages, segment);
   for (let at = CONTENT_OFFSET, mark = 0; at < bytes; at += PAGE_SIZE, mark++) file.write(at, MARK_FIRST + (mark & 15));
   return file;
 }
@@ -325,9 +338,9 @@ const calls = {
 /** Calls that change nothing a program sees: their errors depend on their arguments and on holes. */
 function holes(_model: FlatModel, process: FlatProcess, args: readonly number[], result: Result): Verdict {
   const [address, lengthBytes] = args as [number, number];
-  if (address % PAGE_SIZE !== 0) return expectErrno(result, "EINVAL");
+  if (!isAligned(_model.rules, address)) return expectErrno(result, "EINVAL");
   if (result.kind === "errno") {
-    const pages = Math.ceil(lengthBytes / PAGE_SIZE);
+    const pages = pagesIn(_model.rules, lengthBytes);
     const hole = process.firstHole(pageOf(address), pageOf(address) + pages) < pageOf(address) + pages;
     if (result.errno === "ENOMEM" && !hole && isModern(_model.rules)) return "ENOMEM without a hole";
   }

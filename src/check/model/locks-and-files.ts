@@ -7,18 +7,18 @@ import {
   type FlatCall,
   type FlatModel,
   isModern,
+  pagesIn,
   type Result,
   textOf,
   type Verdict,
 } from "./flat-model.ts";
 import { mayLackPage } from "./huge.ts";
 
-const pagesIn = (bytes: number): number => Math.ceil(bytes / PAGE_SIZE);
-
 /** mlock takes any address: the whole pages around the range. */
-function wholePages(address: number, lengthBytes: number): { first: Vpn; end: Vpn } {
-  const first = pageOf(address);
-  return { first, end: first + pagesIn(lengthBytes + (address % PAGE_SIZE)) };
+function wholePages({ rules }: FlatModel, address: number, lengthBytes: number): { first: Vpn; end: Vpn } {
+  const within = address % (rules.userPages * PAGE_SIZE);
+  const first = pageOf(address - within);
+  return { first, end: first + pagesIn(rules, lengthBytes + within) };
 }
 
 /** Memory without struct pages stays where it is anyway. */
@@ -45,7 +45,7 @@ export const lock: FlatCall = (model, process, args, result) => {
   const isOld = !isModern(model.rules);
   if (isOld && args.length > 2) return expectErrno(result, "ENOSYS");
   if ((flags & ~MLOCK_ONFAULT) !== 0) return expectErrno(result, "EINVAL");
-  const { first, end } = wholePages(address, lengthBytes);
+  const { first, end } = wholePages(model, address, lengthBytes);
   if (first === end) return result.kind === "errno" ? result.errno : undefined;
   const hole = process.firstHole(first, end);
   for (let page = first; page < hole; page++) lockPage(process, page);
@@ -68,8 +68,8 @@ function lockAreas(process: FlatProcess, first: Vpn, end: Vpn, result: Result): 
   return undefined;
 }
 
-export const unlock: FlatCall = (_model, process, args, result) => {
-  const { first, end } = wholePages(args[0]!, args[1]!);
+export const unlock: FlatCall = (model, process, args, result) => {
+  const { first, end } = wholePages(model, args[0]!, args[1]!);
   if (first === end) return result.kind === "errno" ? result.errno : undefined;
   const hole = process.firstHole(first, end);
   for (let page = first; page < hole; page++) process.change(page, { locked: false });
@@ -122,7 +122,7 @@ export const truncate: FlatCall = (model, _process, args, result) => {
   if (result.kind === "errno") return `${result.errno}, expected 0`;
   if (sizeBytes < file.sizeBytes) {
     file.clear(sizeBytes, Number.POSITIVE_INFINITY);
-    forgetBeyond(model, file, pagesIn(sizeBytes));
+    forgetBeyond(model, file, pagesIn(model.rules, sizeBytes));
   }
   file.sizeBytes = sizeBytes;
   return undefined;

@@ -14,8 +14,10 @@ import {
   type FlatCall,
   type FlatModel,
   type FlatRules,
+  isAligned,
   isModern,
   isSince617,
+  pagesIn,
   type Result,
   textOf,
   type Verdict,
@@ -35,9 +37,6 @@ const MAP_NONBLOCK = 0x1_0000;
 const MAP_FIXED_NOREPLACE = 0x10_0000;
 const RIGHTS = 7;
 
-const isAligned = (bytes: number): boolean => bytes % PAGE_SIZE === 0;
-const pagesIn = (bytes: number): number => Math.ceil(bytes / PAGE_SIZE);
-
 export const map: FlatCall = (model, process, args, result) => {
   if (isModern(model.rules) && (args[3]! & MAP_HUGETLB) !== 0) return mapHuge(model, process, args, result);
   const [hint, lengthBytes, prot, flags, fileNumber, offset] = args as [number, number, number, number, number, number];
@@ -49,7 +48,7 @@ export const map: FlatCall = (model, process, args, result) => {
   const noReplace = modern && (flags & MAP_FIXED_NOREPLACE) !== 0;
   const fixed = (flags & MAP_FIXED) !== 0 || noReplace;
   const first = pageOf(hint);
-  const pages = pagesIn(lengthBytes);
+  const pages = pagesIn(model.rules, lengthBytes);
   const early = refusedAtOnce(model, { offset, hint, lengthBytes, anonymous, file, fixed });
   if (early !== undefined) return expectErrno(result, early);
   if (lengthBytes === 0) return result.kind === "errno" ? textOf(result) : undefined;
@@ -75,7 +74,7 @@ export const map: FlatCall = (model, process, args, result) => {
   const start = pageOf(result.address);
   const wrong = wrongPlace(process, { hint, fixed, pages, start });
   if (wrong !== undefined) return wrong;
-  const backing = isShared && anonymous ? new FlatFile(pages * PAGE_SIZE) : file;
+  const backing = isShared && anonymous ? new FlatFile(pages * PAGE_SIZE, process.userPages) : file;
   const isSegment = file !== null && file.segment !== null;
   const locked = !isSegment && ((flags & MAP_LOCKED) !== 0 || process.lockFuture !== "no");
   const page = newPage({ rights: prot & RIGHTS, shared: isShared, file: backing, locked, growsDown });
@@ -95,7 +94,7 @@ export const map: FlatCall = (model, process, args, result) => {
 function refusesPrivate({ pfnMappings }: FlatRules, file: FlatFile, first: number, pages: number): boolean {
   if (file.segment === null || file.segment === "nopfn") return false;
   if (pfnMappings === "refuse-cow") return true;
-  const inFile = Math.min(first + pages, pagesIn(file.sizeBytes)) - first;
+  const inFile = Math.min(first + pages, Math.ceil(file.sizeBytes / PAGE_SIZE)) - first;
   return pfnMappings === "linear-rule" && file.segment === "xip-scattered" && inFile > 1;
 }
 /** Whether one end of a range lies within a huge page. */
@@ -110,13 +109,13 @@ const mapHuge: FlatCall = (model, process, args, result) => {
   const [hint, lengthBytes, prot, flags, fileNumber, offset] = args as [number, number, number, number, number, number];
   const unit = hugeUnit(model);
   const isFixed = (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) !== 0;
-  if (!isAligned(offset)) return expectErrno(result, "EINVAL");
+  if (!isAligned(model.rules, offset)) return expectErrno(result, "EINVAL");
   if ((flags & MAP_ANONYMOUS) === 0)
     return expectErrno(result, model.files[fileNumber] === undefined ? "EBADF" : "EINVAL");
   if (lengthBytes === 0) return expectErrno(result, "EINVAL");
   const first = pageOf(hint);
-  const pages = Math.ceil(pagesIn(lengthBytes) / unit) * unit;
-  if (isFixed && (!isAligned(hint) || first % unit !== 0)) return expectErrno(result, "EINVAL");
+  const pages = Math.ceil(pagesIn(model.rules, lengthBytes) / unit) * unit;
+  if (isFixed && (!isAligned(model.rules, hint) || first % unit !== 0)) return expectErrno(result, "EINVAL");
   if ((flags & MAP_FIXED_NOREPLACE) !== 0 && !process.isFree(first, first + pages))
     return expectErrno(result, "EEXIST");
   const type = flags & MAP_TYPE;
@@ -133,7 +132,7 @@ const mapHuge: FlatCall = (model, process, args, result) => {
   const wrong = wrongPlace(process, { hint, fixed: isFixed, pages, start });
   if (wrong !== undefined) return wrong;
   const huge = { area: {}, isCertain: (flags & MAP_NORESERVE) === 0 };
-  const file = isShared ? new FlatFile(pages * PAGE_SIZE) : null;
+  const file = isShared ? new FlatFile(pages * PAGE_SIZE, process.userPages) : null;
   place(process, start, pages, newPage({ rights: prot & RIGHTS, shared: isShared, file, huge }), 0);
   return undefined;
 };
@@ -148,11 +147,11 @@ interface Asked {
 }
 
 /** Errors that are found before a place is. 2.6.11 takes a mapping of nothing for a success. */
-function refusedAtOnce({ rules }: FlatModel, asked: Asked): string | undefined {
-  if (!isAligned(asked.offset)) return "EINVAL";
+function refusedAtOnce(model: FlatModel, asked: Asked): string | undefined {
+  if (!isAligned(model.rules, asked.offset)) return "EINVAL";
   if (!asked.anonymous && asked.file === null) return "EBADF";
-  if (asked.lengthBytes === 0) return isModern(rules) ? "EINVAL" : undefined;
-  return asked.fixed && !isAligned(asked.hint) ? "EINVAL" : undefined;
+  if (asked.lengthBytes === 0) return isModern(model.rules) ? "EINVAL" : undefined;
+  return asked.fixed && !isAligned(model.rules, asked.hint) ? "EINVAL" : undefined;
 }
 
 interface Placed {
@@ -176,21 +175,21 @@ export function place(process: FlatProcess, start: Vpn, pages: number, page: Fla
 
 export const unmap: FlatCall = (model, process, args, result) => {
   const [address, lengthBytes] = args as [number, number];
-  if (!isAligned(address) || lengthBytes === 0) return expectErrno(result, "EINVAL");
+  if (!isAligned(model.rules, address) || lengthBytes === 0) return expectErrno(result, "EINVAL");
   const first = pageOf(address);
-  if (cutsAny(model, process, first, first + pagesIn(lengthBytes))) return expectErrno(result, "EINVAL");
+  if (cutsAny(model, process, first, first + pagesIn(model.rules, lengthBytes))) return expectErrno(result, "EINVAL");
   if (result.kind === "errno") return `${result.errno}, expected 0`;
-  process.unmap(pageOf(address), pageOf(address) + pagesIn(lengthBytes));
+  process.unmap(pageOf(address), pageOf(address) + pagesIn(model.rules, lengthBytes));
   return undefined;
 };
 
-export const protect: FlatCall = (_model, process, args, result) => {
+export const protect: FlatCall = (model, process, args, result) => {
   const [address, lengthBytes, prot] = args as [number, number, number];
-  if (!isAligned(address)) return expectErrno(result, "EINVAL");
+  if (!isAligned(model.rules, address)) return expectErrno(result, "EINVAL");
   if (lengthBytes === 0) return result.kind === "errno" ? result.errno : undefined;
   if ((prot & ~(RIGHTS | 8)) !== 0) return expectErrno(result, "EINVAL");
   const first = pageOf(address);
-  const end = first + pagesIn(lengthBytes);
+  const end = first + pagesIn(model.rules, lengthBytes);
   const hole = process.firstHole(first, end);
   // Up to there the huge pages of one area change, none of which is cut.
   let whole = first;
@@ -199,14 +198,14 @@ export const protect: FlatCall = (_model, process, args, result) => {
     if (flat === undefined) continue;
     if (flat.huge !== undefined && page >= whole && changesRights(flat, prot)) {
       whole = Math.min(hugeArea(process, page).end, end);
-      if (cutsHuge(_model, process, page) || cutsHuge(_model, process, whole)) return expectErrno(result, "EINVAL");
+      if (cutsHuge(model, process, page) || cutsHuge(model, process, whole)) return expectErrno(result, "EINVAL");
       isolateHuge(process, page, whole);
     }
     if (!flat.mayWrite && (prot & PROT_WRITE) !== 0) return expectErrno(result, "EACCES");
     process.change(page, { rights: prot & RIGHTS });
     // A locked private page that may now be written gets its own bytes at once.
     const becomesWritable = (flat.rights & PROT_WRITE) === 0 && (prot & PROT_WRITE) !== 0;
-    if (becomesWritable && flat.locked && !flat.shared && isModern(_model.rules)) {
+    if (becomesWritable && flat.locked && !flat.shared && isModern(model.rules)) {
       populateWhatCan(process, page, page + 1);
     }
   }
@@ -235,8 +234,15 @@ export const remap: FlatCall = (model, process, args, result) => {
   const fixed = (flags & MREMAP_FIXED) !== 0;
   const mayMove = (flags & MREMAP_MAYMOVE) !== 0;
   const keeps = (flags & MREMAP_DONTUNMAP) !== 0;
-  const move = { from: pageOf(address), oldPages: pagesIn(oldBytes), newPages: pagesIn(newBytes), flags, target };
-  if ((flags & ~known) !== 0 || (fixed && !mayMove) || !isAligned(address)) return expectErrno(result, "EINVAL");
+  const move = {
+    from: pageOf(address),
+    oldPages: pagesIn(model.rules, oldBytes),
+    newPages: pagesIn(model.rules, newBytes),
+    flags,
+    target,
+  };
+  if ((flags & ~known) !== 0 || (fixed && !mayMove) || !isAligned(model.rules, address))
+    return expectErrno(result, "EINVAL");
   const looksFirst = isSince617(model.rules);
   const sameSize = looksFirst ? move.oldPages === move.newPages : oldBytes === newBytes;
   if (keeps && (!mayMove || !sameSize)) return expectErrno(result, "EINVAL");
@@ -254,11 +260,11 @@ export const remap: FlatCall = (model, process, args, result) => {
   return follow(model, process, move, result);
 };
 
-function badTarget({ rules }: FlatModel, { from, oldPages, newPages, target }: Move): boolean {
+function badTarget(model: FlatModel, { from, oldPages, newPages, target }: Move): boolean {
   const to = pageOf(target);
-  if (!isAligned(target)) return true;
+  if (!isAligned(model.rules, target)) return true;
   // 2.6.11 calls it an overlap too when nothing is moved to its own place.
-  const nothing = oldPages === 0 && to <= from && !isModern(rules);
+  const nothing = oldPages === 0 && to <= from && !isModern(model.rules);
   return (from + oldPages > to || nothing) && to + newPages > from;
 }
 
@@ -406,8 +412,8 @@ export const changeBreak: FlatCall = (model, process, args, result) => {
   const { address } = result;
   if (address !== wanted)
     return address === process.breakEnd ? undefined : `${address}, neither the old nor the new break`;
-  const oldEnd = pagesIn(process.breakEnd);
-  const newEnd = pagesIn(wanted);
+  const oldEnd = pagesIn(model.rules, process.breakEnd);
+  const newEnd = pagesIn(model.rules, wanted);
   if (newEnd > oldEnd && !process.isFree(oldEnd, newEnd)) return "the break has grown over a mapping";
   process.unmap(newEnd, oldEnd);
   const heap = newPage({ rights: PROT_READ | PROT_WRITE, locked: process.lockFuture !== "no" });

@@ -10,10 +10,12 @@ import { isUniform, place } from "./mappings.ts";
 export const remapFilePages: FlatCall = (model, process, args, result) => {
   const { nonlinear } = model.rules;
   if (nonlinear === "unsupported") return expectErrno(result, "ENOSYS");
-  const [address, sizeBytes, index] = args as [number, number, number];
+  const { userPages } = model.rules;
+  const [address, sizeBytes, asked] = args as [number, number, number];
+  const index = asked * userPages;
   const round = nonlinear === "remap-2.5" ? Math.ceil : Math.floor;
-  const first = round(address / PAGE_SIZE);
-  const pages = round(sizeBytes / PAGE_SIZE);
+  const first = round(address / (PAGE_SIZE * userPages)) * userPages;
+  const pages = round(sizeBytes / (PAGE_SIZE * userPages)) * userPages;
   const flat = process.pages.get(first);
   if (flat?.file?.segment != null) return expectErrno(result, "EINVAL");
   const touched = pageOf(address + sizeBytes - 1) + 1 - first;
@@ -48,7 +50,8 @@ function makeUnordered(process: FlatProcess, page: Vpn): void {
 /** A refusal is right where the range is no single shared area; which pages are one area only the kernel knows. */
 function whyRefused({ rules }: FlatModel, process: FlatProcess, first: Vpn, pages: number, index: number) {
   const flat = process.pages.get(first);
-  if (flat === undefined || !flat.shared || pages !== 1 || !isUniform(process, first, pages)) return undefined;
+  if (flat === undefined || !flat.shared || pages !== rules.userPages || !isUniform(process, first, pages))
+    return undefined;
   if (rules.nonlinear === "locked-only" && !flat.locked) return undefined;
   if (rules.nonlinear !== "emulated" && wouldBeBeyondEnd(flat, index)) return undefined;
   return "EINVAL, expected 0";

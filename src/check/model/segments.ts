@@ -1,7 +1,16 @@
 /** The flat model of System V shared memory. A segment that was removed and that nobody maps is gone. */
 import { PAGE_SIZE, pageOf, type Vpn } from "../../base/units.ts";
 import { FlatFile, type FlatPage, newPage, populateWhatCan } from "./flat-memory.ts";
-import { expectErrno, expectText, type FlatCall, type FlatModel, isModern, textOf } from "./flat-model.ts";
+import {
+  expectErrno,
+  expectText,
+  type FlatCall,
+  type FlatModel,
+  isAligned,
+  isModern,
+  pagesIn,
+  textOf,
+} from "./flat-model.ts";
 import { place } from "./mappings.ts";
 
 /** A segment; what a page has of it is found by its file. */
@@ -20,8 +29,6 @@ const SHM_RND = 0o20000;
 const SHM_REMAP = 0o40000;
 const SHM_EXEC = 0o100000;
 const MOST_BYTES_ONCE = 32 * 2 ** 20;
-
-const pagesIn = (bytes: number): number => Math.ceil(bytes / PAGE_SIZE);
 
 /** Whether some process has a page of it. */
 const isMapped = ({ processes }: FlatModel, { file }: FlatSegment): boolean =>
@@ -48,7 +55,7 @@ export const createSegment: FlatCall = (model, _process, args, result) => {
   // How many huge pages there are is the machine's business.
   if ((flags & SHM_HUGETLB) !== 0) return result.kind === "errno" ? undefined : `${textOf(result)}, expected an errno`;
   if (result.kind === "errno") return expectErrno(result, "ENOMEM");
-  const made: FlatSegment = { key, sizeBytes, file: new FlatFile(sizeBytes), isRemoved: false };
+  const made: FlatSegment = { key, sizeBytes, file: new FlatFile(sizeBytes, model.rules.userPages), isRemoved: false };
   model.segments[number] = made;
   if (key !== 0) model.segmentsByKey.set(key, made);
   return expectText(textOf(result), "ok");
@@ -57,13 +64,13 @@ export const createSegment: FlatCall = (model, _process, args, result) => {
 export const attach: FlatCall = (model, process, args, result) => {
   const [number, asked, flags] = args as [number, number, number];
   const replaces = (flags & SHM_REMAP) !== 0;
-  if (asked % PAGE_SIZE !== 0 && (flags & SHM_RND) === 0) return expectErrno(result, "EINVAL");
+  if (!isAligned(model.rules, asked) && (flags & SHM_RND) === 0) return expectErrno(result, "EINVAL");
   if (asked === 0 && replaces) return expectErrno(result, "EINVAL");
   const segment = segmentOf(model, number);
   // What 2.6.11 says of a number that another segment has by now, or none.
   if (segment === undefined) return expectErrno(result, "EINVAL", ...(isModern(model.rules) ? [] : ["EIDRM"]));
-  const first = pageOf(asked);
-  const pages = pagesIn(segment.sizeBytes);
+  const first = pageOf(asked - (asked % (model.rules.userPages * PAGE_SIZE)));
+  const pages = pagesIn(model.rules, segment.sizeBytes);
   if (asked !== 0 && !replaces && !process.isFree(first, first + pages)) return expectErrno(result, "EINVAL");
   if (result.kind !== "address")
     return asked === 0 ? expectErrno(result, "ENOMEM") : `${textOf(result)}, expected page ${first}`;
@@ -92,13 +99,13 @@ const isOf = (flat: FlatPage, page: Vpn, base: Vpn): boolean =>
 
 export const detach: FlatCall = (model, process, args, result) => {
   const [address] = args as [number];
-  if (address % PAGE_SIZE !== 0) return expectErrno(result, "EINVAL");
+  if (!isAligned(model.rules, address)) return expectErrno(result, "EINVAL");
   const base = pageOf(address);
   const pages = [...process.pages.keys()].sort((one, other) => one - other);
   const found = pages.find((page) => page >= base && isOf(process.pages.get(page)!, page, base));
   if (found === undefined) return expectErrno(result, "EINVAL");
   const { attachment } = process.pages.get(found)!;
-  const end = base + pagesIn(attachment!.segment.sizeBytes);
+  const end = base + pagesIn(model.rules, attachment!.segment.sizeBytes);
   for (const page of pages) {
     const flat = process.pages.get(page)!;
     if (page < base || page >= end || !isOf(flat, page, base)) continue;

@@ -1,7 +1,10 @@
 /**
  * Page clustering: what the kernel saves when its own pages have 8 to 64 KiB, and what it pays. For each size the struct pages of
  * a large machine and the lowmem that they leave; the chains of a shared segment, with every entry chained and with one for
- * all that lie side by side; small files and small areas, which fill such pages badly; and the faults and reads that are spared, there and to a recorded program.
+ * all that lie side by side; small files and small areas, which fill such pages badly; and the faults and reads that are
+ * spared, there and to a recorded program.
+ * And what it costs to show programs the kernel's own pages, as BSD did: whole pages are copied, chains have one entry for
+ * each, and programs that were linked for 4 KiB cannot be loaded.
  */
 
 import { addressOf, PAGE_SIZE } from "../../base/units.ts";
@@ -11,9 +14,15 @@ import { Machine } from "../../machine.ts";
 import { mapLayouts } from "../../mm/memmap/mem-maps.ts";
 import { blocksFor } from "../../mm/rmap/chains.ts";
 import { OWNER_MEM_MAP } from "../../mm/zone.ts";
-import { specOf } from "../../presets.ts";
+import { type MachineSpec, specOf } from "../../presets.ts";
 import { Sharers } from "../memory/sharers.ts";
-import { freeEveryOther, type Held, readSmallFiles, writeSmallAreas } from "../memory/soft-page-loads.ts";
+import {
+  freeEveryOther,
+  type Held,
+  readSmallFiles,
+  writeInherited,
+  writeSmallAreas,
+} from "../memory/soft-page-loads.ts";
 import { replayProgram } from "../memory/soft-page-program.ts";
 import { freeContiguity } from "../memory-shape.ts";
 import { memorySnapshot } from "../snapshot.ts";
@@ -78,40 +87,34 @@ export const clustering: Experiment = {
     const counts = { files: wholeNumber("files", files!, 1), areas: wholeNumber("areas", areas!, 1) };
     const rows = orders.flatMap((order) => {
       step(`pages of ${4 << order} KiB`);
-      const shared = {
-        ...structPages(large!, order),
-        ...smallThings(machine!, order, counts),
-        ...freePieces(machine!, filled!, order),
-      };
-      return (["each", "blast-radius"] as const).map(
-        (chainedParts): Row => ({
+      const structs = structPages(large!, order);
+      return stylesOf(order).flatMap(({ softPageStyle, chained }): Row[] => {
+        const clustered = { name: machine!, order, softPageStyle };
+        const small = { ...smallThings(clustered, counts), ...freePieces(clustered, filled!) };
+        return chained.map((chainedParts) => ({
           softPageBytes: PAGE_SIZE << order,
+          softPageStyle,
           chainedParts,
-          ...chains(machine!, order, chainedParts, { processes: sharers, bytes }, step),
-          ...shared,
-        }),
-      );
+          ...chains(clustered, chainedParts, { processes: sharers, bytes }, step),
+          ...structs,
+          ...small,
+        }));
+      });
     });
     return { rows, verdict: verdictOn(rows) };
   },
 
   replayed: {
     parameter: "trace",
-    columns: async ({ softPageBytes, chainedParts }, { machine }, input) => {
+    columns: async ({ softPageBytes, softPageStyle, chainedParts }, { machine }, input) => {
       const order = Math.log2(Number(softPageBytes) / PAGE_SIZE);
-      return {
-        ...(await replayProgram(specOf(machine!, "linux-2.6.0", settingsFor(order, String(chainedParts))), input)),
-      };
+      const clustered = { name: machine!, order, softPageStyle: String(softPageStyle) };
+      return { ...(await replayProgram(specOfPages(clustered, chainsWith(String(chainedParts))), input)) };
     },
   },
 };
 
-const settingsFor = (order: number, chainedParts: string): string[] => [
-  "reverseMap=pte-chain-e",
-  `softPageShift=${order}`,
-  `chainedParts=${chainedParts}`,
-  "geometry.cpus=1",
-];
+const chainsWith = (chainedParts: string): string[] => ["reverseMap=pte-chain-e", `chainedParts=${chainedParts}`];
 
 /** What boot takes for struct pages, and what is left of the memory that the kernel has mapped. */
 function structPages(name: string, order: number): Row {
@@ -125,14 +128,36 @@ function structPages(name: string, order: number): Row {
   };
 }
 
+/** The styles of pages of that size, and what their chains hold. */
+const stylesOf = (order: number) => [
+  { softPageStyle: "abi-preserving", chained: ["each", "blast-radius"] },
+  ...(order === 0 ? [] : [{ softPageStyle: "bsd", chained: ["first-part"] }]),
+];
+
+/** A machine with such pages. */
+interface Clustered {
+  readonly name: string;
+  readonly order: number;
+  readonly softPageStyle: string;
+}
+
+function specOfPages({ name, order, softPageStyle }: Clustered, settings: readonly string[]): MachineSpec {
+  const pages = [`softPageShift=${order}`, `softPageStyle=${softPageStyle}`];
+  return specOf(name, "linux-2.6.0", [...settings, ...pages, "geometry.cpus=1"]);
+}
+
+const machineOf = (clustered: Clustered, settings: readonly string[] = []): Machine =>
+  new Machine(specOfPages(clustered, settings));
+
 interface Sharing {
   readonly processes: number;
   readonly bytes: number;
 }
 
 /** The chains of a segment that processes have read, each all of it; and what those of the central case would take. */
-function chains(name: string, order: number, chainedParts: string, { processes, bytes }: Sharing, step: Step): Row {
-  const machine = new Machine(specOf(name, "linux-2.6.0", settingsFor(order, chainedParts)));
+function chains(clustered: Clustered, chainedParts: string, { processes, bytes }: Sharing, step: Step): Row {
+  const { order } = clustered;
+  const machine = machineOf(clustered, chainsWith(chainedParts));
   const sharers = new Sharers(machine, bytes);
   const { reverseMap, counters } = machine.kernel;
   for (let at = 0; at < processes; at++) {
@@ -150,12 +175,12 @@ function chains(name: string, order: number, chainedParts: string, { processes, 
   };
 }
 
-function smallThings(name: string, order: number, counts: { readonly files: number; readonly areas: number }): Row {
-  const machine = () => new Machine(specOf(name, "linux-2.6.0", [`softPageShift=${order}`, "geometry.cpus=1"]));
-  const ofFiles = machine();
+function smallThings(clustered: Clustered, counts: { readonly files: number; readonly areas: number }): Row {
+  const ofFiles = machineOf(clustered);
   const files = readSmallFiles(ofFiles, counts.files, 1);
-  const ofAreas = machine();
+  const ofAreas = machineOf(clustered);
   const areas = writeSmallAreas(ofAreas, counts.areas, 1);
+  const copies = writeInherited(machineOf(clustered));
   return {
     unusedInFilesPercent: unusedPercent(files),
     unusedInAreasPercent: unusedPercent(areas),
@@ -165,6 +190,9 @@ function smallThings(name: string, order: number, counts: { readonly files: numb
     areaFrames: areas.frames,
     areaFaults: areas.faults,
     treeNodes: ofFiles.kernel.slabs.treeNodes.objects,
+    inheritedPagesWritten: copies.written,
+    copyFaults: copies.faults,
+    pagesCopied: copies.pagesCopied,
   };
 }
 
@@ -172,9 +200,8 @@ function smallThings(name: string, order: number, counts: { readonly files: numb
 const unusedPercent = ({ asked, frames }: Held): number => Math.round(((frames - asked) * 100) / frames);
 
 /** External fragmentation: what is free in blocks of the largest soft page here, and of a huge page. */
-function freePieces(name: string, memory: string, order: number): Row {
-  const settings = [`softPageShift=${order}`, "geometry.cpus=1", `geometry.memory=${memory}`];
-  const machine = new Machine(specOf(name, "linux-2.6.0", settings));
+function freePieces(clustered: Clustered, memory: string): Row {
+  const machine = machineOf(clustered, [`geometry.memory=${memory}`]);
   freeEveryOther(machine, 1);
   const { freeBlocksByOrder } = memorySnapshot(machine.kernel);
   const share = (blockOrder: number): number => Math.round(freeContiguity(freeBlocksByOrder, blockOrder) ?? 0);
@@ -188,10 +215,12 @@ function verdictOn(rows: readonly Row[]): string {
     orders.map((order) => Math.round((Number(of(order, parts)[key]) * 10) / unit) / 10).join(", ");
   const small = of(0, "each");
   const large = of(4, "each");
+  const bsd = of(4, "first-part");
   return [
     `From 4 to 64 KiB the struct pages of the large machine take ${list("structPagesBytes", "each", MIB)} MiB and leave ${list("lowmemLeftBytes", "each", MIB)} MiB of lowmem.`,
     `Chains take ${list("chainsBytes", "each", 1024)} KiB if each entry is chained, and ${list("chainsBytes", "blast-radius", 1024)} KiB with a blast radius: mappings that are contiguous and aligned give back all that clustering promised, for ${of(4, "blast-radius").entriesRead} entries read.`,
     `At the end of each small file ${list("fileTailBytes", "each", 1024)} KiB lie unused, and ${small.areaPagesWritten} pages of small areas take ${small.areaFrames} frames of 4 KiB or, in pages of 64 KiB, ${large.areaFrames}; for these it has ${large.areaFaults} faults instead of ${small.areaFaults}: ${list("unusedInAreasPercent", "each", 1)} % of what it holds nobody asked for.`,
     `When one of two programs that have filled memory in turn ends, ${list("freeInSoftBlocksPercent", "each", 1)} % of what is free then is in blocks of 64 KiB or more.`,
+    `Where programs see pages of 64 KiB, as BSD's did, chains take ${Math.round((Number(bsd.chainsBytes) * 10) / 1024) / 10} KiB, and no entry is read to find which to chain (${bsd.entriesRead}). A child that writes to ${bsd.inheritedPagesWritten} pages of 4 KiB has ${bsd.copyFaults} faults and ${bsd.pagesCopied} pages copied, against ${large.copyFaults} and ${large.pagesCopied} where parts are copied. Programs that were linked for 4 KiB break there: the columns of the recorded one say how many of its calls fail, and which first.`,
   ].join(" ");
 }

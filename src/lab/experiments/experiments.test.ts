@@ -598,6 +598,23 @@ describe("clustering", () => {
     ]);
   });
 
+  test("pages that are mapped whole have one link for each mapping, without a look around", () => {
+    const bsd = of("first-part");
+    expect(bsd.map(({ chainsBytes }) => chainsBytes)).toEqual(radius.slice(1).map(({ chainsBytes }) => chainsBytes));
+    expect(bsd.map((row) => row.centralChainsBytes)).toEqual(radius.slice(1).map((row) => row.centralChainsBytes));
+    expect(bsd.every(({ entriesRead }) => entriesRead === 0)).toBe(true);
+  });
+
+  test("a write to an inherited page copies a part of it, or all where pages are whole", () => {
+    expect(each.map(({ pagesCopied, copyFaults }) => [pagesCopied, copyFaults])).toEqual(Array(5).fill([32, 32]));
+    expect(of("first-part").map(({ pagesCopied, copyFaults }) => [pagesCopied, copyFaults])).toEqual([
+      [64, 32],
+      [128, 32],
+      [256, 32],
+      [256, 16],
+    ]);
+  });
+
   test("a file leaves half of a page unused at its end, less half of 4 KiB", () => {
     for (const [k, row] of each.entries()) {
       const expected = ((1 << k) - 1) * 2048;

@@ -1,6 +1,7 @@
 /**
  * What is hard on kernels whose own pages are large: many small things. Small files that are read whole, and a program with many
- * small areas of which it touches some pages, at addresses that are multiples of 4 KiB and of nothing more.
+ * small areas of which it touches some pages, at addresses that are multiples of a page as programs know it and of nothing
+ * more. And what large pages cost where pages are copied: a child that writes here and there to what it has of its parent.
  */
 import { Rng } from "../../base/rng.ts";
 import { addressOf, PAGE_SIZE, type Vaddr } from "../../base/units.ts";
@@ -11,7 +12,7 @@ import { readFile } from "../../mm/file-read.ts";
 import type { Thread } from "../../mm/process.ts";
 import { OWNER_PAGE_CACHE, OWNER_USER } from "../../mm/zone.ts";
 import { MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, PROT_READ, PROT_WRITE } from "../import/calls.ts";
-import { needed, neededCall } from "./load.ts";
+import { needed, neededCall, neededChild } from "./load.ts";
 import { tryTouchPages } from "./static-program.ts";
 
 /** What holding something took. */
@@ -50,7 +51,8 @@ const MOST_AREA_PAGES = 64;
 /** The area in its place, of 1 to 64 pages: how many of them, one in four, the program writes to. */
 function writeSmallArea(machine: Machine, thread: Thread, place: number, rng: Rng): number {
   const pages = 1 + rng.below(MOST_AREA_PAGES);
-  const first = AREAS / PAGE_SIZE + place * STRIDE + rng.below(STRIDE - pages);
+  const anywhere = place * STRIDE + rng.below(STRIDE - pages);
+  const first = AREAS / PAGE_SIZE + anywhere - (anywhere % machine.kernel.layout.userPages);
   const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
   neededCall(machine, thread, "mmap", [addressOf(first), addressOf(pages), PROT_READ | PROT_WRITE, flags, null, 0]);
   let written = 0;
@@ -73,6 +75,37 @@ export function writeSmallAreas(machine: Machine, areas: number, seed: number): 
     asked,
     frames: allocator.ownedBy(OWNER_USER) - before.frames,
     faults: counters.minorFaults - before.faults,
+  };
+}
+
+const INHERITED: Vaddr = 2 ** 29;
+const INHERITED_PAGES = 256;
+/** A child writes to one page of 4 KiB in so many. */
+const WRITTEN_STRIDE = 8;
+
+/** What a child's writes to a MiB of its parent's took. */
+export interface Copies {
+  readonly written: number;
+  readonly faults: number;
+  readonly pagesCopied: number;
+}
+
+/** A program fills a MiB and forks; the child writes to one page of 4 KiB in eight. */
+export function writeInherited(machine: Machine): Copies {
+  const { counters } = machine.kernel;
+  const parent = machine.spawn("parent").threads[0]!;
+  const first = INHERITED / PAGE_SIZE;
+  const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+  const bytes = addressOf(INHERITED_PAGES);
+  neededCall(machine, parent, "mmap", [INHERITED, bytes, PROT_READ | PROT_WRITE, flags, null, 0]);
+  needed(tryTouchPages(machine, parent, first, INHERITED_PAGES, STORE) ? 0 : -1, "the parent's memory");
+  const child = neededChild(machine, parent);
+  const before = { faults: counters.minorFaults, pagesCopied: counters.pagesCopied };
+  needed(tryTouchPages(machine, child, first, INHERITED_PAGES, STORE, WRITTEN_STRIDE) ? 0 : -1, "the child's copies");
+  return {
+    written: INHERITED_PAGES / WRITTEN_STRIDE,
+    faults: counters.minorFaults - before.faults,
+    pagesCopied: counters.pagesCopied - before.pagesCopied,
   };
 }
 

@@ -26,12 +26,14 @@ export const emulated: Nonlinear = {
   ...linearOnly,
   *remapFilePages(kernel: Kernel, thread: Thread, request: RemapRequest): Path<number> {
     if (request.prot !== 0) return -EINVAL;
-    const start = alignDown(request.start);
-    const lengthBytes = alignDown(request.sizeBytes);
+    const start = alignDown(kernel.layout, request.start);
+    const lengthBytes = alignDown(kernel.layout, request.sizeBytes);
     const limit = wordLimit(kernel.layout);
     if (lengthBytes === 0 || start + lengthBytes >= limit) return -EINVAL;
-    if (request.index + pageOf(lengthBytes) >= limit) return -EINVAL;
-    return yield* remap(kernel, thread, { ...request, start, sizeBytes: lengthBytes });
+    // The place in the file is told in pages as programs know them.
+    const index = request.index * kernel.layout.userPages;
+    if (index + pageOf(lengthBytes) >= limit) return -EINVAL;
+    return yield* remap(kernel, thread, { ...request, start, sizeBytes: lengthBytes, index });
   },
 };
 

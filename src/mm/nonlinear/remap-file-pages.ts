@@ -17,7 +17,7 @@
  *          held for writing
  */
 import { EINVAL } from "../../base/errno.ts";
-import { addressOf, isPageAligned, pageOf, type Vaddr } from "../../base/units.ts";
+import { addressOf, pageOf, type Vaddr } from "../../base/units.ts";
 import type { Path } from "../../sync/path.ts";
 import { linkMapping, unlinkMapping } from "../file.ts";
 import type { Kernel } from "../kernel.ts";
@@ -25,7 +25,7 @@ import type { Thread } from "../process.ts";
 import { ownTables } from "../tables/sharing/unshare.ts";
 import { VM_BIG, VM_NONLINEAR, type Vma } from "../vma.ts";
 import { MAP_NONBLOCK } from "../vma-flags.ts";
-import { alignDown, alignUp, wordLimit } from "../words.ts";
+import { alignDown, alignUp, isAligned, wordLimit } from "../words.ts";
 import { populateRun, type Run, type Uncached } from "./install.ts";
 import type { RemapRequest } from "./nonlinear.ts";
 
@@ -75,10 +75,14 @@ function understood(kernel: Kernel, request: RemapRequest, rules: CallRules): As
   const { layout, format } = kernel;
   const { rounding, needs } = rules;
   if (request.prot !== 0) return null;
-  if (rounding === "refused" && !(isPageAligned(request.start) && isPageAligned(request.sizeBytes))) return null;
+  if (
+    rounding === "refused" &&
+    !(isAligned(kernel.layout, request.start) && isAligned(kernel.layout, request.sizeBytes))
+  )
+    return null;
   const round = rounding === "up" ? alignUp : alignDown;
-  const start = round(request.start);
-  const sizeBytes = round(request.sizeBytes);
+  const start = round(layout, request.start);
+  const sizeBytes = round(layout, request.sizeBytes);
   // 2.6 has added the two up before it rounds them.
   const end = rounding === "down" ? request.start + request.sizeBytes : start + sizeBytes;
   if (sizeBytes === 0 || end >= wordLimit(layout)) return null;

@@ -6,7 +6,7 @@
  *          locked private memory that becomes writable
  */
 import { EAGAIN, EBADF, EINVAL, ENOMEM } from "../../base/errno.ts";
-import { addressOf, isPageAligned, PAGE_SIZE, pageOf, type Vaddr, type Vpn } from "../../base/units.ts";
+import { addressOf, PAGE_SIZE, pageOf, type Vaddr, type Vpn } from "../../base/units.ts";
 import type { Path } from "../../sync/path.ts";
 import { account, checkLockedLimit, mayExpand } from "../accounting.ts";
 import type { AddressSpace } from "../address-space.ts";
@@ -35,15 +35,15 @@ import {
 } from "../vma.ts";
 import * as flag from "../vma-flags.ts";
 import { createVma, insertVma } from "../vma-memory.ts";
-import { alignUp, alignUpWrapped, wordLimit } from "../words.ts";
+import { alignUp, alignUpWrapped, isAligned, wordLimit } from "../words.ts";
 import { zapRange } from "../zap.ts";
 
 /** The call: where the break is now. */
 export function* brk(kernel: Kernel, thread: Thread, address: Vaddr): Path<Vaddr> {
   const { mm } = thread;
   if (!mm.mmapSem.tryWrite(thread)) yield* mm.mmapSem.write(thread);
-  const oldEnd = pageOf(alignUp(mm.brk));
-  const newEnd = pageOf(alignUp(address));
+  const oldEnd = pageOf(alignUp(kernel.layout, mm.brk));
+  const newEnd = pageOf(alignUp(kernel.layout, address));
   const moved = yield* moveBreak(kernel, mm, address, oldEnd, newEnd);
   if (moved) mm.brk = address;
   const at = mm.brk;
@@ -97,7 +97,7 @@ export function* mprotect(
   const both = flag.PROT_GROWSDOWN | flag.PROT_GROWSUP;
   const grows = prot & both;
   const rights = prot & ~both;
-  if (grows === both || !isPageAligned(address)) return -EINVAL;
+  if (grows === both || !isAligned(kernel.layout, address)) return -EINVAL;
   const length = alignUpWrapped(kernel.layout, lengthBytes);
   if (address + length >= wordLimit(kernel.layout)) return -ENOMEM;
   if ((rights & ~(flag.PROT_READ | flag.PROT_WRITE | flag.PROT_EXEC | flag.PROT_SEM)) !== 0) return -EINVAL;
@@ -117,7 +117,7 @@ export function* madvise(
   lengthBytes: number,
   advice: number,
 ): Path<number> {
-  if (!isPageAligned(address)) return -EINVAL;
+  if (!isAligned(kernel.layout, address)) return -EINVAL;
   const length = alignUpWrapped(kernel.layout, lengthBytes);
   if (lengthBytes !== 0 && length === 0) return -EINVAL;
   if (address + length >= wordLimit(kernel.layout)) return -EINVAL;
@@ -188,10 +188,10 @@ export function* mincore(
   lengthBytes: number,
   vector: Uint8Array,
 ): Path<number> {
-  if (!isPageAligned(address)) return -EINVAL;
+  if (!isAligned(kernel.layout, address)) return -EINVAL;
   const { taskEnd } = kernel.layout;
   const first = pageOf(address);
-  const pages = Math.ceil(lengthBytes / PAGE_SIZE);
+  const pages = pageOf(alignUp(kernel.layout, lengthBytes));
   if (first >= taskEnd) return -ENOMEM;
   if (pages > taskEnd - first) return -EINVAL;
   const { mm } = thread;
@@ -202,6 +202,7 @@ export function* mincore(
 }
 
 function cachedIn(kernel: Kernel, mm: AddressSpace, first: Vpn, last: Vpn, vector: Uint8Array): number {
+  const { userPages } = kernel.layout;
   let hole = 0;
   for (let start = first; start < last; ) {
     const vma = mm.vmas.find(start);
@@ -213,16 +214,16 @@ function cachedIn(kernel: Kernel, mm: AddressSpace, first: Vpn, last: Vpn, vecto
     }
     if (vma.file === null) return -ENOMEM;
     const end = Math.min(vma.end, last);
-    const offset = start - first;
+    const places = vector.subarray((start - first) / userPages, (end - first) / userPages);
     if ((vma.flags & VM_BIG) !== 0) {
-      markBig(kernel, vma, start, vector.subarray(offset, end - first));
+      markBig(kernel, vma, start, places);
       start = end;
       continue;
     }
     const index = vma.indexAt(start);
-    vector.fill(0, offset, end - first);
+    places.fill(0);
     cachedPages(kernel, vma.file, index, index + (end - start), (cached) => {
-      vector[offset + (cached - index)] = 1;
+      places[Math.floor((cached - index) / userPages)] = 1;
       return true;
     });
     start = end;

@@ -6,7 +6,7 @@
  * @differs MAP_POPULATE brings the pages of a shared mapping in directly, not through remap_file_pages
  */
 import { EACCES, EAGAIN, EBADF, EINVAL, ENOMEM, EPERM } from "../../base/errno.ts";
-import { addressOf, isPageAligned, PAGE_SIZE, pageOf } from "../../base/units.ts";
+import { addressOf, PAGE_SIZE, pageOf } from "../../base/units.ts";
 import type { Path } from "../../sync/path.ts";
 import { checkLockedLimit, mayLock } from "../accounting.ts";
 import type { AddressSpace } from "../address-space.ts";
@@ -22,14 +22,14 @@ import type { Thread } from "../process.ts";
 import { unmap } from "../unmap.ts";
 import { anonymousIndex, VM_GROWSDOWN, VM_LOCKED, VM_MAYSHARE, VM_MAYWRITE, VM_NORESERVE, VM_SHARED } from "../vma.ts";
 import * as flag from "../vma-flags.ts";
-import { alignUpWrapped, wordLimit } from "../words.ts";
+import { alignUpWrapped, isAligned, wordLimit } from "../words.ts";
 
 /** The call: the address, or -ERRNO. */
 export function* mmap(kernel: Kernel, thread: Thread, request: MapRequest): Path<number> {
   const { mm } = thread;
   const { flags } = request;
   const file = (flags & flag.MAP_ANONYMOUS) !== 0 ? null : request.file;
-  if (!isPageAligned(request.offsetBytes)) return -EINVAL;
+  if (!isAligned(kernel.layout, request.offsetBytes)) return -EINVAL;
   if ((flags & flag.MAP_ANONYMOUS) === 0 && file === null) return -EBADF;
   if (request.lengthBytes === 0) return request.address;
   if (file !== null && file.file.huge !== null) return yield* mapHuge(kernel, thread, request, file);

@@ -5,7 +5,7 @@
  * @models linux-2.6.11 mm/mremap.c do_mremap
  */
 import { EAGAIN, EFAULT, EINVAL, ENOMEM } from "../../base/errno.ts";
-import { addressOf, isPageAligned, pageOf, type Vpn } from "../../base/units.ts";
+import { addressOf, pageOf, type Vpn } from "../../base/units.ts";
 import type { Path } from "../../sync/path.ts";
 import { account, checkLockedLimit, mayExpand } from "../accounting.ts";
 import type { AddressSpace } from "../address-space.ts";
@@ -18,13 +18,13 @@ import type { RemapArguments } from "../remap.ts";
 import { unmap } from "../unmap.ts";
 import { VM_ACCOUNT, VM_BIG, VM_DONTEXPAND, VM_LOCKED, type Vma } from "../vma.ts";
 import { resizeVma } from "../vma-memory.ts";
-import { alignUpWrapped } from "../words.ts";
+import { alignUpWrapped, isAligned } from "../words.ts";
 
 /** The call: the new address, or -ERRNO. */
 export function* mremap(kernel: Kernel, thread: Thread, args: RemapArguments): Path<number> {
   const { layout } = kernel;
   const { address, flags, newAddress } = args;
-  if ((flags & ~(MREMAP_FIXED | MREMAP_MAYMOVE)) !== 0 || !isPageAligned(address)) return -EINVAL;
+  if ((flags & ~(MREMAP_FIXED | MREMAP_MAYMOVE)) !== 0 || !isAligned(kernel.layout, address)) return -EINVAL;
   const remap: Remap = {
     from: pageOf(address),
     oldPages: pageOf(alignUpWrapped(layout, args.oldBytes)),
@@ -34,7 +34,7 @@ export function* mremap(kernel: Kernel, thread: Thread, args: RemapArguments): P
   };
   if (remap.newPages === 0) return -EINVAL;
   const fixed = (flags & MREMAP_FIXED) !== 0;
-  if (fixed && (!isPageAligned(newAddress) || !targetFits(kernel, remap))) return -EINVAL;
+  if (fixed && (!isAligned(kernel.layout, newAddress) || !targetFits(kernel, remap))) return -EINVAL;
 
   const { mm } = thread;
   if (!mm.mmapSem.tryWrite(thread)) yield* mm.mmapSem.write(thread);

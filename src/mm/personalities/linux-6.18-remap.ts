@@ -5,7 +5,7 @@
  * @models linux-6.18 mm/mremap.c do_mremap, check_mremap_params, check_prep_vma, remap_move, mremap_to, expand_vma
  */
 import { EAGAIN, EFAULT, EINVAL, ENOMEM } from "../../base/errno.ts";
-import { addressOf, isPageAligned, pageOf, type Vpn } from "../../base/units.ts";
+import { addressOf, pageOf, type Vpn } from "../../base/units.ts";
 import type { Path } from "../../sync/path.ts";
 import { checkLockedLimit, mayExpand } from "../accounting.ts";
 import type { AddressSpace } from "../address-space.ts";
@@ -18,7 +18,7 @@ import { expandable, growInPlace, inBigPages, type RemapArguments, shrink } from
 import { unmap } from "../unmap.ts";
 import { VM_DONTEXPAND, VM_LOCKED, VM_MAYSHARE, VM_PFNMAP, VM_SHARED, type Vma } from "../vma.ts";
 import { MAP_FIXED, MAP_SHARED } from "../vma-flags.ts";
-import { alignUpWrapped } from "../words.ts";
+import { alignUpWrapped, isAligned } from "../words.ts";
 
 const KNOWN = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
 /** With one of these the mapping goes to another place in any case. */
@@ -55,10 +55,10 @@ export function* mremap(kernel: Kernel, thread: Thread, args: RemapArguments): P
 function refusal(kernel: Kernel, mm: AddressSpace, args: RemapArguments, remap: Remap): number {
   const { from, oldPages, newPages, flags, to } = remap;
   const { taskEnd } = kernel.layout;
-  if ((flags & ~KNOWN) !== 0 || !isPageAligned(args.address)) return -EINVAL;
+  if ((flags & ~KNOWN) !== 0 || !isAligned(kernel.layout, args.address)) return -EINVAL;
   if (newPages === 0 || newPages > taskEnd) return -EINVAL;
   if ((flags & GOES_ELSEWHERE) === 0) return 0;
-  if (!isPageAligned(args.newAddress) || to > taskEnd - newPages) return -EINVAL;
+  if (!isAligned(kernel.layout, args.newAddress) || to > taskEnd - newPages) return -EINVAL;
   if ((flags & MREMAP_MAYMOVE) === 0) return -EINVAL;
   if ((flags & MREMAP_DONTUNMAP) !== 0 && oldPages !== newPages) return -EINVAL;
   if (from + oldPages > to && to + newPages > from) return -EINVAL;

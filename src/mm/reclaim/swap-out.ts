@@ -145,9 +145,10 @@ export class SwapOut {
     freeEmptied(kernel, emptied);
     unlockPage(kernel, frame);
     if (!unmapped) return false;
-    kernel.reclaim.costs.entriesUnmapped++;
-    const isLast = frames.refs.read(frame) <= 2;
-    allocator.release(frame);
+    const { userPages } = kernel.layout;
+    kernel.reclaim.costs.entriesUnmapped += userPages;
+    const isLast = frames.refs.read(frame) <= 1 + userPages;
+    for (let entry = 0; entry < userPages; entry++) allocator.release(frame);
     return isLast;
   }
 }

@@ -54,11 +54,14 @@ export function* tryToUnmap(kernel: Kernel, frame: Pfn, rules: UnmapRules): Path
   let unmapped = 0;
   let unknown = frames.mapCount.read(frame);
   if (tables.takesRoom) yield* takeTableRoom(kernel);
+  const { userPages } = kernel.layout;
   const unmap = (slot: PteSlot): boolean => {
     unknown--;
+    // The first entry of a whole page takes the others with it.
+    if (slot % userPages !== 0) return true;
     kernel.reclaim.costs.entriesVisited++;
     const outcome = unmapEntry(kernel, { frame, slot }, rules, emptied);
-    if (outcome === "unmapped") unmapped++;
+    if (outcome === "unmapped") unmapped += userPages;
     refused = outcome === "refused";
     return !refused;
   };
@@ -115,25 +118,49 @@ export interface Mapping extends Entry {
 }
 
 /**
- * Takes the page from one entry that is known to map it. TLBs may still be owed a flush, and the entry's reference is the
- * caller's. Requires: page_table_lock is held, and the page locked.
+ * Takes the page from an entry that is known to map it, and from those that go with it. TLBs may still be owed a flush, and
+ * the entries' references are the caller's. Requires: page_table_lock is held, and the page locked.
  */
 export function unmapFrom(kernel: Kernel, mapping: Mapping, { locked }: UnmapRules): Outcome {
-  const { tables, entries, personality } = kernel;
-  const { vma, page, frame, slot } = mapping;
-  const table = tables.open(entries.tableOf(slot));
-  const index = entries.indexOf(slot);
-  const flags = entries.flags(table, index);
+  const { tables, entries } = kernel;
+  const { vma, frame } = mapping;
+  const table = tables.open(entries.tableOf(mapping.slot));
+  const whole = wholeOf(kernel, mapping);
   let refuses = locked === "respect" && (vma.flags & KEPT) !== 0;
-  if (!refuses && locked === "respect" && (flags & PTE_ACCESSED) !== 0) {
-    entries.setFlags(table, index, flags & ~PTE_ACCESSED);
-    if (personality.pages.flushesYoung) flushEntry(kernel, vma.mm, page, slot);
-    refuses = true;
-  }
-  if (!refuses && isKeptAfterAll(kernel, vma, frame, flags)) refuses = true;
-  if (!refuses) clearEntry(kernel, mapping, table, index, flags);
+  if (!refuses && locked === "respect") for (const part of whole) if (isYoung(kernel, table, part)) refuses = true;
+  const flagsOf = ({ slot }: Mapping): number => entries.flags(table, entries.indexOf(slot));
+  if (!refuses)
+    refuses = isKeptAfterAll(
+      kernel,
+      vma,
+      frame,
+      whole.reduce((all, part) => all | flagsOf(part), 0),
+    );
+  if (!refuses) for (const part of whole) clearEntry(kernel, part, table, entries.indexOf(part.slot), flagsOf(part));
   tables.close(table);
   return refuses ? "refused" : "unmapped";
+}
+
+/** The entries of the whole page that one is part of. */
+function wholeOf({ layout: { userPages } }: Kernel, mapping: Mapping): readonly Mapping[] {
+  if (userPages === 1) return [mapping];
+  const part = mapping.slot % userPages;
+  return Array.from({ length: userPages }, (_, at) => ({
+    ...mapping,
+    slot: mapping.slot - part + at,
+    page: mapping.page - part + at,
+  }));
+}
+
+/** Whether the entry was used since it was last looked at; from now on it was not. */
+function isYoung(kernel: Kernel, table: OpenTable, { vma, page, slot }: Mapping): boolean {
+  const { entries, personality } = kernel;
+  const index = entries.indexOf(slot);
+  const flags = entries.flags(table, index);
+  if ((flags & PTE_ACCESSED) === 0) return false;
+  entries.setFlags(table, index, flags & ~PTE_ACCESSED);
+  if (personality.pages.flushesYoung) flushEntry(kernel, vma.mm, page, slot);
+  return true;
 }
 
 /** A page that MADV_FREE gave up, and that was written since: its contents count again, and it has no place to go. */

@@ -6,6 +6,7 @@ import { AnonMms, anonMmBytes } from "./anonmm.ts";
 import { type BlockWindows, ChainMemory } from "./chain-memory.ts";
 import { ChainedMap } from "./chained-map.ts";
 import { type ChainShape, type Chains, slotsPerLine } from "./chains.ts";
+import { FirstPartMap } from "./first-part-map.ts";
 import { NoReverseMap } from "./none.ts";
 import { ObjectAnon } from "./object-anon.ts";
 import { ObjectChainConvert } from "./object-chain-convert.ts";
@@ -72,7 +73,7 @@ function lineChains(parts: ReverseMapParts, generation: Generation): ChainsFor {
 const linkChains = (parts: ReverseMapParts): ChainsFor => chainsOf(parts, LinkChains, linkBytes(chainShape(parts)), 1);
 
 /** What a chain holds of entries that map parts of one soft page side by side. */
-const chainedMaps = { each: ChainedMap, "blast-radius": RadiusMap } as const;
+const chainedMaps = { each: ChainedMap, "blast-radius": RadiusMap, "first-part": FirstPartMap } as const;
 
 export type ChainedParts = keyof typeof chainedMaps;
 

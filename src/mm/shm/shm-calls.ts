@@ -11,7 +11,7 @@
  * @differs shmctl knows IPC_RMID alone; a system has no limits of its own for segments
  */
 import { EACCES, EEXIST, EINVAL, ENOENT, ENOMEM, ENOSPC } from "../../base/errno.ts";
-import { addressOf, isPageAligned, PAGE_SIZE, pageOf, type Vaddr, type Vpn } from "../../base/units.ts";
+import { addressOf, PAGE_SIZE, pageOf, type Vaddr, type Vpn } from "../../base/units.ts";
 import type { Path } from "../../sync/path.ts";
 import type { FileObject } from "../file.ts";
 import { createSharedMemory, holdFile, releaseFile, unlinkFile } from "../file-lifetime.ts";
@@ -23,7 +23,7 @@ import type { Thread } from "../process.ts";
 import { unmap } from "../unmap.ts";
 import { VM_LOCKED, type Vma } from "../vma.ts";
 import { MAP_FIXED, MAP_SHARED, PROT_EXEC, PROT_READ, PROT_WRITE } from "../vma-flags.ts";
-import { alignDown, alignUp, wordLimit } from "../words.ts";
+import { alignDown, alignUp, isAligned, wordLimit } from "../words.ts";
 import { Attachment, IPC_PRIVATE, type Segment } from "./segments.ts";
 
 const IPC_CREAT = 0o1000;
@@ -59,7 +59,7 @@ function create(kernel: Kernel, thread: Thread, key: number, sizeBytes: number, 
   const { segments, personality } = kernel;
   const rules = personality.segments;
   if (sizeBytes < 1 || sizeBytes > rules.mostBytes(kernel)) return -EINVAL;
-  if (segments.pages + pageOf(alignUp(sizeBytes)) > rules.mostPages(kernel)) return -ENOSPC;
+  if (segments.pages + pageOf(alignUp(kernel.layout, sizeBytes)) > rules.mostPages(kernel)) return -ENOSPC;
   return createUnlimited(kernel, thread, key, sizeBytes, flags);
 }
 
@@ -88,7 +88,7 @@ function ofPages(kernel: Kernel, _thread: Thread, key: number, sizeBytes: number
   if (sizeBytes >= MOST_FILE_BYTES) return -EINVAL;
   const mayNotReserve = kernel.personality.segments.knowsNoReserve && kernel.commitment.mode !== OVERCOMMIT_NEVER;
   const promise = mayNotReserve && (flags & SHM_NORESERVE) !== 0 ? "pages" : "size";
-  const file = createSharedMemory(kernel, nameOf(key), pageOf(alignUp(sizeBytes)), promise);
+  const file = createSharedMemory(kernel, nameOf(key), pageOf(alignUp(kernel.layout, sizeBytes)), promise);
   if (file === null) return -ENOMEM;
   // Its number keeps it.
   file.named = true;
@@ -170,11 +170,11 @@ const rightsAsked = (prot: number): number =>
   ((prot & PROT_READ) !== 0 ? 4 : 0) | ((prot & PROT_WRITE) !== 0 ? 2 : 0) | ((prot & PROT_EXEC) !== 0 ? 1 : 0);
 
 /** Where the segment shall go, 0 for anywhere; or -EINVAL. */
-function placeAsked({ personality }: Kernel, asked: Vaddr, flags: number): number {
+function placeAsked({ personality, layout }: Kernel, asked: Vaddr, flags: number): number {
   if (asked === 0) return (flags & SHM_REMAP) !== 0 ? -EINVAL : 0;
-  if (isPageAligned(asked)) return asked;
+  if (isAligned(layout, asked)) return asked;
   if ((flags & SHM_RND) === 0) return -EINVAL;
-  const rounded = alignDown(asked);
+  const rounded = alignDown(layout, asked);
   return rounded === 0 && (flags & SHM_REMAP) !== 0 && !personality.segments.remapsZero ? -EINVAL : rounded;
 }
 
@@ -188,7 +188,7 @@ function* attach(kernel: Kernel, thread: Thread, map: MapHeld, request: AttachRe
   const { address, lengthBytes } = request;
   if (!mm.mmapSem.tryWrite(thread)) yield* mm.mmapSem.write(thread);
   const first = pageOf(address);
-  const pages = pageOf(alignUp(lengthBytes));
+  const pages = pageOf(alignUp(kernel.layout, lengthBytes));
   const isTaken = address !== 0 && !request.replaces && isOccupied(kernel, thread, first, pages);
   const result = isTaken ? -EINVAL : yield* map(kernel, thread, request);
   const locks = (mm.defaultFlags & VM_LOCKED) !== 0;
@@ -210,7 +210,7 @@ function isOccupied({ personality, layout }: Kernel, { mm }: Thread, first: Vpn,
 /** The call: 0, or -EINVAL. */
 export function* shmdt(kernel: Kernel, thread: Thread, address: Vaddr): Path<number> {
   const { mm } = thread;
-  if (!isPageAligned(address)) return -EINVAL;
+  if (!isAligned(kernel.layout, address)) return -EINVAL;
   if (!mm.mmapSem.tryWrite(thread)) yield* mm.mmapSem.write(thread);
   const base = pageOf(address);
   const { segments } = kernel.personality;
@@ -218,7 +218,7 @@ export function* shmdt(kernel: Kernel, thread: Thread, address: Vaddr): Path<num
   let vma = mm.vmas.find(base);
   while (vma !== null && !fits(vma)) vma = vma.above;
   const first = vma;
-  const end = base + (first === null ? 0 : first.file!.endIndex);
+  const end = base + (first === null ? 0 : first.file!.reach);
   while (vma !== null) {
     const { above } = vma;
     if (vma === first || (fits(vma) && (!segments.detachesOne || vma.opened === first!.opened))) {

@@ -13,10 +13,11 @@
  */
 import { bug } from "../../base/errors.ts";
 import type { Pfn, PteSlot, SwapSlot, Vpn } from "../../base/units.ts";
-import { type OpenTable, PTE_ACCESSED, PTE_SWAP } from "../../hw/pte.ts";
+import { type OpenTable, PTE_ACCESSED, PTE_SWAP, PTE_WRITE } from "../../hw/pte.ts";
 import type { Path } from "../../sync/path.ts";
 import { writtenEntry } from "../anonymous-fault.ts";
 import { entriesIn, placesBeside } from "../cluster/beside.ts";
+import { widenWhole } from "../cluster/whole.ts";
 import { NO_FRAME, PG_ANON, PG_SWAPCACHE } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";
 import { entryFlags } from "../mapped-frame.ts";
@@ -119,7 +120,10 @@ function* mapIfNamed(kernel: Kernel, arrival: Arrival): Path<Verdict> {
   const own = isAdded ? Math.max(1, mapOthers(kernel, arrival, table)) : 0;
   const isOwn = isAdded && leaveSlot(kernel, arrival, mark, own);
   const flags = isOwn && intent === "write" ? writtenEntry(kernel, vma) : entryFlags(kernel, vma);
-  if (isAdded) entries.set(table, index, mapped, flags);
+  if (isAdded) {
+    entries.set(table, index, mapped, flags);
+    widenWhole(kernel, table, index, flags & PTE_WRITE);
+  }
   tables.close(table);
   if (!isAdded) return refused(kernel, frame, NEEDS_MEMORY);
   vma.mm.resident.swap--;
