@@ -293,6 +293,17 @@ describe("shared-segment", () => {
     expect(Number(chains.lowmemChainsBytes)).toBeGreaterThan(Number(chains.reverseMapBytes));
   });
 
+  test("ends where tables take the place of others, if they may leave: nobody is killed", () => {
+    const crowd = { touch: "0.5%", designs: "discard-age" };
+    const { rows: ended, verdict: words } = run("shared-segment", crowd);
+    const [row] = ended as [Row];
+    expect(row.outcome).toBe("more run by turns");
+    // Each has touched a page of every one of its 1,024 tables, and as many as one has had are gone.
+    expect(Number(row.leafTablesBytes) / 4096).toBeLessThanOrEqual((Number(row.processes) - 1) * 1024);
+    expect(Number(row.processes)).toBeGreaterThan(59);
+    expect(words).toContain("and whoever comes after them, too");
+  });
+
   test("counts the same misses for the same reads, nearly one for each", () => {
     for (const { tlbMisses } of smallPages) {
       expect(tlbMisses).toBe(rows[0]!.tlbMisses);

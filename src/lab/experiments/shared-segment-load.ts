@@ -69,6 +69,12 @@ export class SegmentLoad {
     return machine.kernel.oomVictims.length === 0;
   }
 
+  /** Whether leaf tables have left memory, as many as a process has: whoever comes now takes the place of others. */
+  get displacesOthers(): boolean {
+    const { format, tableDiscard } = this.machine.kernel;
+    return tableDiscard.costs.tablesDiscarded >= this.sharers.pages / format.entriesPerTable(LEAF);
+  }
+
   /** The tables of so many processes by arithmetic; undefined where each has its own share. */
   arithmetic(processes: number): TableBytes | undefined {
     const { spec, kernel } = this.machine;
