@@ -159,6 +159,19 @@ describe("shared-segment", () => {
     expect(twoLevels).toMatchObject({ leafTablesBytes: 5 * (16 / 4) * 4096, secondTablesBytes: 5 * 4096 });
   });
 
+  test("says how many processes' tables lowmem would hold, if nothing else were there: 223 of 2 GiB, or 447", () => {
+    const fit = (machine: string, designs: string, size = "2G") =>
+      run("shared-segment", { processes: "1", size, machine, designs }).rows[0]!;
+    expect(fit("piii-xeon-64g", "low-objects")).toMatchObject({
+      arithmeticFit: 223,
+      arithmeticLeafOfAllBytes: 2 ** 22,
+    });
+    expect(fit("nonpae-3g", "low-objects")).toMatchObject({ arithmeticFit: 447, arithmeticLeafOfAllBytes: 2 ** 21 });
+    // In highmem, or in common, they are not told so.
+    for (const design of ["highpte-objects", "shared-tables", "one-tree"])
+      expect(fit("piii-4g", design, "16M").arithmeticFit).toBe("");
+  });
+
   test("has no leaf table with big pages, and fewer misses: an entry of the TLB reaches 2 MiB", () => {
     for (const design of bigPages) {
       expect(of(design)).toMatchObject({ outcome: "all run", leafTablesBytes: 0, tablesBytes: 40 * 4 * 4096 });

@@ -129,6 +129,8 @@ function rowOf(name: string, load: SegmentLoad, processes: number, step: Step): 
       : `process ${held.processes + 1}: no ${load.shortage}`,
     ...tablesOf(held),
     arithmeticTablesBytes: arithmetic === undefined ? "" : arithmetic.leaf + arithmetic.upper,
+    arithmeticLeafOfAllBytes: load.arithmetic(processes)?.leaf ?? "",
+    arithmeticFit: load.arithmeticFit() ?? "",
     structPagesBytes: load.structPagesBytes,
     reverseMapBytes: held.reverseMapBytes,
     ...used,
