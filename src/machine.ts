@@ -62,6 +62,7 @@ import { tableDiscards } from "./mm/tables/discard/table-discard.ts";
 import { tableFreeings } from "./mm/tables/freeing.ts";
 import { tableSharings } from "./mm/tables/sharing/table-sharing.ts";
 import { allocateTask, freeTask, releaseTask, type TaskKind, type TaskMemory, waitForTask } from "./mm/task-memory.ts";
+import { noteAccess } from "./mm/thp/touched-parts.ts";
 import { TransparentPages, transparentPolicies } from "./mm/thp/transparent-pages.ts";
 import { tlbFlushes } from "./mm/tlb/tlb-flushes.ts";
 import { FAULT_OOM, isRepaired, type Verdict } from "./mm/verdict.ts";
@@ -157,9 +158,17 @@ export class Machine {
   /** A user-mode access: tried again after each fault that could be repaired. DONE, or the verdict that ended it. */
   access(thread: Thread, address: Vaddr, kind: Access): Verdict {
     this.switchTo(thread);
+    const page = pageOf(address);
+    const verdict = this.kernel.cpus[thread.cpu]!.touch(page, kind)
+      ? DONE
+      : this.repairAndAccess(thread, address, kind);
+    if (verdict === DONE) noteAccess(this.kernel, thread.mm, page);
+    return verdict;
+  }
+
+  private repairAndAccess(thread: Thread, address: Vaddr, kind: Access): Verdict {
     const cpu = this.kernel.cpus[thread.cpu]!;
     const page = pageOf(address);
-    if (cpu.touch(page, kind)) return DONE;
     let verdict: Verdict;
     do verdict = handleFaultAlone(this.kernel, thread, address, cpu.mmu.faultError);
     while (isRepaired(verdict) && !cpu.touch(page, kind));

@@ -3,9 +3,12 @@
  * documentation and comparisons derive from this list.
  */
 import { formatSize } from "../base/size-text.ts";
+import { pagingFormats } from "../hw/paging-format.ts";
+import { HUGE_LEVEL } from "../mm/thp/huge-entries.ts";
+import { freeContiguity, hugeCoverage } from "./memory-shape.ts";
 import type { CompletedRun } from "./report.ts";
 
-export type MeasureUnit = "bytes" | "count" | "per 1000" | "each" | "cycles" | "seconds";
+export type MeasureUnit = "bytes" | "percent" | "count" | "per 1000" | "each" | "cycles" | "seconds";
 
 export interface Measure {
   /** Its key, for options and CSV columns. */
@@ -16,6 +19,8 @@ export interface Measure {
   /** What it says and where it comes from. */
   readonly how: string;
   readonly of: (run: CompletedRun) => number | undefined;
+  /** Whether a run makes it worth a line for all; absent: any run that has another value than 0. */
+  readonly tells?: (run: CompletedRun) => boolean;
 }
 
 const counter =
@@ -55,6 +60,15 @@ const level =
   (index: number) =>
   (run: CompletedRun): number | undefined =>
     run.memory.pageTablesByLevelBytes[index];
+
+/** What shows that somebody wanted free memory in large blocks. */
+const wantsBlocks = ({ spec, counters, memory }: CompletedRun): boolean =>
+  spec.design.softPageShift !== "0" ||
+  memory.hugePagesBytes > 0 ||
+  ["thpFaultAlloc", "thpFaultFallback", "thpCollapseAlloc", "compactStall"].some((name) => counters[name]! > 0);
+/** The order of a block that a large entry maps. */
+const hugeOrder = ({ spec: { geometry } }: CompletedRun): number =>
+  Math.log2(pagingFormats[geometry.paging].entrySpan(HUGE_LEVEL));
 
 /** The default measures, in the order of a table. */
 export const measures: readonly Measure[] = [
@@ -132,6 +146,38 @@ export const measures: readonly Measure[] = [
     of: (run) => run.memory.residentBytes,
   },
   {
+    key: "anonHugeBytes",
+    name: "AnonHugePages",
+    unit: "bytes",
+    group: "memory",
+    how: "anonymous memory that entries of 2 MiB (4 MiB on i386) map, once however many processes map it",
+    of: (run) => run.memory.anonHugeBytes || undefined,
+  },
+  {
+    key: "anonHugeCoverage",
+    name: "  of anonymous RSS",
+    unit: "percent",
+    group: "memory",
+    how: "what such entries map of the anonymous memory of all processes; entries of 4 KiB map the rest",
+    of: (run) => hugeCoverage(run.memory),
+  },
+  {
+    key: "anonHugeUntouchedBytes",
+    name: "  never touched (bloat)",
+    unit: "bytes",
+    group: "memory",
+    how: "resident less touched: frames of transparent huge pages, split or not, whose page the trace has never accessed, nor the kernel for it; what was small before it became huge counts as touched",
+    of: (run) => run.memory.anonHugeUntouchedBytes || undefined,
+  },
+  {
+    key: "anonHugeIdleBytes",
+    name: "  given up, not free",
+    unit: "bytes",
+    group: "memory",
+    how: "frames of transparent huge pages that nobody has any more, and that are free when their page is split",
+    of: (run) => run.memory.anonHugeIdleBytes || undefined,
+  },
+  {
     key: "pageCacheBytes",
     name: "page cache",
     unit: "bytes",
@@ -146,6 +192,15 @@ export const measures: readonly Measure[] = [
     group: "memory",
     how: "frames in the hands of the allocator",
     of: (run) => run.memory.freeBytes,
+  },
+  {
+    key: "freeContiguity",
+    name: "  in blocks of a huge page",
+    unit: "percent",
+    group: "memory",
+    how: "free memory that lies in blocks of 2 MiB (4 MiB on i386) or more: 100 less the unusable free space index; told where such blocks were wanted, or pages of the kernel's are larger",
+    of: (run) => freeContiguity(run.memory.freeBlocksByOrder, hugeOrder(run)),
+    tells: wantsBlocks,
   },
   {
     key: "lowmemFreeBytes",
@@ -595,6 +650,7 @@ export function formatMeasure(value: number | undefined, unit: MeasureUnit, styl
   if (value === undefined) return "-";
   if (style === "exact") return Number.isInteger(value) ? String(value) : value.toFixed(6);
   if (unit === "bytes") return formatSize(value);
+  if (unit === "percent") return `${value === 0 ? "0" : value.toPrecision(3)} %`;
   if (unit === "per 1000") return value >= 1000 ? formatCount(value) : value.toPrecision(3);
   if (unit === "each") return value >= 1000 ? formatCount(value) : value === 0 ? "0" : value.toPrecision(3);
   if (unit === "seconds") return value === 0 ? "0" : `${value.toPrecision(3)} s`;

@@ -5,6 +5,7 @@ import type { Machine } from "../machine.ts";
 import type { AddressSpace } from "../mm/address-space.ts";
 import { handleFaultAlone, isRepaired } from "../mm/fault.ts";
 import { Process, type Thread } from "../mm/process.ts";
+import { noteAccess } from "../mm/thp/touched-parts.ts";
 import {
   MAP_ANONYMOUS,
   MAP_FIXED,
@@ -246,6 +247,7 @@ function kernelTouch(machine: Machine, thread: Thread, page: Vpn, kind: Access):
     const verdict = handleFaultAlone(machine.kernel, thread, addressOf(page), mmu.faultError);
     if (!isRepaired(verdict)) return false;
   }
+  noteAccess(machine.kernel, thread.mm, page);
   machine.attend(thread);
   return true;
 }

@@ -10,72 +10,16 @@ import { runTrace, TraceStudy } from "./run.ts";
 import { schemas } from "./schemas.ts";
 import { countersOf } from "./snapshot.ts";
 import type { TraceEventInput } from "./trace/event.ts";
-import { type AccessKind, type Codec, FETCH, LOAD, STORE, type TraceHeader } from "./trace/format.ts";
-import { TraceReader } from "./trace/reader.ts";
-import { TraceWriter } from "./trace/writer.ts";
+import { type AccessKind, FETCH, LOAD, STORE } from "./trace/format.ts";
+import { header, mmap, type Step, start, traceOf } from "./trace/test-trace.ts";
 import type { TraceInput } from "./trace-input.ts";
 import { workloadSource } from "./workloads/generator.ts";
 
-const plain: Codec = { compress: (bytes) => bytes, decompress: (bytes) => bytes };
-const header: TraceHeader = {
-  schema: "bigmem.trace/1",
-  recorder: "test",
-  command: ["test"],
-  abi: "x86-64",
-  sets: 1,
-  accesses: "recorded",
-  ordering: "exact",
-  notes: [],
-};
 const small = (settings: readonly string[] = []): MachineSpec => specOf("amd64-8g", undefined, settings);
 const options = { version: "test" };
 
-type Step = TraceEventInput | readonly [AccessKind, number];
-
-/** The image at 0x400, two pages of data, a stack. */
-const start: TraceEventInput = {
-  op: "start",
-  thread: 1,
-  process: 1,
-  abi: "x86-64",
-  regions: [
-    { start: 0x400000, end: 0x402000, rights: "r-xp", what: "image", offset: 0, file: "/bin/p", fileBytes: 0x2000 },
-    { start: 0x600000, end: 0x602000, rights: "rw-p", what: "heap", offset: 0 },
-    { start: 0x7fff_ffff_c000, end: 0x7fff_ffff_f000, rights: "rw-p", what: "stack", offset: 0 },
-  ],
-  brk: 0x602000,
-};
-
-async function input(steps: readonly Step[], head: Partial<TraceHeader> = {}): Promise<TraceInput> {
-  const parts: Uint8Array[] = [];
-  const writer = new TraceWriter((bytes) => parts.push(bytes), plain, { ...header, ...head });
-  for (const step of steps) {
-    if ("op" in step) writer.event(step);
-    else writer.access(step[0], step[1]);
-  }
-  await writer.finish();
-  return {
-    name: "t.bmt",
-    open: () =>
-      new TraceReader(
-        (async function* () {
-          yield* parts;
-        })(),
-        plain,
-        "t.bmt",
-      ),
-  };
-}
-
 const run = async (steps: readonly Step[], settings: readonly string[] = []): Promise<CompletedRun> =>
-  runTrace("run", small(settings), new TraceStudy(await input(steps)), options);
-
-const mmap = (address: number, lengthBytes: number, flags = 0x22): TraceEventInput => ({
-  op: "call",
-  name: "mmap",
-  args: [0, lengthBytes, 3, flags, -1, 0],
-  result: address,
-});
+  runTrace("run", small(settings), new TraceStudy(await traceOf(steps)), options);
 
 describe("a replay", () => {
   test("puts mappings where the recorded kernel put them, and counts their faults", async () => {
@@ -147,7 +91,7 @@ describe("a replay", () => {
     ];
     for (const kernel of ["linux-6.1", "linux-2.6.11"]) {
       const spec = specOf("opteron-32g", kernel);
-      const { outcome, counters } = await runTrace("run", spec, new TraceStudy(await input(steps)), options);
+      const { outcome, counters } = await runTrace("run", spec, new TraceStudy(await traceOf(steps)), options);
       expect(outcome).toMatchObject({ differenceCount: 0, calls: 3 });
       expect(outcome.signals).toMatchObject([{ process: 2, why: "SEGV_ACCERR", address: 0x9000_1000 }]);
       expect(counters).toMatchObject({ sharedWriteFaults: 1, signalFaults: 1 });
@@ -191,7 +135,7 @@ describe("a replay", () => {
       const brk = (address: number, result: number): Step => ({ op: "call", name: "brk", args: [address], result });
       const unknown: Step = { ...start, regions: [], brk: 0 };
       const study = new TraceStudy(
-        await input([
+        await traceOf([
           unknown,
           brk(0, 0x700000),
           brk(0, 0x700000),
@@ -236,8 +180,8 @@ describe("absorption and replay", () => {
     async (tlb) => {
       const whole = new Machine(small([`geometry.tlb=${tlb}`]));
       const absorbed = new Machine(small([`geometry.tlb=${tlb}`]));
-      const full = await replay(whole, (await input([start, ...loop], { sets: 0 })).open());
-      const part = await replay(absorbed, (await input([start, ...loop])).open());
+      const full = await replay(whole, (await traceOf([start, ...loop], { sets: 0 })).open());
+      const part = await replay(absorbed, (await traceOf([start, ...loop])).open());
       expect(part.records).toBeLessThan(full.records / 2);
       expect(part.accesses).toBe(full.accesses);
       expect(part.changesInOpenRuns).toBe(0);
@@ -246,7 +190,7 @@ describe("absorption and replay", () => {
   );
 
   test("says so where a stripped trace does not suit a TLB", async () => {
-    const study = new TraceStudy(await input([start, [FETCH, 0x400]], { sets: 64 }));
+    const study = new TraceStudy(await traceOf([start, [FETCH, 0x400]], { sets: 64 }));
     const { outcome } = await runTrace("run", small(["geometry.tlb=p6"]), study, options);
     expect(outcome.absorption).toMatchObject({ sets: 64, identical: false });
     expect(outcome.absorption.sentence).toMatch(/stripped at 64 sets, and a first-level TLB of .* has \d+/);

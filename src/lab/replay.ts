@@ -21,6 +21,7 @@ import { type AddressMap, unmoved } from "./rebase.ts";
 import { ReplayedTasks } from "./replay-tasks.ts";
 import type { Difference, SignalReport } from "./report.ts";
 import { type MemorySnapshot, memorySnapshot, pageTablesBytes } from "./snapshot.ts";
+import { TouchedRecords } from "./touched-records.ts";
 import { accessesIn, type Chunk, type ChunkSource } from "./trace/chunk.ts";
 import type { TraceEvent } from "./trace/event.ts";
 import { KIND_MASK, PAGE_INDEX_SHIFT, recordKind } from "./trace/format.ts";
@@ -99,6 +100,7 @@ export class Replay {
   private readonly sets: number;
   private readonly map: AddressMap;
   private readonly tasks: ReplayedTasks;
+  private readonly touched: TouchedRecords;
   private readonly signals: SignalReport[] = [];
   private signalCount = 0;
   private skipped = 0;
@@ -121,6 +123,7 @@ export class Replay {
     this.sets = sets;
     this.map = map;
     this.tasks = new ReplayedTasks(machine, map, DESCRIBED);
+    this.touched = new TouchedRecords(machine.kernel);
   }
 
   /** Replays one chunk. */
@@ -129,6 +132,7 @@ export class Replay {
     this.words = words as Uint32Array<ArrayBuffer>;
     this.pages = this.map.pages(chunk.pages) as Float64Array<ArrayBuffer>;
     this.tasks.enter(chunk.thread);
+    this.touched.begin(words, this.pages);
     let from = 0;
     for (let i = 0; i < events.length; i++) {
       this.segment(from, eventAt[i]);
@@ -169,11 +173,13 @@ export class Replay {
     let at = from;
     if (thread !== undefined) {
       this.machine.switchTo(thread);
+      this.touched.skipTo(from);
       const { mmu } = this.machine.cpus[thread.cpu];
       const { words, pages } = this;
       for (at = touchAll(mmu, words, pages, from, end); at < end; at = touchAll(mmu, words, pages, at + 1, end)) {
         if (!this.observedFault(thread, mmu, from, at)) break;
       }
+      if (thread.process.state === "alive") this.touched.noteUntil(thread, at);
     }
     if (at < end) this.skipped += accessesIn(this.words.subarray(at, end));
     this.records += end - from;
@@ -205,9 +211,12 @@ export class Replay {
     const flushedPages = counters.tlbInvalidations;
     const flushedWhole = counters.tlbReloads;
     const wasPresent = (mmu.faultError & ERROR_PRESENT) !== 0;
+    // What has been read so far may be left to others now, and copied.
+    if (wasPresent) this.touched.noteUntil(thread, at);
     do {
       const verdict = handleFaultAlone(kernel, thread, addressOf(page), mmu.faultError);
       if (!isRepaired(verdict)) {
+        this.touched.noteUntil(thread, at);
         this.signal(thread, verdict, page, at - from);
         this.noteVictims(this.records + at - from);
         return false;

@@ -35,10 +35,10 @@ export function reportTable(report: Report, options: TableOptions = { numbers: "
   return [...heads.map(line), rule, ...rows.map(line), "", ...remarks(report)].join("\n").concat("\n");
 }
 
-/** Measures that are known and not zero in some run. */
+/** Measures that say something of some run. */
 function shownMeasures(runs: readonly Run[]): Measure[] {
   const completed = runs.filter(isCompleted);
-  return measures.filter((measure) => completed.some((run) => (measure.of(run) ?? 0) !== 0));
+  return measures.filter(({ of, tells = (run) => (of(run) ?? 0) !== 0 }) => completed.some(tells));
 }
 
 function remarks(report: Report): string[] {

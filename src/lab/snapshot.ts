@@ -2,10 +2,12 @@
 import { z } from "zod";
 import { PAGE_SIZE } from "../base/units.ts";
 import type { Cpu } from "../hw/cpu.ts";
+import type { AddressSpace } from "../mm/address-space.ts";
 import { pooledPages } from "../mm/bigpages/huge-pool.ts";
 import type { Kernel } from "../mm/kernel.ts";
 import { noWindowCosts } from "../mm/memmap/map-window.ts";
 import { CountedEntries } from "../mm/tables/counted-entries.ts";
+import { headOfHuge, hugeEntries, isHugeZero } from "../mm/thp/huge-entries.ts";
 import {
   OWNER_MEM_MAP,
   OWNER_PAGE_CACHE,
@@ -39,6 +41,10 @@ export const memorySchema = z.strictObject({
   /** Anonymous memory that large entries map (AnonHugePages), and frames of such pages that nobody uses any more. */
   anonHugeBytes: bytes,
   anonHugeIdleBytes: bytes,
+  /** What such pages hold beside what programs have accessed: resident, and never touched. */
+  anonHugeUntouchedBytes: bytes,
+  /** Anonymous memory by the size of the pages that entries map, counted once for each process that maps it; the smallest first. */
+  anonymousByPageSize: z.array(z.strictObject({ pageBytes: bytes, bytes })),
   /** The struct pages of huge pages that hugetlb_optimize_vmemmap would give back. */
   hugePagesOptimisableBytes: bytes,
   /** What of it has been given back. */
@@ -76,6 +82,32 @@ function tablesOf({ spaces, bigPages }: Kernel, level: number): number {
   return tables;
 }
 
+/** The anonymous memory of these address spaces, by the size of the pages that entries map. */
+export function anonymousByPageSize(
+  kernel: Kernel,
+  spaces: Iterable<AddressSpace>,
+): MemorySnapshot["anonymousByPageSize"] {
+  const { transparent } = kernel;
+  const { pages } = transparent.pages;
+  let small = 0;
+  let huge = 0;
+  for (const mm of spaces) {
+    const mapped = largeEntriesOf(kernel, mm) * pages;
+    huge += mapped;
+    small += mm.resident.anon - mapped;
+  }
+  const sizes = [{ pageBytes: PAGE_SIZE, bytes: small * PAGE_SIZE }];
+  if (transparent.exist) sizes.push({ pageBytes: pages * PAGE_SIZE, bytes: huge * PAGE_SIZE });
+  return sizes;
+}
+
+/** Large entries that map memory. Each has a leaf table in reserve; so have those of zeros, which are nobody's memory. */
+function largeEntriesOf(kernel: Kernel, mm: AddressSpace): number {
+  if (kernel.transparent.pages.zeroMaps === 0) return mm.reservedLeaves.length;
+  const all = hugeEntries(kernel, mm, 0, kernel.layout.taskEnd);
+  return all.filter((entry) => !isHugeZero(kernel, headOfHuge(kernel, entry))).length;
+}
+
 export function memorySnapshot(kernel: Kernel): MemorySnapshot {
   const { allocator } = kernel;
   const owned = (owner: number): number => allocator.ownedBy(owner) * PAGE_SIZE;
@@ -101,6 +133,8 @@ export function memorySnapshot(kernel: Kernel): MemorySnapshot {
     hugePagesUsedBytes: sum(pools.map(({ total, free, pages }) => (total - free) * pages)) * PAGE_SIZE,
     anonHugeBytes: transparent.mapped * transparent.pages * PAGE_SIZE,
     anonHugeIdleBytes: transparent.idleFrames * PAGE_SIZE,
+    anonHugeUntouchedBytes: transparent.untouchedFrames * PAGE_SIZE,
+    anonymousByPageSize: anonymousByPageSize(kernel, spaces),
     hugePagesOptimisableBytes: sum(pools.map(({ optimisableBytes }) => optimisableBytes)),
     vmemmapFreedBytes: kernel.vmemmap.freedPages * PAGE_SIZE,
     reverseMapBytes: kernel.reverseMap.bytes,

@@ -108,9 +108,33 @@ const largeEntriesAreFound: Law = {
   },
 };
 
+const touchedAreInUse: Law = {
+  name: "touched-frames-are-of-huge-pages",
+  statement:
+    "What programs have touched is known of each transparent huge page and of no other, counted, and never of a frame that nobody has.",
+  check: (census, report) => {
+    const { kernel } = census;
+    const { frames, transparent } = kernel;
+    const { touched } = transparent.pages;
+    const found = heads(census);
+    let marked = 0;
+    for (const head of touched.heads) {
+      if (!found.delete(head)) report(`frame ${head} is no huge page`);
+      for (const frame of partsOf(kernel, head)) {
+        if (!touched.has(head, frame)) continue;
+        marked++;
+        if (frames.refs.read(frame) === 0) report(`frame ${frame} of huge page ${head} is touched, and nobody's`);
+      }
+    }
+    for (const head of found) report(`nothing is known of huge page ${head}`);
+    if (marked !== touched.count) report(`${marked} frames are touched, ${touched.count} counted`);
+  },
+};
+
 export const thpLaws: readonly Law[] = [
   partsAreWhole,
   largeEntriesAreCounted,
   tablesAreInReserve,
   largeEntriesAreFound,
+  touchedAreInUse,
 ];

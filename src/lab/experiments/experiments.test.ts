@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { UsageError } from "../../base/errors.ts";
-import { experimentSchema, type Row, runExperiment, steps } from "./experiment.ts";
+import { workloadSource } from "../workloads/generator.ts";
+import { experimentSchema, type Row, runExperiment, runWithTrace, steps } from "./experiment.ts";
 import { describeExperiment, experimentCsv, experimentTable } from "./experiment-text.ts";
 import { experimentNamed, experiments } from "./experiments.ts";
 import { plotSvg } from "./plot.ts";
@@ -497,6 +498,14 @@ test("huge pages take a fault for each, waste what is not touched, and must be m
   // One page in 16 is touched.
   expect(of("sparse", "fresh", "always", "never").bloatBytes).toBe((16 - 1) * 2 ** 20);
   expect(of("sparse", "fresh", "never", "never").bloatBytes).toBe(0);
+  // What is measured is what the program knows: resident less written.
+  for (const row of rows) {
+    const written = (16 * 2 ** 20) / (row.load === "sparse" ? 16 : 1);
+    expect(row.bloatBytes).toBe(Number(row.residentBytes) - written);
+  }
+  const [fresh, pieces] = ["fresh", "fragmented"].map((state) => of("dense", state, "never", "never"));
+  expect(Number(fresh!.freeContiguityPercent)).toBeGreaterThan(75);
+  expect(Number(pieces!.freeContiguityPercent)).toBeLessThan(20);
   const given = of("dense", "fragmented", "always", "never");
   expect(Number(given.fallbacks)).toBeGreaterThan(0);
   expect(of("dense", "fragmented", "always", "always")).toMatchObject({ coveragePercent: 100, fallbacks: 0 });
@@ -605,10 +614,12 @@ describe("clustering", () => {
   test("a blast radius divides the chains by the parts of a page, to the byte", () => {
     expect(radius.map(({ chainsBytes }) => chainsBytes)).toEqual([0, 1, 2, 3, 4].map((k) => (4 * 32 * 256) >> k));
     for (const row of each) expect(Number(row.chainsBytes)).toBeGreaterThan(27 * 1024);
-    expect(each.map((row) => Math.round(Number(row.centralChainsGiB) * 10) / 10)).toEqual([
+    expect(each.map((row) => Math.round((Number(row.centralChainsBytes) * 10) / 2 ** 30) / 10)).toEqual([
       11.2, 11.2, 11.2, 11.2, 11.2,
     ]);
-    expect(radius.map(({ centralChainsGiB }) => centralChainsGiB)).toEqual([11.17, 5.59, 2.79, 1.4, 0.7]);
+    expect(radius.map((row) => Math.round((Number(row.centralChainsBytes) * 100) / 2 ** 30) / 100)).toEqual([
+      11.17, 5.59, 2.79, 1.4, 0.7,
+    ]);
   });
 
   test("a file leaves half of a page unused at its end, less half of 4 KiB", () => {
@@ -618,11 +629,34 @@ describe("clustering", () => {
     }
   });
 
+  test("memory is wasted within pages, and less of it between them", () => {
+    const rises = (key: string) => each.slice(1).every((row, at) => Number(row[key]) > Number(each[at]![key]));
+    for (const key of ["unusedInFilesPercent", "unusedInAreasPercent", "freeInSoftBlocksPercent"])
+      expect(rises(key), key).toBe(true);
+    expect(each[0]).toMatchObject({ unusedInFilesPercent: 0, unusedInAreasPercent: 0 });
+    // The largest of them cannot leave less together.
+    expect(each[4]!.freeInSoftBlocksPercent).toBe(100);
+    for (const row of each) expect(Number(row.freeInHugeBlocksPercent)).toBeLessThan(50);
+  });
+
   test("faults fall with the size, and memory is wasted", () => {
     const falls = (key: string) => each.slice(1).every((row, at) => Number(row[key]) < Number(each[at]![key]));
     expect(falls("areaFaults")).toBe(true);
     expect(falls("segmentFaults")).toBe(true);
     expect(Number(each[4]!.areaFrames)).toBeGreaterThan(4 * Number(each[0]!.areaFrames));
+  });
+
+  test("replays a program on each kernel: larger pages spare it faults, and leave more in its file's cache", async () => {
+    const name = "workload:fork-storm?processes=3";
+    const given = { processes: "2", size: "64K", files: "1", areas: "1", trace: name };
+    const open = (trace: string) => ({ name: trace, open: () => workloadSource(trace) });
+    const replayed = await runWithTrace(experimentNamed("clustering"), given, open);
+    const faults = replayed.rows.filter(({ chainedParts }) => chainedParts === "each").map((row) => row.programFaults);
+    expect(faults).toHaveLength(5);
+    expect(faults).toEqual(faults.toSorted((one, other) => Number(other) - Number(one)));
+    expect(new Set(faults).size).toBe(5);
+    for (const row of replayed.rows)
+      expect(Number(row.programCacheBytes)).toBeGreaterThanOrEqual(Number(row.softPageBytes));
   });
 });
 

@@ -16,6 +16,8 @@ import { DONE, Machine } from "../../machine.ts";
 import type { Thread } from "../../mm/process.ts";
 import { specOf } from "../../presets.ts";
 import { neededCall } from "../memory/load.ts";
+import { freeContiguity, hugeCoverage } from "../memory-shape.ts";
+import { anonymousByPageSize, memorySnapshot } from "../snapshot.ts";
 import { type Experiment, type Row, type Step, wholeNumber, wholePages } from "./experiment.ts";
 
 /** Where the area is, and where the one is that takes memory to pieces: at the start of huge pages. */
@@ -118,20 +120,21 @@ function measure(plan: Plan, step: Step): Row {
   if (policy === "madvise") neededCall(machine, thread, "madvise", [ADDRESS, plan.pages * PAGE_SIZE, MADV_HUGEPAGE]);
   const before = { ...kernel.counters };
   const written = write(machine, thread, plan);
-  const { counters, transparent } = kernel;
+  const { counters } = kernel;
+  const memory = memorySnapshot(kernel);
+  const coverage = hugeCoverage({ anonymousByPageSize: anonymousByPageSize(kernel, [thread.mm]) });
   const did = (name: "minorFaults" | "thpFaultAlloc" | "thpFaultFallback" | "thpCollapseAlloc" | "pgmigrateSuccess") =>
     counters[name] - before[name];
-  const resident = thread.mm.resident.anon;
-  const huge = transparent.pages.mapped * transparent.pages.pages;
   return {
     load,
     state,
     policy,
     defrag,
     faults: did("minorFaults"),
-    coveragePercent: Math.round((huge / resident) * 100),
-    residentBytes: resident * PAGE_SIZE,
-    bloatBytes: (resident - written.length) * PAGE_SIZE,
+    coveragePercent: Math.round(coverage ?? 0),
+    residentBytes: thread.mm.resident.anon * PAGE_SIZE,
+    bloatBytes: memory.anonHugeUntouchedBytes,
+    freeContiguityPercent: Math.round(freeContiguity(memory.freeBlocksByOrder, kernel.transparent.pages.order) ?? 0),
     pageTablesBytes: (thread.mm.tablesByLevel[1] ?? 0) * PAGE_SIZE,
     missesPerThousand: missesOf(machine, thread, written, plan.reads),
     hugeFaults: did("thpFaultAlloc"),

@@ -8,6 +8,7 @@ import { STORE } from "../../hw/access.ts";
 import type { Machine } from "../../machine.ts";
 import { OpenFile } from "../../mm/file.ts";
 import { readFile } from "../../mm/file-read.ts";
+import type { Thread } from "../../mm/process.ts";
 import { OWNER_PAGE_CACHE, OWNER_USER } from "../../mm/zone.ts";
 import { MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, PROT_READ, PROT_WRITE } from "../import/calls.ts";
 import { needed, neededCall } from "./load.ts";
@@ -46,27 +47,47 @@ const AREAS: Vaddr = 2 ** 30;
 const STRIDE = 80;
 const MOST_AREA_PAGES = 64;
 
-/** A program makes so many areas of 1 to 64 pages, and writes to one page in four of each. */
+/** The area in its place, of 1 to 64 pages: how many of them, one in four, the program writes to. */
+function writeSmallArea(machine: Machine, thread: Thread, place: number, rng: Rng): number {
+  const pages = 1 + rng.below(MOST_AREA_PAGES);
+  const first = AREAS / PAGE_SIZE + place * STRIDE + rng.below(STRIDE - pages);
+  const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+  neededCall(machine, thread, "mmap", [addressOf(first), addressOf(pages), PROT_READ | PROT_WRITE, flags, null, 0]);
+  let written = 0;
+  for (let page = 0; page < pages; page += 1 + rng.below(7)) {
+    needed(tryTouchPages(machine, thread, first + page, 1, STORE) ? 0 : -1, "the areas");
+    written++;
+  }
+  return written;
+}
+
+/** A program makes so many small areas, and writes to them. */
 export function writeSmallAreas(machine: Machine, areas: number, seed: number): Held & { readonly faults: number } {
-  const { kernel } = machine;
-  const { counters, allocator } = kernel;
+  const { counters, allocator } = machine.kernel;
   const thread = machine.spawn("program").threads[0]!;
   const rng = new Rng(seed);
   const before = { frames: allocator.ownedBy(OWNER_USER), faults: counters.minorFaults };
   let asked = 0;
-  for (let at = 0; at < areas; at++) {
-    const pages = 1 + rng.below(MOST_AREA_PAGES);
-    const first = AREAS / PAGE_SIZE + at * STRIDE + rng.below(STRIDE - pages);
-    const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
-    neededCall(machine, thread, "mmap", [addressOf(first), addressOf(pages), PROT_READ | PROT_WRITE, flags, null, 0]);
-    for (let page = 0; page < pages; page += 1 + rng.below(7)) {
-      needed(tryTouchPages(machine, thread, first + page, 1, STORE) ? 0 : -1, "the areas");
-      asked++;
-    }
-  }
+  for (let at = 0; at < areas; at++) asked += writeSmallArea(machine, thread, at, rng);
   return {
     asked,
     frames: allocator.ownedBy(OWNER_USER) - before.frames,
     faults: counters.minorFaults - before.faults,
   };
+}
+
+/** Memory that is left free when two programs fill it. */
+const LEFT = 1 / 8;
+
+/** Two programs make small areas in turn until memory is nearly full, and then one of them ends: what it had is free, in pieces. */
+export function freeEveryOther(machine: Machine, seed: number): void {
+  const { allocator } = machine.kernel;
+  const rng = new Rng(seed);
+  const [stays, ends] = ["stays", "ends"].map((name) => machine.spawn(name).threads[0]!);
+  const left = allocator.freePages * LEFT;
+  for (let place = 0; allocator.freePages > left; place++) {
+    writeSmallArea(machine, stays!, place, rng);
+    writeSmallArea(machine, ends!, place, rng);
+  }
+  machine.exit(ends!.process, 0);
 }

@@ -244,6 +244,7 @@ function moveContents(kernel: Kernel, vma: Vma, leaf: Pfn, head: Pfn): Pfn[] {
       continue;
     }
     contents.copy(frame, head + index);
+    if (isTouched(kernel, frame)) transparent.pages.touched.mark(head, head + index);
     counters.pagesCopied++;
     reverseMap.remove(frame, entries.slotOf(table, index), vma);
     vma.mm.resident.anon--;
@@ -251,4 +252,9 @@ function moveContents(kernel: Kernel, vma: Vma, leaf: Pfn, head: Pfn): Pfn[] {
   }
   tables.close(table);
   return old;
+}
+
+/** Whether a program has accessed the frame: a small page came by a fault; a part of a huge page need not have. */
+function isTouched({ frames, transparent }: Kernel, frame: Pfn): boolean {
+  return !frames.has(frame, PG_PART) || transparent.pages.touched.has(frames.headOf(frame), frame);
 }

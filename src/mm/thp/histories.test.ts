@@ -160,6 +160,19 @@ class History {
   check(when: string): void {
     const { kernel } = this.world;
     requireClean({ kernel, processes: kernel.processes }, when);
+    this.checkTouched(when);
+  }
+
+  /** What holds something was written by somebody. */
+  private checkTouched(when: string): void {
+    const { frames, memory, transparent } = this.world.kernel;
+    const { touched, pages } = transparent.pages;
+    for (const head of touched.heads) {
+      for (let frame = head; frame < head + pages; frame++) {
+        if (frames.refs.read(frame) === 0 || touched.has(head, frame) || memory.readByte(frame, 0) === 0) continue;
+        expect(`frame ${frame} of huge page ${head} is not touched, ${when}`).toBe("");
+      }
+    }
   }
 
   /** Reads everything, and looks at every law again. */

@@ -24,6 +24,7 @@ import { WANT_USER } from "../allocator.ts";
 import { NO_FRAME, PG_ACTIVE, PG_HEAD, PG_LRU, PG_PART, PG_RESERVED } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";
 import { OWNER_BOOT, OWNER_USER } from "../zone.ts";
+import { TouchedParts } from "./touched-parts.ts";
 
 /** What a frame keeps of its flags while it is idle: what it is of its page. */
 const OF_PAGE = PG_PART | PG_HEAD;
@@ -40,12 +41,15 @@ export class HugeFrames {
   mapped = 0;
   /** Huge pages there are, mapped so or not. */
   count = 0;
+  /** What programs have accessed of them. */
+  readonly touched: TouchedParts;
   /** By head, of pages with idle frames, in the order in which they got the first: how many. */
   private readonly idle = new Map<Pfn, number>();
 
   constructor(order: number) {
     this.order = order;
     this.pages = 2 ** order;
+    this.touched = new TouchedParts(this.pages);
   }
 
   /** A page with one reference to each frame, contents unknown; or NO_FRAME. */
@@ -61,6 +65,7 @@ export class HugeFrames {
     frames.refs.fill(head, end, 1);
     frames.flags.fill(head, end, PG_PART);
     frames.makeCompound(head, this.order);
+    this.touched.begin(head);
     this.count++;
   }
 
@@ -113,6 +118,11 @@ export class HugeFrames {
     return sum;
   }
 
+  /** Frames that somebody has, and no program has ever accessed. */
+  get untouchedFrames(): number {
+    return this.count * this.pages - this.idleFrames - this.touched.count;
+  }
+
   /** Of the page at `head`. */
   idleOf(head: Pfn): number {
     return this.idle.get(head) ?? 0;
@@ -147,6 +157,7 @@ export class HugeFrames {
       frames.refs.write(frame, 0);
       frames.flags.write(frame, frames.flags.read(frame) & OF_PAGE);
     }
+    this.touched.unmark(head, first, end);
     if (!this.idle.has(head)) counters.thpDeferredSplitPage++;
     this.idle.set(head, now);
   }
@@ -156,6 +167,7 @@ export class HugeFrames {
     frames.mapping.fill(head, head + this.pages, 0);
     frames.refs.fill(head, head + this.pages, 0);
     frames.unmakeCompound(head);
+    this.touched.end(head);
     this.count--;
     allocator.free(head, this.order);
   }
@@ -178,6 +190,7 @@ export class HugeFrames {
     const state = frames.flags.read(head);
     if ((state & PG_LRU) !== 0) reclaim.forget(head);
     this.idle.delete(head);
+    this.touched.end(head);
     this.count--;
     frames.unmakeCompound(head);
     allocator.zoneOf(head).buddy.breakUp(head, this.order);

@@ -4,6 +4,7 @@ import { addressOf, PAGE_SIZE, type Vpn } from "../../base/units.ts";
 import { LOAD, STORE } from "../../hw/access.ts";
 import type { Thread } from "../process.ts";
 import { MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, READ_WRITE, TestKernel } from "../test-kernel.ts";
+import { noteAccess } from "./touched-parts.ts";
 
 export const HUGE = 512;
 /** Where areas go here: at the start of a huge page. */
@@ -38,6 +39,7 @@ export class ThpWorld extends TestKernel {
     const verdict = this.load(page, thread);
     const { mmu } = this.kernel.cpus[0]!;
     if (verdict !== 0 || !mmu.translate(page, LOAD)) bug(`page ${page} cannot be read: ${verdict}`);
+    noteAccess(this.kernel, thread.mm, page);
     return this.kernel.memory.readByte(mmu.lastFrame, 0);
   }
 
@@ -47,6 +49,7 @@ export class ThpWorld extends TestKernel {
     if (verdict !== 0) return verdict;
     const { mmu } = this.kernel.cpus[0]!;
     if (!mmu.translate(page, STORE)) bug(`page ${page} cannot be written`);
+    noteAccess(this.kernel, thread.mm, page);
     this.kernel.memory.writeByte(mmu.lastFrame, 0, byte);
     return 0;
   }

@@ -12,6 +12,7 @@
  *     huge-reclaim.ts   when memory is short                      large-map.ts      who maps a page whole
  *     khugepaged.ts     small pages become huge ones later        collapse.ts       how
  *     compaction.ts     moving pages to have a block              migrate.ts        moving one
+ *     touched-parts.ts  what programs have accessed of them
  *
  * Where an operation is about a part of a huge page, the large entry is split first, and small pages are all that it meets.
  *
