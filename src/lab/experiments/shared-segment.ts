@@ -116,17 +116,14 @@ function rowOf(name: string, load: SegmentLoad, processes: number, step: Step): 
     isGrowing = load.grow();
     if (isGrowing) held = load.held();
   }
+  const ends = held.processes === processes ? ALL : TURNS;
   const arithmetic = load.arithmetic(held.processes);
   const used = lowmemOf(load);
   const { reads, misses } = load.read(held.processes);
   return {
     design: name,
     processes: held.processes,
-    outcome: isGrowing
-      ? held.processes === processes
-        ? ALL
-        : TURNS
-      : `process ${held.processes + 1}: no ${load.shortage}`,
+    outcome: isGrowing ? ends : `process ${held.processes + 1}: no ${load.shortage}`,
     ...tablesOf(held),
     arithmeticTablesBytes: arithmetic === undefined ? "" : arithmetic.leaf + arithmetic.upper,
     arithmeticLeafOfAllBytes: load.arithmetic(processes)?.leaf ?? "",
