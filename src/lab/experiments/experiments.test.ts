@@ -160,6 +160,19 @@ describe("shared-segment", () => {
     expect(twoLevels).toMatchObject({ leafTablesBytes: 5 * (16 / 4) * 4096, secondTablesBytes: 5 * 4096 });
   });
 
+  test("says how many processes' tables lowmem would hold, if nothing else were there: 223 of 2 GiB, or 447", () => {
+    const fit = (machine: string, designs: string, size = "2G") =>
+      run("shared-segment", { processes: "1", size, machine, designs }).rows[0]!;
+    expect(fit("piii-xeon-64g", "low-objects")).toMatchObject({
+      arithmeticFit: 223,
+      arithmeticLeafOfAllBytes: 2 ** 22,
+    });
+    expect(fit("nonpae-3g", "low-objects")).toMatchObject({ arithmeticFit: 447, arithmeticLeafOfAllBytes: 2 ** 21 });
+    // In highmem, or in common, they are not told so.
+    for (const design of ["highpte-objects", "shared-tables", "one-tree"])
+      expect(fit("piii-4g", design, "16M").arithmeticFit).toBe("");
+  });
+
   test("has no leaf table with big pages, and fewer misses: an entry of the TLB reaches 2 MiB", () => {
     for (const design of bigPages) {
       expect(of(design)).toMatchObject({ outcome: "all run", leafTablesBytes: 0, tablesBytes: 40 * 4 * 4096 });
@@ -292,6 +305,17 @@ describe("shared-segment", () => {
     const [chains, objects] = ended as [Row, Row];
     expect(Number(objects.processes)).toBeGreaterThan(Number(chains.processes));
     expect(Number(chains.lowmemChainsBytes)).toBeGreaterThan(Number(chains.reverseMapBytes));
+  });
+
+  test("ends where tables take the place of others, if they may leave: nobody is killed", () => {
+    const crowd = { touch: "0.5%", designs: "discard-age" };
+    const { rows: ended, verdict: words } = run("shared-segment", crowd);
+    const [row] = ended as [Row];
+    expect(row.outcome).toBe("more run by turns");
+    // Each has touched a page of every one of its 1,024 tables, and as many as one has had are gone.
+    expect(Number(row.leafTablesBytes) / 4096).toBeLessThanOrEqual((Number(row.processes) - 1) * 1024);
+    expect(Number(row.processes)).toBeGreaterThan(59);
+    expect(words).toContain("and whoever comes after them, too");
   });
 
   test("counts the same misses for the same reads, nearly one for each", () => {

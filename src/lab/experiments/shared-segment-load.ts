@@ -9,7 +9,7 @@ import type { Thread } from "../../mm/process.ts";
 import { ZONE_HIGHMEM, type ZoneUse } from "../../mm/zone.ts";
 import type { MachineSpec } from "../../presets.ts";
 import { Sharers } from "../memory/sharers.ts";
-import { type TableBytes, tableBytes } from "../memory/table-arithmetic.ts";
+import { processesThatFit, type TableBytes, tableBytes } from "../memory/table-arithmetic.ts";
 import { levelsInCommon, type NamedDesign } from "./shared-segment-designs.ts";
 
 /** So many of the processes read pages of the segment at the end, so often each. */
@@ -69,17 +69,36 @@ export class SegmentLoad {
     return machine.kernel.oomVictims.length === 0;
   }
 
+  /** Whether leaf tables have left memory, as many as a process has: whoever comes now takes the place of others. */
+  get displacesOthers(): boolean {
+    const { format, tableDiscard } = this.machine.kernel;
+    return tableDiscard.costs.tablesDiscarded >= this.sharers.pages / format.entriesPerTable(LEAF);
+  }
+
   /** The tables of so many processes by arithmetic; undefined where each has its own share. */
   arithmetic(processes: number): TableBytes | undefined {
+    return this.share < 1 ? undefined : tableBytes(this.machine.kernel.format, { ...this.mapped, processes });
+  }
+
+  /** How many processes' tables lowmem holds by arithmetic, if nothing else is there; undefined where they are not all there, or not each process's own. */
+  arithmeticFit(): number | undefined {
+    const { kernel, spec } = this.machine;
+    const { inCommon } = this.mapped;
+    if (this.share < 1 || inCommon.length > 0 || spec.design.pageTablePlacement === "highmem") return undefined;
+    const low = kernel.allocator.zones.filter(({ kind }) => kind !== ZONE_HIGHMEM);
+    const pages = low.reduce((sum, { end, first }) => sum + end - first, 0);
+    return processesThatFit(kernel.format, this.mapped, addressOf(pages));
+  }
+
+  /** What each process maps, as arithmetic wants to know it. */
+  private get mapped() {
     const { spec, kernel } = this.machine;
     const { segment = "shmem", ownTree = false } = this.named;
-    if (this.share < 1) return undefined;
     const { pools } = kernel.bigPages;
     const pool = segment === "gigantic" ? pools.at(-1) : pools[0];
     const level = segment === "shmem" ? LEAF : (pool?.level ?? LEAF + 1);
     const { first, pages } = this.sharers;
-    const inCommon = levelsInCommon(this.named, spec);
-    return tableBytes(kernel.format, { processes, first, pages, level, inCommon, ownTree });
+    return { first, pages, level, inCommon: levelsInCommon(this.named, spec), ownTree };
   }
 
   /** What the struct pages of the segment take: less than those of others where those of huge pages are folded. */

@@ -1,7 +1,8 @@
 /**
  * The load that all of this was about: thousands of processes that map one large segment of shared memory, and have all
  * of it in their page tables. Each design is run with as many of them as it can hold: to the last one, or to the one at
- * which the kernel has to kill somebody for memory. What that memory was used for at that moment says what was short.
+ * which the kernel has to kill somebody for memory. What that memory was used for at that moment says what was short. Where
+ * tables leave memory when it is short nobody is killed: then the run ends with the first that have all left, for others'.
  *
  *     postmaster --- backend 1    maps the segment, populates all of it, stays
  *                --- backend 2
@@ -104,22 +105,29 @@ function shareOf(text: string): number {
   throw new UsageError(`--touch ${text}: expected all, or a share of more than 0%, and 100% at most`);
 }
 
+const ALL = "all run";
+const TURNS = "more run by turns";
+
 function rowOf(name: string, load: SegmentLoad, processes: number, step: Step): Row {
   let held = load.held();
-  while (held.processes < processes) {
+  let isGrowing = true;
+  while (isGrowing && held.processes < processes && !load.displacesOthers) {
     step(`${name}: process ${held.processes + 1} of ${processes}`);
-    if (!load.grow()) break;
-    held = load.held();
+    isGrowing = load.grow();
+    if (isGrowing) held = load.held();
   }
+  const ends = held.processes === processes ? ALL : TURNS;
   const arithmetic = load.arithmetic(held.processes);
   const used = lowmemOf(load);
   const { reads, misses } = load.read(held.processes);
   return {
     design: name,
     processes: held.processes,
-    outcome: held.processes === processes ? "all run" : `process ${held.processes + 1}: no ${load.shortage}`,
+    outcome: isGrowing ? ends : `process ${held.processes + 1}: no ${load.shortage}`,
     ...tablesOf(held),
     arithmeticTablesBytes: arithmetic === undefined ? "" : arithmetic.leaf + arithmetic.upper,
+    arithmeticLeafOfAllBytes: load.arithmetic(processes)?.leaf ?? "",
+    arithmeticFit: load.arithmeticFit() ?? "",
     structPagesBytes: load.structPagesBytes,
     reverseMapBytes: held.reverseMapBytes,
     ...used,
@@ -170,7 +178,10 @@ function sentence(row: Row, processes: number): string {
     const { wants } = designs.find(({ name }) => name === design)!;
     return `${design}: a process has touched what one of the ${wants!.what} covers, and was given none: ${wants!.because}. So it is as ${wants!.else}.`;
   }
-  if (row.outcome === "all run") {
+  if (row.outcome === TURNS) {
+    return `${design}: ${row.processes} run, and whoever comes after them, too: a process has the memory of others' tables then, ${size("leafTablesBytes")} in all, and they have a fault for each page when they are back.`;
+  }
+  if (row.outcome === ALL) {
     const chains = row.reverseMapBytes === 0 ? "no chains" : `${size("reverseMapBytes")} of chains`;
     const above = formatSize(Number(row.tablesBytes) - Number(row.leafTablesBytes));
     return `${design}: all ${processes} run, with ${size("leafTablesBytes")} of leaf tables and ${above} of others, and ${chains}.`;

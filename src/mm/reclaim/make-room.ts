@@ -38,6 +38,8 @@ export function* freeSome(kernel: Kernel, request: ReclaimRequest): Path<number>
   if (kernel.tlbFlush.owes) yield* kernel.tlbFlush.settle();
   if (freed === 0) freed = yield* kernel.tableDiscard.discardTables(kernel, request.want);
   if (freed === 0) freed = yield* kernel.reclaim.freePages(kernel, request);
+  // Tables that were in use have had their chance: they are old now, and go before anybody is killed.
+  if (freed === 0) freed = yield* kernel.tableDiscard.discardTables(kernel, request.want);
   task.freesMemory = false;
   return freed;
 }

@@ -5,10 +5,12 @@ import { LOAD, STORE } from "../../../hw/access.ts";
 import { Machine } from "../../../machine.ts";
 import { applySettings, specOf } from "../../../presets.ts";
 import { runToCompletion } from "../../../sync/path.ts";
-import { WANT_USER } from "../../allocator.ts";
+import { WANT_KERNEL, WANT_USER } from "../../allocator.ts";
 import { OpenFile } from "../../file.ts";
+import { NO_FRAME } from "../../frames.ts";
 import type { Process } from "../../process.ts";
 import { FAULT_MINOR } from "../../verdict.ts";
+import { OWNER_SLAB } from "../../zone.ts";
 import type { TableDiscardName } from "./table-discard.ts";
 
 const PAGE = 4096;
@@ -60,6 +62,17 @@ describe.each(["age", "scan"] as const)("by %s", (discard) => {
     world.machine.access(world.processes[0]!.threads[0]!, BASE + SPAN, LOAD);
     expect([world.turn(), world.leaves]).toEqual([3, [1]]);
     expect(audit(world.machine)).toEqual([]);
+  });
+
+  test("tables that are in use go before anybody is killed", () => {
+    // Of pages in highmem nobody looks for frames that must be in lowmem.
+    const world = new World(discard, ["geometry.lowmemBytes=32M", "geometry.bootMemory=none"]);
+    for (let at = 0; at < 8; at++) world.start();
+    const { allocator, oomVictims } = world.machine.kernel;
+    while (allocator.tryAllocate(0, WANT_KERNEL, OWNER_SLAB) !== NO_FRAME);
+    expect(runToCompletion(allocator.waitForMemory(1))).toBe(true);
+    expect(Math.min(...world.leaves)).toBe(0);
+    expect(oomVictims).toEqual([]);
   });
 
   test("what was written is not lost, and comes back by minor faults", () => {
