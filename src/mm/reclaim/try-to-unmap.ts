@@ -80,7 +80,7 @@ type Outcome = "unmapped" | "busy" | "refused";
 /** Takes the page from one entry; a table that is empty then is added to `emptied`. */
 function unmapEntry(kernel: Kernel, entry: Entry, rules: UnmapRules, emptied: Pfn[]): Outcome {
   const { tables, current, reclaim } = kernel;
-  const { slot } = entry;
+  const { frame, slot } = entry;
   const mm = tables.mmOf(slot);
   const page = tables.pageOf(slot);
   if (!mm.pageTableLock.attempt(current.task)) {
@@ -95,7 +95,7 @@ function unmapEntry(kernel: Kernel, entry: Entry, rules: UnmapRules, emptied: Pf
   }
   const vma = mm.vmas.find(page);
   // An area that is being unmapped is off its address space already.
-  const outcome = vma === null || vma.start > page ? "busy" : unmapFrom(kernel, { ...entry, vma, page }, rules);
+  const outcome = vma === null || vma.start > page ? "busy" : unmapFrom(kernel, { frame, slot, vma, page }, rules);
   if (outcome === "unmapped") listEmptied(kernel, mm, page, emptied);
   if (shared !== undefined) unlockShared(kernel, shared);
   mm.pageTableLock.release(current.task);
@@ -126,7 +126,7 @@ export function unmapFrom(kernel: Kernel, mapping: Mapping, { locked }: UnmapRul
   const flags = entries.flags(table, index);
   let refuses = locked === "respect" && (vma.flags & KEPT) !== 0;
   if (!refuses && locked === "respect" && (flags & PTE_ACCESSED) !== 0) {
-    entries.setFlags(table, index, flags & ~PTE_ACCESSED);
+    entries.makeOld(table, index);
     if (personality.pages.flushesYoung) flushEntry(kernel, vma.mm, page, slot);
     refuses = true;
   }
