@@ -133,6 +133,18 @@ describe.each(Object.values(pagingFormats))("$name", (format) => {
     expect(entries.frame(table, INDEX)).toBe(frame);
   });
 
+  test("an entry that is made old differs in nothing but A", () => {
+    const entries = entriesOf(format);
+    for (const kind of [PTE_PRESENT, PTE_PROT_NONE]) {
+      for (const used of [0, PTE_ACCESSED]) {
+        const flags = kind | PTE_USER | PTE_WRITE | PTE_DIRTY;
+        entries.set(table, INDEX, 0x12345, flags | used);
+        entries.makeOld(table, INDEX);
+        expect([entries.frame(table, INDEX), entries.flags(table, INDEX)]).toEqual([0x12345, flags]);
+      }
+    }
+  });
+
   test("swap entries give back type and offset, are never present, never file, never none", () => {
     const entries = entriesOf(format);
     const most = format.highestSwapOffset;
@@ -168,6 +180,7 @@ describe.each(Object.values(pagingFormats))("$name", (format) => {
     for (const index of [INDEX - 1, INDEX, INDEX + 1]) entries.set(table, index, 7, userPage);
     entries.clear(table, INDEX);
     expect([INDEX - 1, INDEX, INDEX + 1].map((index) => entries.flags(table, index))).toEqual([userPage, 0, userPage]);
+    expect([INDEX - 1, INDEX, INDEX + 1].map((index) => entries.isNone(table, index))).toEqual([false, true, false]);
   });
 
   test("a slot is the place of an entry, as one number", () => {

@@ -294,6 +294,11 @@ export class Entries {
     this.set(table, index, this.frame(table, index), flags);
   }
 
+  /** A present or PROT_NONE entry was not used from now on: A is clear (pte_mkold). */
+  makeOld(table: OpenTable, index: number): void {
+    this.store(table, index, this.low(table, index) & ~PTE_ACCESSED, this.high(table, index));
+  }
+
   setSwap(table: OpenTable, index: number, type: number, offset: SwapSlot): void {
     const { swapTypeBits, highestSwapOffset, absentEncoding } = this.format;
     if (!(type < 2 ** swapTypeBits && offset <= highestSwapOffset)) bug(`no entry holds swap slot ${type}:${offset}`);

@@ -167,7 +167,9 @@ export class Buddy {
 
   /** The smallest order of which a block is listed that pages which can be moved may have; or -1. */
   private firstListed(): number {
-    return this.heads.findIndex((head, at) => head !== NO_FRAME && at < this.orders);
+    const { heads, orders } = this;
+    for (let order = 0; order < orders; order++) if (heads[order] !== NO_FRAME) return order;
+    return -1;
   }
 
   /** Takes single frames of the smallest free block, or of the first run, until it is gone, or `most`; how many. */

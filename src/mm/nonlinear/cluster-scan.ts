@@ -84,7 +84,7 @@ function unmapIdle(kernel: Kernel, vma: Vma, first: Vpn, end: Vpn, unmapped: Pfn
     const flags = entries.flags(table, at);
     if ((flags & PTE_PRESENT) === 0) continue;
     if ((flags & PTE_ACCESSED) !== 0) {
-      entries.setFlags(table, at, flags & ~PTE_ACCESSED);
+      entries.makeOld(table, at);
       if (kernel.personality.pages.flushesYoung) kernel.tlbFlush.page(vma.mm, page);
     } else unmapped.push(unmapOne(kernel, vma, page, table, at));
   }

@@ -45,7 +45,7 @@ function referencedFrame(kernel: Kernel, frame: Pfn): number {
     const index = entries.indexOf(slot);
     const flags = entries.flags(table, index);
     if ((flags & PTE_ACCESSED) !== 0) {
-      entries.setFlags(table, index, flags & ~PTE_ACCESSED);
+      entries.makeOld(table, index);
       if (personality.pages.flushesYoung) flushEntry(kernel, tables.mmOf(slot), tables.pageOf(slot), slot);
       uses++;
     }

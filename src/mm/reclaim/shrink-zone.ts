@@ -130,7 +130,7 @@ function putBack({ frames, allocator }: Kernel, list: PageList, frame: Pfn, acti
   // Who locked it meanwhile has its list links now; who unlocked it again has put it on a list.
   if ((state & (PG_MLOCKED | PG_LRU)) === 0) {
     frames.flags.write(frame, (state & ~PG_ACTIVE) | PG_LRU | active);
-    list.addHead(frame);
+    list.addHead(frame, state);
   }
   allocator.release(frame);
 }

@@ -105,7 +105,7 @@ export class SwapOut {
       if ((frames.flags.read(frame) & PG_RESERVED) !== 0) continue;
       const isYoung = (flags & PTE_ACCESSED) !== 0;
       if (isYoung) {
-        entries.setFlags(table, index, flags & ~PTE_ACCESSED);
+        entries.makeOld(table, index);
         const slot = entries.slotOf(table, index);
         if (kernel.personality.pages.flushesYoung) flushEntry(kernel, vma.mm, page, slot);
       }

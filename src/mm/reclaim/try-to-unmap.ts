@@ -83,7 +83,7 @@ type Outcome = "unmapped" | "busy" | "refused";
 /** Takes the page from one entry; a table that is empty then is added to `emptied`. */
 function unmapEntry(kernel: Kernel, entry: Entry, rules: UnmapRules, emptied: Pfn[]): Outcome {
   const { tables, current, reclaim } = kernel;
-  const { slot } = entry;
+  const { frame, slot } = entry;
   const mm = tables.mmOf(slot);
   const page = tables.pageOf(slot);
   if (!mm.pageTableLock.attempt(current.task)) {
@@ -98,7 +98,7 @@ function unmapEntry(kernel: Kernel, entry: Entry, rules: UnmapRules, emptied: Pf
   }
   const vma = mm.vmas.find(page);
   // An area that is being unmapped is off its address space already.
-  const outcome = vma === null || vma.start > page ? "busy" : unmapFrom(kernel, { ...entry, vma, page }, rules);
+  const outcome = vma === null || vma.start > page ? "busy" : unmapFrom(kernel, { frame, slot, vma, page }, rules);
   if (outcome === "unmapped") listEmptied(kernel, mm, page, emptied);
   if (shared !== undefined) unlockShared(kernel, shared);
   mm.pageTableLock.release(current.task);
@@ -126,17 +126,10 @@ export function unmapFrom(kernel: Kernel, mapping: Mapping, { locked }: UnmapRul
   const { vma, frame } = mapping;
   const table = tables.open(entries.tableOf(mapping.slot));
   const whole = wholeOf(kernel, mapping);
-  let refuses = locked === "respect" && (vma.flags & KEPT) !== 0;
-  if (!refuses && locked === "respect") for (const part of whole) if (isYoung(kernel, table, part)) refuses = true;
-  const flagsOf = ({ slot }: Mapping): number => entries.flags(table, entries.indexOf(slot));
-  if (!refuses)
-    refuses = isKeptAfterAll(
-      kernel,
-      vma,
-      frame,
-      whole.reduce((all, part) => all | flagsOf(part), 0),
-    );
-  if (!refuses) for (const part of whole) clearEntry(kernel, part, table, entries.indexOf(part.slot), flagsOf(part));
+  const refuses =
+    (locked === "respect" && ((vma.flags & KEPT) !== 0 || wereUsed(kernel, table, whole))) ||
+    isKeptAfterAll(kernel, vma, frame, flagsOf(kernel, table, whole));
+  if (!refuses) for (const part of whole) clearEntry(kernel, part, table);
   tables.close(table);
   return refuses ? "refused" : "unmapped";
 }
@@ -152,13 +145,27 @@ function wholeOf({ layout: { userPages } }: Kernel, mapping: Mapping): readonly 
   }));
 }
 
+/** The flags that some of the entries have. */
+function flagsOf({ entries }: Kernel, table: OpenTable, whole: readonly Mapping[]): number {
+  let flags = 0;
+  for (const { slot } of whole) flags |= entries.flags(table, entries.indexOf(slot));
+  return flags;
+}
+
+/** Whether one of the entries was used since they were last looked at. */
+function wereUsed(kernel: Kernel, table: OpenTable, whole: readonly Mapping[]): boolean {
+  let used = false;
+  for (const part of whole) if (isYoung(kernel, table, part)) used = true;
+  return used;
+}
+
 /** Whether the entry was used since it was last looked at; from now on it was not. */
 function isYoung(kernel: Kernel, table: OpenTable, { vma, page, slot }: Mapping): boolean {
   const { entries, personality } = kernel;
   const index = entries.indexOf(slot);
   const flags = entries.flags(table, index);
   if ((flags & PTE_ACCESSED) === 0) return false;
-  entries.setFlags(table, index, flags & ~PTE_ACCESSED);
+  entries.makeOld(table, index);
   if (personality.pages.flushesYoung) flushEntry(kernel, vma.mm, page, slot);
   return true;
 }
@@ -172,10 +179,11 @@ function isKeptAfterAll({ frames }: Kernel, vma: Vma, frame: Pfn, flags: number)
   return true;
 }
 
-function clearEntry(kernel: Kernel, mapping: Mapping, table: OpenTable, index: number, flags: number): void {
+function clearEntry(kernel: Kernel, { vma, page, frame, slot }: Mapping, table: OpenTable): void {
   const { entries, frames } = kernel;
-  const { vma, page, frame, slot } = mapping;
   const { mm } = vma;
+  const index = entries.indexOf(slot);
+  const flags = entries.flags(table, index);
   const isAnonymous = frames.has(frame, PG_ANON);
   const mapped = entries.frame(table, index);
   unmapFrame(kernel, vma, mapped, slot);

@@ -80,14 +80,14 @@ function isUnused(kernel: Kernel, frame: Pfn, costs: DiscardCosts): boolean {
       unused = false;
       break;
     }
-    if ((flags & PTE_ACCESSED) !== 0) unused = makeOld(kernel, table, index, flags, mapped);
+    if ((flags & PTE_ACCESSED) !== 0) unused = makeOld(kernel, table, index, mapped);
   }
   tables.close(table);
   return unused;
 }
 
-function makeOld(kernel: Kernel, table: OpenTable, index: number, flags: number, frame: Pfn): false {
-  kernel.entries.setFlags(table, index, flags & ~PTE_ACCESSED);
+function makeOld(kernel: Kernel, table: OpenTable, index: number, frame: Pfn): false {
+  kernel.entries.makeOld(table, index);
   if (kernel.personality.pages.flushesYoung) {
     const slot = kernel.entries.slotOf(table, index);
     kernel.tlbFlush.page(kernel.tables.mmOf(slot), kernel.tables.pageOf(slot));
