@@ -9,6 +9,9 @@ import { discarding } from "./discarding.ts";
 import { emptying } from "./emptying.ts";
 import { faults } from "./faults.ts";
 import { files } from "./files.ts";
+import { hugeCollapse } from "./huge-collapse.ts";
+import { hugeFaults } from "./huge-faults.ts";
+import { hugeMoves } from "./huge-moves.ts";
 import { orders } from "./orders.ts";
 import { pools } from "./pools.ts";
 import { reclaiming } from "./reclaiming.ts";
@@ -34,6 +37,9 @@ export const scenarios: readonly Scenario[] = [
   ...areas,
   ...discarding,
   ...pools,
+  ...hugeFaults,
+  ...hugeCollapse,
+  ...hugeMoves,
 ];
 
 export type Search =
