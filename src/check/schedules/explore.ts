@@ -9,6 +9,7 @@ import { discarding } from "./discarding.ts";
 import { emptying } from "./emptying.ts";
 import { faults } from "./faults.ts";
 import { files } from "./files.ts";
+import { hosting } from "./hosting.ts";
 import { hugeCollapse } from "./huge-collapse.ts";
 import { hugeFaults } from "./huge-faults.ts";
 import { hugeMoves } from "./huge-moves.ts";
@@ -20,6 +21,7 @@ import { sharing } from "./sharing.ts";
 import { shootdowns } from "./shootdowns.ts";
 import { swapping } from "./swapping.ts";
 import { truncation } from "./truncation.ts";
+import { unsharing } from "./unsharing.ts";
 import { windows } from "./windows.ts";
 
 /** Every scenario that has a name. */
@@ -34,6 +36,8 @@ export const scenarios: readonly Scenario[] = [
   ...windows,
   ...emptying,
   ...sharing,
+  ...unsharing,
+  ...hosting,
   ...areas,
   ...discarding,
   ...pools,
