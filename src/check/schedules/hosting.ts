@@ -40,7 +40,7 @@ interface Guests {
 }
 
 /** Two processes that map a file, whose first page is there. `who` has its tables already. With three CPUs the first runs on two. */
-function guestsOf(kind: Kind, who: "nobody" | "first" | "both", cpus: 2 | 3, lockGraph: LockGraph): Guests {
+function guestsOf(kind: Kind, who: "first" | "both", cpus: 2 | 3, lockGraph: LockGraph): Guests {
   const design = { pageTableSharing: "file-shared" } as const;
   const stage = new Stage({ ...kind, cpus, lockGraph, design });
   const { kernel } = stage;
@@ -50,7 +50,7 @@ function guestsOf(kind: Kind, who: "nobody" | "first" | "both", cpus: 2 | 3, loc
   const [second] = stage.process("second", [1]);
   const guests = [first, second] as const;
   for (const guest of guests) if (mmap(stage, guest, kind, opened) < 0) bug("a scenario's mmap fails");
-  if (who !== "nobody") stage.store(first, PLACE, VALUE);
+  stage.store(first, PLACE, VALUE);
   // Another CPU of the first one's knows them too, and must be told when he leaves.
   if (beside !== undefined) stage.machine.access(beside, addressOf(PLACE), LOAD);
   if (who === "both") stage.machine.access(second, addressOf(PLACE), LOAD);
@@ -62,9 +62,9 @@ const mmapArgs = ({ pages }: Kind, opened: OpenFile) =>
 const mmap = (stage: Stage, guest: Thread, kind: Kind, opened: OpenFile): number =>
   stage.machine.call(guest, "mmap", mmapArgs(kind, opened));
 
-/** Both come at once: the first writes, the second reads, the same page. */
+/** The first writes to a page that nobody has, while the second, who has no table yet, reads it. */
 const bothCome: Build = (kind, change, lockGraph) => {
-  const { stage, guests } = guestsOf(kind, "nobody", 2, lockGraph);
+  const { stage, guests } = guestsOf(kind, "first", 2, lockGraph);
   const page = PLACE + 1;
   change(stage.kernel);
   stage.scheduler.add(guests[0], stage.storeByte(guests[0], page, LATER));
@@ -111,6 +111,8 @@ function truncateAgainstFault(page: 0 | 1, kind: Kind, change: Change, lockGraph
   const { stage, guests, opened } = guestsOf(kind, "both", 2, lockGraph);
   // It is cached, and not mapped.
   stage.machine.writeFile(opened, addressOf(1), new Uint8Array([VALUE]));
+  // Who cuts the file does not map it: one area less to look at.
+  stage.machine.call(guests[0], "munmap", [addressOf(PLACE), addressOf(kind.pages)]);
   change(stage.kernel);
   stage.scheduler.add(guests[0], stage.call(guests[0], "ftruncate", [opened, 0]));
   stage.scheduler.add(guests[1], stage.access(guests[1], PLACE + page, LOAD));
@@ -199,7 +201,14 @@ export const hosting: readonly Scenario[] = [
   {
     name: "two-guests-come",
     claim: "A file has one tree of tables, whoever comes first: what one guest writes the other finds.",
-    variants: [...holding(leaf.slice(0, 1), "new", "two processes touch a file that nobody has touched", bothCome)],
+    variants: [
+      ...holding(
+        leaf.slice(0, 1),
+        "as-it-is",
+        "one writes to a page that is new while the other comes and reads it",
+        bothCome,
+      ),
+    ],
   },
   {
     name: "guest-leaves-against-fault",
