@@ -12,7 +12,9 @@ import { files } from "./files.ts";
 import { hosting } from "./hosting.ts";
 import { hugeCollapse } from "./huge-collapse.ts";
 import { hugeFaults } from "./huge-faults.ts";
+import { hugeFiles } from "./huge-files.ts";
 import { hugeMoves } from "./huge-moves.ts";
+import { hugeTables } from "./huge-tables.ts";
 import { orders } from "./orders.ts";
 import { pools } from "./pools.ts";
 import { reclaiming } from "./reclaiming.ts";
@@ -40,7 +42,9 @@ export const scenarios: readonly Scenario[] = [
   ...hosting,
   ...areas,
   ...discarding,
+  ...hugeFiles,
   ...pools,
+  ...hugeTables,
   ...hugeFaults,
   ...hugeCollapse,
   ...hugeMoves,

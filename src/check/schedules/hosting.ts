@@ -11,8 +11,9 @@ import type { Thread } from "../../mm/process.ts";
 import type { Path } from "../../sync/path.ts";
 import type { World } from "../../sync/search.ts";
 import type { LockGraph } from "../../sync/validator.ts";
+import { byteAt, wrongIf } from "./contents.ts";
 import { freesBeforeFlush } from "./doubles.ts";
-import { byteAt, HUGE, LATER, VALUE, wrongIf } from "./huge-stage.ts";
+import { HUGE, LATER, VALUE } from "./huge-stage.ts";
 import type { Scenario } from "./scenario.ts";
 import { READ_WRITE, SHARED_FIXED, Stage, type StageShape } from "./stage.ts";
 

@@ -9,8 +9,9 @@ import { referenced } from "../../mm/reclaim/referenced.ts";
 import type { Path } from "../../sync/path.ts";
 import type { World } from "../../sync/search.ts";
 import type { LockGraph } from "../../sync/validator.ts";
+import { byteAt, frameAt, wrongIf } from "./contents.ts";
 import { freesBeforeFlush } from "./doubles.ts";
-import { byteAt, frameAt, HUGE, LATER, type Program, smallPages, takes, VALUE, wrongIf } from "./huge-stage.ts";
+import { HUGE, LATER, type Program, smallPages, takes, VALUE } from "./huge-stage.ts";
 import type { Scenario } from "./scenario.ts";
 import { PAGE } from "./stage.ts";
 

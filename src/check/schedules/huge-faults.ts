@@ -17,8 +17,9 @@ import type { Vma } from "../../mm/vma.ts";
 import type { Path } from "../../sync/path.ts";
 import type { World } from "../../sync/search.ts";
 import type { LockGraph } from "../../sync/validator.ts";
+import { byteAt, wrongIf } from "./contents.ts";
 import { forkForgetsToFlush, freesBeforeFlush } from "./doubles.ts";
-import { byteAt, HUGE, hugePage, LATER, type Program, smallPages, VALUE, wrongIf } from "./huge-stage.ts";
+import { HUGE, hugePage, LATER, type Program, smallPages, VALUE } from "./huge-stage.ts";
 import type { Scenario, Variant } from "./scenario.ts";
 import { PAGE } from "./stage.ts";
 

@@ -16,19 +16,9 @@ import type { Owner } from "../../mm/zone.ts";
 import { type Path, point } from "../../sync/path.ts";
 import type { World } from "../../sync/search.ts";
 import type { LockGraph } from "../../sync/validator.ts";
+import { byteAt, frameAt, wrongIf } from "./contents.ts";
 import { freesBeforeFlush } from "./doubles.ts";
-import {
-  byteAt,
-  frameAt,
-  HUGE,
-  hugePage,
-  LATER,
-  type Program,
-  smallPages,
-  takes,
-  VALUE,
-  wrongIf,
-} from "./huge-stage.ts";
+import { HUGE, hugePage, LATER, type Program, smallPages, takes, VALUE } from "./huge-stage.ts";
 import type { Scenario } from "./scenario.ts";
 import { PAGE, READ_WRITE, SHARED_FIXED, Stage } from "./stage.ts";
 

@@ -1,14 +1,11 @@
 /** Programs whose memory is huge pages, or may become huge, on a machine whose tasks are interleaved. */
 import { bug } from "../../base/errors.ts";
-import { addressOf, type Vpn } from "../../base/units.ts";
-import { type OpenTable, PTE_PRESENT } from "../../hw/pte.ts";
-import { type AddressSpace, MEMORY } from "../../mm/address-space.ts";
+import { addressOf } from "../../base/units.ts";
+import { MEMORY } from "../../mm/address-space.ts";
 import { PG_LRU } from "../../mm/frames.ts";
 import type { Kernel } from "../../mm/kernel.ts";
-import { LEAF, NO_TABLE } from "../../mm/page-table.ts";
 import type { Thread } from "../../mm/process.ts";
 import { atOnce, shrinkPage } from "../../mm/reclaim/shrink-page.ts";
-import { headOfHuge, hugeEntryAt } from "../../mm/thp/huge-entries.ts";
 import { type Path, point } from "../../sync/path.ts";
 import type { LockGraph } from "../../sync/validator.ts";
 import { PAGE, Stage } from "./stage.ts";
@@ -53,31 +50,6 @@ export function hugePage(lockGraph: LockGraph): Program {
   program.stage.store(program.threads[0], PAGE, VALUE);
   return program;
 }
-
-/** The frame that a page of the address space is in, by an entry of either size; or null. */
-export function frameAt(kernel: Kernel, mm: AddressSpace, page: Vpn): number | null {
-  const { tables, entries } = kernel;
-  const huge = hugeEntryAt(kernel, mm, page);
-  if (huge !== null) return headOfHuge(kernel, huge) + page - huge.page;
-  const leaf = tables.tableAt(mm, page, LEAF);
-  if (leaf === NO_TABLE) return null;
-  const index = tables.indexAt(page, LEAF);
-  const table = leaf as OpenTable;
-  return (entries.flags(table, index) & PTE_PRESENT) !== 0 ? entries.frame(table, index) : null;
-}
-
-/** What a page of the program holds, if it is present. */
-export function byteAt({ kernel }: { readonly kernel: Kernel }, mm: AddressSpace, page: Vpn): number | null {
-  const frame = frameAt(kernel, mm, page);
-  return frame === null ? null : kernel.memory.readByte(frame, 0);
-}
-
-export const wrongIf = (
-  found: number | null,
-  expected: readonly (number | null)[],
-  whose: string,
-): string | undefined =>
-  expected.includes(found) ? undefined : `${whose} holds ${found}, expected ${expected.join(" or ")}`;
 
 /** Reclaim takes one page, as MADV_PAGEOUT has it: off its list with others, and a little later it is its turn. */
 export function* takes(kernel: Kernel, frame: number): Path<void> {

@@ -7,7 +7,8 @@ import type { Process, Thread } from "../../mm/process.ts";
 import type { Path } from "../../sync/path.ts";
 import type { World } from "../../sync/search.ts";
 import type { LockGraph } from "../../sync/validator.ts";
-import { byteAt, LATER, VALUE, wrongIf } from "./huge-stage.ts";
+import { byteAt, wrongIf } from "./contents.ts";
+import { LATER, VALUE } from "./huge-stage.ts";
 import type { Scenario } from "./scenario.ts";
 import { PAGE, Stage } from "./stage.ts";
 
