@@ -21,6 +21,8 @@ import { cells, specOfCell } from "./specs.ts";
 
 const START: Vpn = 0x40000;
 
+const MADV_REMOVE = 9;
+
 /** How a range is made present: at once, or a page at a time, which is too little for a table and for a run of holes. */
 type Way = "tables" | "pages";
 
@@ -48,13 +50,22 @@ class System {
     this.file = new OpenFile(file, "read-write");
   }
 
+  /** Whichever the way, it is not what is looked at. */
+  startAtOnce(name: string): void {
+    this.startBy(this.tables * this.span, name, 0);
+  }
+
   start(name: string, offset: number, prot = PROT_READ | PROT_WRITE): void {
+    this.startBy(this.way === "tables" ? this.tables * this.span : this.least, name, offset, prot);
+  }
+
+  private startBy(most: number, name: string, offset: number, prot = PROT_READ | PROT_WRITE): void {
     const process = this.machine.spawn(name);
     const thread = process.threads[0]!;
     const pages = this.tables * this.span - offset;
     const args = [addressOf(START), addressOf(pages), prot, MAP_SHARED | MAP_FIXED, this.file, addressOf(offset)];
     expect(this.machine.call(thread, "mmap", args)).toBe(addressOf(START));
-    const step = this.way === "tables" ? pages : this.least;
+    const step = Math.min(most, pages);
     for (let page = START; page < START + pages; page += step) {
       expect(this.machine.run(thread, populate(this.machine.kernel, thread, page, page + step))).toBe(0);
     }
@@ -167,8 +178,15 @@ const large = (machine: string, settings: readonly string[] = []): MachineSpec =
   specOf(machine, undefined, ["geometry.memory=1G", ...settings]);
 
 describe("a segment of more than a few tables", () => {
-  test.each(["amd64-8g", "pae-8g"])("is the same, and settled as runs (%s)", (machine) => {
-    const twins = new Twins(large(machine), 40);
+  test.each([
+    ["amd64-8g", "none"],
+    ["pae-8g", "none"],
+    ["amd64-8g", "fork-shared"],
+    ["pae-8g", "fork-shared"],
+    ["amd64-8g", "file-shared"],
+    ["pae-8g", "file-shared"],
+  ])("is the same, and settled as runs (%s, tables shared: %s)", (machine, sharing) => {
+    const twins = new Twins(large(machine, [`pageTableSharing=${sharing}`]), 40);
     for (const name of ["first", "second", "third"]) twins.start(name, 0);
     twins.compare();
     twins.start("shifted", 5000);
@@ -187,6 +205,24 @@ describe("a segment of more than a few tables", () => {
     twins.compare();
     for (const { machine } of twins.systems) expect(audit(machine)).toEqual([]);
   });
+});
+
+test("a gigabyte that a file's tree has whole is the same in every tree that it hangs in", () => {
+  const spec = specOf("amd64-8g", undefined, ["geometry.memory=3G", "pageTableSharing=file-shared"]);
+  const twins = new Twins(spec, 514);
+  twins.both((system) => system.startAtOnce("first"));
+  twins.start("second", 0);
+  twins.both(({ machine, started }) => {
+    const [one, two] = started;
+    // The gigabyte's is the file's; its own is that of the two tables after it.
+    expect(two!.mm.tablesByLevel).toEqual([0, 0, 1, 1, 1, 0]);
+    expect(machine.call(one!.threads[0]!, "madvise", [addressOf(START), addressOf(600), MADV_REMOVE])).toBe(0);
+    expect(machine.call(two!.threads[0]!, "munmap", [addressOf(START + 7000), addressOf(9000)])).toBe(0);
+  });
+  twins.both((system) => system.startAtOnce("after"));
+  const [fast, slow] = twins.systems;
+  expect(fast.frames).toBe(slow.frames);
+  expect(audit(fast.machine)).toEqual([]);
 });
 
 describe("a segment of big pages", () => {

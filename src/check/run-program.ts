@@ -212,6 +212,8 @@ export class ProgramRun {
 
   private mincore(process: Process, address: Vaddr, lengthBytes: number): string {
     this.executor.callMemset(process);
+    // It may be killed for that, where memory is short.
+    if (process.state !== "alive") return " OOM";
     const pages = Math.ceil(lengthBytes / PAGE_SIZE);
     const length = pages > MOST_VECTOR ? MOST_VECTOR * PAGE_SIZE : lengthBytes;
     const vector = new Uint8Array(Math.min(pages, MOST_VECTOR));

@@ -10,6 +10,7 @@ import { isWorkload, workloadSource } from "../lab/workloads/generator.ts";
 import type { MachineSpec } from "../presets.ts";
 import { zstdCodec } from "./codec.ts";
 import { nameOf, ReplacedFile, readBytes } from "./files.ts";
+import { withSamples } from "./samples.ts";
 
 /** How TRACE is explained in every verb's help. */
 export const traceArgument =
@@ -17,7 +18,9 @@ export const traceArgument =
 
 /** Opens a trace. A source gives its chunks once: open it again for another pass. */
 export function openTrace(name: string): ChunkSource {
-  return isWorkload(name) ? workloadSource(name) : new TraceReader(readBytes(name), zstdCodec(), nameOf(name));
+  return isWorkload(name)
+    ? workloadSource(name)
+    : new TraceReader(readBytes(withSamples(name)), zstdCodec(), nameOf(name));
 }
 
 /** TRACE for a run on one machine: only one of 32 bits needs a pass before it, to fit the trace's addresses in. */

@@ -20,9 +20,11 @@ import { PG_SWAPBACKED, PG_UPTODATE } from "./frames.ts";
 import type { Kernel } from "./kernel.ts";
 import { NOT_CACHED } from "./page-cache.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
+import { placeToFill } from "./populate-shared.ts";
 import { isUndisturbed, modelAt, populatedFlags } from "./populate-tables.ts";
 import type { Process } from "./process.ts";
 import { tryLockTables, unlockTables } from "./table-lock.ts";
+import type { HostedPlace } from "./tables/sharing/table-sharing.ts";
 import { FAULT_MINOR, type Intent } from "./verdict.ts";
 import type { Vma } from "./vma.ts";
 import { OWNER_PAGE_CACHE } from "./zone.ts";
@@ -43,18 +45,23 @@ export function tryPopulateHoles(
 ): number {
   const { file } = vma;
   if (file?.kind !== "shmem" || file.swapped.count > 0 || !kernel.reverseMap.searchesFiles) return 0;
-  const { page } = range;
-  const holes = holesAt(kernel, vma, page, range.end, intent);
+  const place = placeToFill(kernel, vma, range.page);
+  if (place === null) return 0;
+  const holes = holesAt(kernel, place.vma, place.page, place.page + (range.end - range.page), intent);
   if (holes < FEWEST || !isUndisturbed(kernel, holes)) return 0;
+  const pages = fillAndMap(kernel, place, holes, intent);
+  if (pages > 0) charge(kernel, payer, vma, range.page, pages, intent);
+  return pages;
+}
+
+/** Fills and maps as many of the holes as there are frames for side by side: how many. */
+function fillAndMap(kernel: Kernel, { vma, page }: HostedPlace, holes: number, intent: Intent): number {
   const flags = populatedFlags(kernel, vma, intent);
   if (flags === 0 || !tryLockTables(kernel, vma.mm)) return 0;
   const run = fill(kernel, vma, page, holes);
   if (run !== null) map(kernel, vma, page, run, flags);
   unlockTables(kernel, vma.mm);
-  if (run === null) return 0;
-  const pages = run.end - run.first;
-  charge(kernel, payer, vma, page, pages, intent);
-  return pages;
+  return run === null ? 0 : run.end - run.first;
 }
 
 /**
@@ -152,8 +159,9 @@ export function settleTables(
   const span = tables.span(LEAF);
   const first = Math.ceil(Math.max(range.page, vma.start) / span) * span;
   const count = Math.floor((range.end - first) / span);
-  const flags = populatedFlags(kernel, vma, intent);
-  if (flags === 0 || count < FEWEST_TO_SETTLE) return;
+  if (count < FEWEST_TO_SETTLE) return;
+  const flags = populatedFlags(kernel, placeToFill(kernel, vma, first)?.vma ?? vma, intent);
+  if (flags === 0) return;
   const model = modelAt(kernel, vma.file!, vma.indexAt(first), count);
   if (model === undefined) return;
   const [from, to] = settled(model.runs);

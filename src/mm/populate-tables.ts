@@ -63,7 +63,8 @@ export function tryPopulateTables(
 ): Vpn {
   const { page } = range;
   const flags = populatedFlags(kernel, vma, intent);
-  if (flags === 0 || !isUndisturbed(kernel, 1)) return page;
+  // Each table may be there already, in another tree.
+  if (kernel.tableSharing.sharesMappings || flags === 0 || !isUndisturbed(kernel, 1)) return page;
   const most = missingTables(kernel, vma, page, range.end);
   const tables = most > 1 && kernel.reverseMap.searchesFiles && isUndisturbed(kernel, most) ? most : Math.min(most, 1);
   const model = tables === 0 ? undefined : modelAt(kernel, vma.file!, vma.indexAt(page), tables);
@@ -76,12 +77,8 @@ export function tryPopulateTables(
   return page + tables * kernel.tables.span(LEAF);
 }
 
-/**
- * The flags of entries that faults of that intent would make; 0 if they would not map the file's own pages, present, or if
- * each must look whether somebody else has the table.
- */
+/** The flags of entries that faults of that intent would make; 0 if they would not map the file's own pages, present. */
 export function populatedFlags(kernel: Kernel, vma: Vma, intent: Intent): number {
-  if (kernel.tableSharing.sharesMappings) return 0;
   if (vma.file === null || vma.file.huge !== null || vma.file.raw !== null || (vma.flags & VM_NONLINEAR) !== 0)
     return 0;
   if (intent === "write" && (vma.flags & (VM_SHARED | VM_WRITE)) !== (VM_SHARED | VM_WRITE)) return 0;

@@ -18,6 +18,7 @@ import { LEAF, NO_TABLE } from "./page-table.ts";
 import { namesPage } from "./pfnmap/pfn-mappings.ts";
 import { touchBig } from "./populate-big.ts";
 import { settleTables, tryPopulateHoles } from "./populate-holes.ts";
+import { filledAfter, type PageRange } from "./populate-shared.ts";
 import { tryPopulateTables } from "./populate-tables.ts";
 import type { Process, Thread } from "./process.ts";
 import { lockTables, tryLockTables, unlockTables } from "./table-lock.ts";
@@ -137,8 +138,13 @@ export function* touchPages(
       continue;
     }
     for (;;) {
-      const found = yield* find(kernel, vma, page, touch);
-      if (found === "there" || (found === "untouched" && spares(kernel, vma, touch))) break;
+      const found = yield* find(kernel, vma, { page, end }, touch);
+      if (found > 0) {
+        kernel.counters.pagesPopulated += found - 1;
+        page += found - 1;
+        break;
+      }
+      if (found === UNTOUCHED && spares(kernel, vma, touch)) break;
       const verdict = yield* makePresent(kernel, payer, vma, page, touch.intent);
       if (!isRepaired(verdict)) return verdict === FAULT_OOM ? -ENOMEM : -EFAULT;
     }
@@ -160,26 +166,29 @@ function mayTouch(vma: Vma, { intent, rights }: Touch): boolean {
 const spares = (kernel: Kernel, vma: Vma, { intent }: Touch): boolean =>
   intent === "read" && kernel.personality.pages.sparesZeroPages && vma.file === null;
 
-/** A page that can be had as it is; that nobody has touched; or that a fault must make ready. */
-type Found = "there" | "untouched" | "not ready";
+/** Nobody has touched the page; or it is there, and a fault must make it ready. */
+const UNTOUCHED = 0;
+const NOT_READY = -1;
 
 /**
- * Whether the page can be had as it is. If it is had for writing, it counts as written.
+ * How many pages from the first one on can be had as they are, as far as is known at once; or UNTOUCHED, or NOT_READY. If one
+ * is had for writing, it counts as written.
  *
  * @models linux-6.1 mm/gup.c follow_page_pte, can_follow_write_pte
  */
-function* find(kernel: Kernel, vma: Vma, page: Vpn, touch: Touch): Path<Found> {
+function* find(kernel: Kernel, vma: Vma, range: PageRange, touch: Touch): Path<number> {
   if (!tryLockTables(kernel, vma.mm)) yield* lockTables(kernel, vma.mm);
-  const found = findNow(kernel, vma, page, touch);
+  const found = findNow(kernel, vma, range, touch);
   unlockTables(kernel, vma.mm);
   return found;
 }
 
 /** Requires: page_table_lock is held. */
-function findNow(kernel: Kernel, vma: Vma, page: Vpn, touch: Touch): Found {
+function findNow(kernel: Kernel, vma: Vma, range: PageRange, touch: Touch): number {
   const { tables, entries, frames } = kernel;
+  const { page } = range;
   const table = tables.openLeaf(vma.mm, page);
-  if (table === NO_TABLE) return vma.mm.reservedLeaves.length > 0 ? findHuge(kernel, vma, page, touch) : "untouched";
+  if (table === NO_TABLE) return vma.mm.reservedLeaves.length > 0 ? findHuge(kernel, vma, page, touch) : UNTOUCHED;
   const index = tables.indexAt(page, LEAF);
   const flags = entries.flags(table, index);
   const usable = touch.rights === "forced" ? PTE_PRESENT | PTE_PROT_NONE : PTE_PRESENT;
@@ -194,9 +203,11 @@ function findNow(kernel: Kernel, vma: Vma, page: Vpn, touch: Touch): Found {
     }
     if (there && (flags & PTE_DIRTY) === 0 && vma.file?.raw == null) setFrameDirty(kernel, vma.file, head);
   }
+  const more = there && tables.shared.exist ? filledAfter(kernel, vma, range, table, touch.intent) : 0;
   tables.close(table);
-  if (there) return "there";
-  return flags === 0 ? "untouched" : "not ready";
+  tables.reopened(table, more);
+  if (there) return 1 + more;
+  return flags === 0 ? UNTOUCHED : NOT_READY;
 }
 
 /**
@@ -204,14 +215,14 @@ function findNow(kernel: Kernel, vma: Vma, page: Vpn, touch: Touch): Found {
  *
  * @models linux-6.1 mm/huge_memory.c follow_trans_huge_pmd, can_follow_write_pmd
  */
-function findHuge(kernel: Kernel, vma: Vma, page: Vpn, touch: Touch): Found {
+function findHuge(kernel: Kernel, vma: Vma, page: Vpn, touch: Touch): number {
   const entry = hugeEntryAt(kernel, vma.mm, page);
-  if (entry === null) return "untouched";
+  if (entry === null) return UNTOUCHED;
   const flags = flagsOfHuge(kernel, entry);
   const usable = touch.rights === "forced" ? PTE_PRESENT | PTE_PROT_NONE : PTE_PRESENT;
-  if ((flags & usable) === 0) return "not ready";
-  if (touch.intent === "read" || (flags & PTE_WRITE) !== 0) return "there";
-  return touch.rights === "forced" && mayWriteAnyway(kernel, vma, headOfHuge(kernel, entry), 1) ? "there" : "not ready";
+  if ((flags & usable) === 0) return NOT_READY;
+  if (touch.intent === "read" || (flags & PTE_WRITE) !== 0) return 1;
+  return touch.rights === "forced" && mayWriteAnyway(kernel, vma, headOfHuge(kernel, entry), 1) ? 1 : NOT_READY;
 }
 
 /** A forced write to an area that forbids writes needs a page that nobody shares, but not a writable entry. */

@@ -1,12 +1,13 @@
 /** `bigmem experiment list` and `bigmem experiment run NAME`: claims, and what comes out here. */
 import { Command } from "commander";
 import { UsageError } from "../../base/errors.ts";
-import { type Experiment, type ExperimentResult, runExperiment } from "../../lab/experiments/experiment.ts";
+import { type Experiment, type ExperimentResult, runWithTrace } from "../../lab/experiments/experiment.ts";
 import { describeExperiment, experimentCsv, experimentTable } from "../../lab/experiments/experiment-text.ts";
 import { experimentNamed, experiments } from "../../lab/experiments/experiments.ts";
 import { plotSvg } from "../../lab/experiments/plot.ts";
 import { writeResult } from "../files.ts";
 import { StatusLine } from "../progress.ts";
+import { traceInput } from "../sources.ts";
 import { examples, print } from "../text.ts";
 
 interface Output {
@@ -77,7 +78,7 @@ function commandOf(experiment: Experiment): Command {
   return command.action((_options: unknown, self: Command) => execute(experiment, self));
 }
 
-function execute(experiment: Experiment, command: Command): void {
+async function execute(experiment: Experiment, command: Command): Promise<void> {
   const options = command.opts() as Output & Record<string, string | true>;
   const given: Record<string, string> = {};
   for (const name of Object.keys(experiment.parameters)) {
@@ -86,7 +87,7 @@ function execute(experiment: Experiment, command: Command): void {
   }
   const { json, csv, bytes, output } = options as Output;
   if (json === true && csv === true) throw new UsageError("--json and --csv: one of them");
-  const result = runWatched(experiment, given);
+  const result = await runWatched(experiment, given);
   if (output?.endsWith(".svg") === true) {
     writeResult(output, plotSvg(experiment.name, result.rows, experiment.plot));
     print(`${result.verdict}\nplot: ${output}`);
@@ -96,10 +97,10 @@ function execute(experiment: Experiment, command: Command): void {
 }
 
 /** Runs the experiment; what it is at is shown meanwhile, and gone before anything else is said. */
-function runWatched(experiment: Experiment, given: Readonly<Record<string, string>>): ExperimentResult {
+async function runWatched(experiment: Experiment, given: Readonly<Record<string, string>>): Promise<ExperimentResult> {
   const line = new StatusLine(experiment.name);
   try {
-    return runExperiment(experiment, given, (what) => line.show(what));
+    return await runWithTrace(experiment, given, traceInput, (what) => line.show(what));
   } finally {
     line.end();
   }

@@ -1,19 +1,14 @@
 /** Recorded outcomes as files: the text of recorded.ts, compressed; and the one that ships with the project. */
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { brotliCompressSync, brotliDecompressSync, constants } from "node:zlib";
 import { UsageError } from "../../base/errors.ts";
 import type { Outcome } from "../../check/compare-outcomes.ts";
 import { formatRecording, parseRecording, type Recording, type RecordingHead } from "../../check/recorded.ts";
 import { ReplacedFile, reason } from "../files.ts";
-
-/** Where samples lie: beside dist/ in a published package, further up in a checkout. */
-const samples = ["../samples/", "../../../samples/"].map((path) => new URL(path, import.meta.url));
+import { samplesFolder } from "../samples.ts";
 
 /** What ships: a current kernel's answers. */
-export const shippedRecording = new URL(
-  "outcomes/linux-6.18-x86-64.bmo",
-  samples.find((folder) => existsSync(folder)),
-);
+export const shippedRecording = new URL("outcomes/linux-6.18-x86-64.bmo", samplesFolder);
 /** The most that a recording's text may be. */
 const MOST_BYTES = 256 * 1024 * 1024;
 /** Outcomes repeat over megabytes. */

@@ -1,7 +1,7 @@
 /**
  * Page clustering: what the kernel saves when its own pages have 8 to 64 KiB, and what it pays. For each size the struct pages of
  * a large machine and the lowmem that they leave; the chains of a shared segment, with every entry chained and with one for
- * all that lie side by side; small files and small areas, which fill such pages badly; and the faults and reads that are spared.
+ * all that lie side by side; small files and small areas, which fill such pages badly; and the faults and reads that are spared, there and to a recorded program.
  */
 
 import { addressOf, PAGE_SIZE } from "../../base/units.ts";
@@ -14,6 +14,7 @@ import { OWNER_MEM_MAP } from "../../mm/zone.ts";
 import { specOf } from "../../presets.ts";
 import { Sharers } from "../memory/sharers.ts";
 import { freeEveryOther, type Held, readSmallFiles, writeSmallAreas } from "../memory/soft-page-loads.ts";
+import { replayProgram } from "../memory/soft-page-program.ts";
 import { freeContiguity } from "../memory-shape.ts";
 import { memorySnapshot } from "../snapshot.ts";
 import { type Experiment, type Row, type Step, wholeNumber, wholePages } from "./experiment.ts";
@@ -40,6 +41,7 @@ export const clustering: Experiment = {
     size: { text: "1M", about: "the segment" },
     files: { text: "200", about: "small files that are read" },
     areas: { text: "100", about: "small areas that a program writes to here and there" },
+    trace: { text: "samples/sort.bmt", about: "a recorded program, or a workload" },
     machine: { text: "piii-4g", about: "a machine preset, for all that is run" },
     filled: { text: "64M", about: "its memory, where two programs fill it and one of them ends" },
     large: { text: "piii-xeon-64g", about: "a machine preset, whose struct pages are counted" },
@@ -92,7 +94,24 @@ export const clustering: Experiment = {
     });
     return { rows, verdict: verdictOn(rows) };
   },
+
+  replayed: {
+    parameter: "trace",
+    columns: async ({ softPageBytes, chainedParts }, { machine }, input) => {
+      const order = Math.log2(Number(softPageBytes) / PAGE_SIZE);
+      return {
+        ...(await replayProgram(specOf(machine!, "linux-2.6.0", settingsFor(order, String(chainedParts))), input)),
+      };
+    },
+  },
 };
+
+const settingsFor = (order: number, chainedParts: string): string[] => [
+  "reverseMap=pte-chain-e",
+  `softPageShift=${order}`,
+  `chainedParts=${chainedParts}`,
+  "geometry.cpus=1",
+];
 
 /** What boot takes for struct pages, and what is left of the memory that the kernel has mapped. */
 function structPages(name: string, order: number): Row {
@@ -113,8 +132,7 @@ interface Sharing {
 
 /** The chains of a segment that processes have read, each all of it; and what those of the central case would take. */
 function chains(name: string, order: number, chainedParts: string, { processes, bytes }: Sharing, step: Step): Row {
-  const settings = ["reverseMap=pte-chain-e", `softPageShift=${order}`, `chainedParts=${chainedParts}`];
-  const machine = new Machine(specOf(name, "linux-2.6.0", [...settings, "geometry.cpus=1"]));
+  const machine = new Machine(specOf(name, "linux-2.6.0", settingsFor(order, chainedParts)));
   const sharers = new Sharers(machine, bytes);
   const { reverseMap, counters } = machine.kernel;
   for (let at = 0; at < processes; at++) {
@@ -128,7 +146,7 @@ function chains(name: string, order: number, chainedParts: string, { processes, 
     chainsBytes: reverseMap.bytes,
     entriesRead: reverseMap.costs.entriesRead,
     segmentFaults: counters.minorFaults + counters.majorFaults,
-    centralChainsGiB: Math.round((blocks * BLOCK.bytes * 100) / GIB) / 100,
+    centralChainsBytes: blocks * BLOCK.bytes,
   };
 }
 

@@ -7,6 +7,7 @@ import { UsageError } from "../../base/errors.ts";
 import { didYouMean } from "../../base/nearest.ts";
 import { parseSize } from "../../base/size-text.ts";
 import { PAGE_SIZE } from "../../base/units.ts";
+import type { TraceInput } from "../trace-input.ts";
 
 export type Value = string | number;
 export type Row = Readonly<Record<string, Value>>;
@@ -50,6 +51,15 @@ export interface Experiment {
   readonly published: readonly Published[];
   readonly plot: Plot;
   run(parameters: Readonly<Record<string, string>>, step: Step): Outcome;
+  /** What a recorded program tells beside. */
+  readonly replayed?: Replayed;
+}
+
+/** Columns that come from replaying a trace. */
+export interface Replayed {
+  /** The parameter that names it. */
+  readonly parameter: string;
+  columns(row: Row, parameters: Readonly<Record<string, string>>, input: TraceInput): Promise<Row>;
 }
 
 /** Told what an experiment does next. */
@@ -97,6 +107,26 @@ export function runExperiment(
     published: published.map((each) => ({ ...each })),
     verdict,
   };
+}
+
+/** The same, with what it replays a trace for: `open` finds the one of that name. */
+export async function runWithTrace(
+  experiment: Experiment,
+  given: Readonly<Record<string, string>>,
+  open: (name: string) => TraceInput,
+  step: Step = () => {},
+): Promise<ExperimentResult> {
+  const result = runExperiment(experiment, given, step);
+  const { replayed } = experiment;
+  if (replayed === undefined) return result;
+  const { parameters } = result;
+  const input = open(parameters[replayed.parameter]!);
+  const rows: ExperimentResult["rows"] = [];
+  for (const [at, row] of result.rows.entries()) {
+    step(`${input.name}: ${at + 1} of ${result.rows.length}`);
+    rows.push({ ...row, ...(await replayed.columns(row, parameters, input)) });
+  }
+  return { ...result, rows };
 }
 
 /** A whole number of a parameter, at least `least`. */

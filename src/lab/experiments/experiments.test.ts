@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { UsageError } from "../../base/errors.ts";
-import { experimentSchema, type Row, runExperiment, steps } from "./experiment.ts";
+import { workloadSource } from "../workloads/generator.ts";
+import { experimentSchema, type Row, runExperiment, runWithTrace, steps } from "./experiment.ts";
 import { describeExperiment, experimentCsv, experimentTable } from "./experiment-text.ts";
 import { experimentNamed, experiments } from "./experiments.ts";
 import { plotSvg } from "./plot.ts";
@@ -136,10 +137,13 @@ describe("shared-segment", () => {
   const { rows, verdict } = run("shared-segment", small);
   const of = (design: string) => rows.find((row) => row.design === design)!;
 
-  const smallPages = rows.filter(({ design }) => !["magic", "hugetlbfs"].includes(String(design)));
+  const bigPages = ["magic", "hugetlbfs"];
+  const oneSet = ["shared-tables", "one-tree"];
+  const smallPages = rows.filter(({ design }) => ![...bigPages, ...oneSet].includes(String(design)));
 
   test("has a row for each design, which all run where memory is plenty", () => {
     expect(smallPages).toHaveLength(7);
+    expect(rows.map(({ design }) => design)).toEqual(expect.arrayContaining([...bigPages, ...oneSet]));
     for (const row of smallPages) {
       expect(row).toMatchObject({ processes: 40, outcome: "all run", pageFaults: 40 * 4096, reads: 40_000 });
       expect(verdict).toContain(`${row.design}: all 40 run`);
@@ -147,28 +151,41 @@ describe("shared-segment", () => {
   });
 
   test("has the tables of the published arithmetic, to the byte: a leaf for 2 MiB, three tables above them and a root", () => {
-    for (const { leafTablesBytes, upperTablesBytes } of smallPages) {
+    for (const { leafTablesBytes, secondTablesBytes, thirdTablesBytes } of smallPages) {
       expect(leafTablesBytes).toBe(40 * (16 / 2) * 4096);
-      expect(upperTablesBytes).toBe(40 * (3 + 1) * 4096);
+      expect([secondTablesBytes, thirdTablesBytes]).toEqual([40 * 3 * 4096, 40 * 4096]);
     }
     const two = { processes: "5", size: "16M", machine: "nonpae-3g", designs: "low-objects" };
     const [twoLevels] = run("shared-segment", two).rows as [Row];
-    expect(twoLevels).toMatchObject({ leafTablesBytes: 5 * (16 / 4) * 4096, upperTablesBytes: 5 * 4096 });
+    expect(twoLevels).toMatchObject({ leafTablesBytes: 5 * (16 / 4) * 4096, secondTablesBytes: 5 * 4096 });
   });
 
   test("has no leaf table with big pages, and fewer misses: an entry of the TLB reaches 2 MiB", () => {
-    for (const design of ["magic", "hugetlbfs"]) {
-      expect(of(design)).toMatchObject({ outcome: "all run", leafTablesBytes: 0, upperTablesBytes: 40 * 4 * 4096 });
+    for (const design of bigPages) {
+      expect(of(design)).toMatchObject({ outcome: "all run", leafTablesBytes: 0, tablesBytes: 40 * 4 * 4096 });
       expect(of(design).reads).toBe(40_000);
       expect(Number(of(design).tlbMisses)).toBeLessThan(Number(of("low-objects").tlbMisses) / 100);
     }
+  });
+
+  test("has one set of leaf tables where they are shared, and one link for all: no chains", () => {
+    const leaves = (16 / 2) * 4096;
+    const [shared, tree] = oneSet.map(of) as [Row, Row];
+    expect(shared).toMatchObject({ outcome: "all run", leafTablesBytes: leaves, tablesBytes: leaves + 40 * 4 * 4096 });
+    // Each of four CPUs may have a block in hand.
+    expect(Number(shared.reverseMapBytes)).toBeLessThanOrEqual(4 * 32);
+    // The file's own tree has a root, and three tables right below it.
+    expect(tree).toMatchObject({ outcome: "all run", leafTablesBytes: leaves, tablesBytes: leaves + 41 * 4 * 4096 });
+    expect(tree.reverseMapBytes).toBe(0);
+    // A page that one of them has touched is there for all.
+    for (const { pageFaults } of [shared, tree]) expect(pageFaults).toBe(4096 + 39 * 8);
   });
 
   test("has one table for each gigabyte where huge pages are mapped, or one for all", () => {
     const designs = "hugetlbfs,hugetlbfs-shared-pmd";
     const wide = { processes: "8", size: "2G", machine: "skylake-256g", kernel: "linux-6.1", designs };
     const [own, common] = run("shared-segment", wide).rows as [Row, Row];
-    expect(Number(own.upperTablesBytes) - Number(common.upperTablesBytes)).toBe(7 * 2 * 4096);
+    expect(Number(own.secondTablesBytes) - Number(common.secondTablesBytes)).toBe(7 * 2 * 4096);
   });
 
   test("counts the tables that arithmetic says, to the byte, and what huge pages save of struct pages", () => {
@@ -176,16 +193,35 @@ describe("shared-segment", () => {
     const { rows: wide } = run("shared-segment", today);
     expect(wide.map(({ design }) => design)).toEqual([
       "low-objects",
+      "one-tree",
       "hugetlbfs",
       "hugetlbfs-shared-pmd",
       "hugetlbfs-1g",
+      "thp",
     ]);
-    for (const row of [...rows, ...wide]) {
-      expect(Number(row.leafTablesBytes) + Number(row.upperTablesBytes)).toBe(row.arithmeticTablesBytes);
-    }
+    for (const row of [...rows, ...wide]) expect(row.tablesBytes).toBe(row.arithmeticTablesBytes);
+    const [, tree] = wide as [Row, Row];
+    expect(tree).toMatchObject({
+      leafTablesBytes: 3 * 512 * 4096,
+      secondTablesBytes: 3 * 4096,
+      thirdTablesBytes: 7 * 4096,
+      fourthTablesBytes: 7 * 4096,
+      pageFaults: (3 * 2 ** 30) / 4096 + 5 * 3,
+    });
     const pages = (3 * 2 ** 30) / 4096;
-    const folded = [pages * 64, pages * 64, (pages / 512) * 4096, 3 * 4096];
+    const folded = [pages * 64, pages * 64, pages * 64, (pages / 512) * 4096, 3 * 4096, ""];
     expect(wide.map(({ structPagesBytes }) => structPagesBytes)).toEqual(folded);
+  });
+
+  test("says what a design is like that has nothing for a segment, and does not run it again", () => {
+    const today = { processes: "2", size: "4M", machine: "amd64-8g", kernel: "linux-6.1", designs: "low-objects,thp" };
+    const { rows: both, verdict: words } = run("shared-segment", today);
+    const [, row] = both as [Row, Row];
+    const { design, outcome, ...numbers } = row;
+    expect([design, outcome]).toEqual(["thp", "as low-objects: no huge pages"]);
+    expect(new Set(Object.values(numbers))).toEqual(new Set([""]));
+    expect(Object.keys(row)).toEqual(Object.keys(both[0]!));
+    expect(words).toContain("thp: a process has touched what one of the huge pages covers, and was given none");
   });
 
   test("lets each process after the first touch its own random share", () => {
@@ -204,7 +240,7 @@ describe("shared-segment", () => {
     const crowd = { processes: "4000", size: "1G", machine: "amd64-8g", kernel: "linux-6.1", designs: "low-objects" };
     const [row] = run("shared-segment", crowd).rows as [Row];
     expect(row.outcome).toBe(`process ${Number(row.processes) + 1}: no memory`);
-    expect(Number(row.leafTablesBytes) + Number(row.upperTablesBytes)).toBe(row.arithmeticTablesBytes);
+    expect(row.tablesBytes).toBe(row.arithmeticTablesBytes);
     // 8 GiB less 1 for the segment and what the kernel takes, in tables of 2 MiB a process.
     expect(Number(row.processes)).toBeGreaterThan(3200);
     expect(Number(row.processes)).toBeLessThan(3584);
@@ -268,7 +304,7 @@ describe("shared-segment", () => {
   test("leaves out what a machine cannot be built with, and refuses it by name", () => {
     const today = { processes: "2", size: "1M", machine: "opteron-32g" };
     const names = run("shared-segment", today).rows.map(({ design }) => design);
-    expect(names).toEqual(["low-objects"]);
+    expect(names).toEqual(["low-objects", "one-tree", "thp"]);
     for (const designs of ["highpte-objects", "low-chians"]) {
       expect(() => run("shared-segment", { ...today, designs })).toThrow(UsageError);
     }
@@ -529,10 +565,12 @@ describe("clustering", () => {
   test("a blast radius divides the chains by the parts of a page, to the byte", () => {
     expect(radius.map(({ chainsBytes }) => chainsBytes)).toEqual([0, 1, 2, 3, 4].map((k) => (4 * 32 * 256) >> k));
     for (const row of each) expect(Number(row.chainsBytes)).toBeGreaterThan(27 * 1024);
-    expect(each.map((row) => Math.round(Number(row.centralChainsGiB) * 10) / 10)).toEqual([
+    expect(each.map((row) => Math.round((Number(row.centralChainsBytes) * 10) / 2 ** 30) / 10)).toEqual([
       11.2, 11.2, 11.2, 11.2, 11.2,
     ]);
-    expect(radius.map(({ centralChainsGiB }) => centralChainsGiB)).toEqual([11.17, 5.59, 2.79, 1.4, 0.7]);
+    expect(radius.map((row) => Math.round((Number(row.centralChainsBytes) * 100) / 2 ** 30) / 100)).toEqual([
+      11.17, 5.59, 2.79, 1.4, 0.7,
+    ]);
   });
 
   test("a file leaves half of a page unused at its end, less half of 4 KiB", () => {
@@ -557,6 +595,19 @@ describe("clustering", () => {
     expect(falls("areaFaults")).toBe(true);
     expect(falls("segmentFaults")).toBe(true);
     expect(Number(each[4]!.areaFrames)).toBeGreaterThan(4 * Number(each[0]!.areaFrames));
+  });
+
+  test("replays a program on each kernel: larger pages spare it faults, and leave more in its file's cache", async () => {
+    const name = "workload:fork-storm?processes=3";
+    const given = { processes: "2", size: "64K", files: "1", areas: "1", trace: name };
+    const open = (trace: string) => ({ name: trace, open: () => workloadSource(trace) });
+    const replayed = await runWithTrace(experimentNamed("clustering"), given, open);
+    const faults = replayed.rows.filter(({ chainedParts }) => chainedParts === "each").map((row) => row.programFaults);
+    expect(faults).toHaveLength(5);
+    expect(faults).toEqual(faults.toSorted((one, other) => Number(other) - Number(one)));
+    expect(new Set(faults).size).toBe(5);
+    for (const row of replayed.rows)
+      expect(Number(row.programCacheBytes)).toBeGreaterThanOrEqual(Number(row.softPageBytes));
   });
 });
 

@@ -7,6 +7,7 @@ import { addressOf, PAGE_SIZE, pageOf, type Vaddr, type Vpn } from "../../base/u
 import { type Access, LOAD } from "../../hw/access.ts";
 import type { Machine } from "../../machine.ts";
 import { type FileKind, type FileObject, OpenFile } from "../../mm/file.ts";
+import { LEAF } from "../../mm/page-table.ts";
 import { populate } from "../../mm/populate.ts";
 import type { Thread } from "../../mm/process.ts";
 import { MAP_FIXED, MAP_SHARED, PROT_READ, PROT_WRITE } from "../import/calls.ts";
@@ -95,6 +96,20 @@ export class Sharers {
   /** mlock or munlock of the segment, or of a part of it: 0 or -ERRNO. */
   call(thread: Thread, name: "mlock" | "munlock", from = 0, pages = this.pages): number {
     return this.machine.call(thread, name, [addressOf(this.first + from), addressOf(pages)]);
+  }
+
+  /** Page tables by level: of those that use the segment, and of its own tree if it has one; each once, whoever shares it. */
+  tablesByLevel(): number[] {
+    const { spaces, format, tables, bigPages } = this.machine.kernel;
+    const sums = new Array<number>(format.levels + 1).fill(0);
+    // Asked after each process: plain loops.
+    for (const { tablesByLevel, id } of spaces) {
+      if (id === this.parent.mm.id) continue;
+      for (let level = LEAF; level <= format.levels; level++) sums[level]! += tablesByLevel[level]!;
+    }
+    sums[LEAF]! -= tables.shared.inCommon;
+    sums[LEAF + 1]! -= bigPages.tablesInCommon;
+    return sums;
   }
 
   private get hasKilled(): boolean {

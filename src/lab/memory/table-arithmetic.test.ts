@@ -41,6 +41,20 @@ describe("four levels, every page touched", () => {
     expect(rounded(of(1, [1, 2]), MIB, 0)).toBe(552);
   });
 
+  test("one tree for all has its own upper two besides: 552.07 MiB", () => {
+    const mapped = { processes: 5000, first: pageOf(GIB), level: 1, inCommon: [1, 2], ownTree: true };
+    const all = (bytes: number) => {
+      const { leaf, upper } = tableBytes(x64, { ...mapped, pages: pageOf(bytes) });
+      return (leaf + upper) / 4096;
+    };
+    expect(all(256 * GIB)).toBe(256 * 512 + 256 + 2 + 5000 * 2);
+    expect(rounded(all(256 * GIB) * 4096, MIB, 2)).toBe(552.07);
+    // What covers no table whole is everybody's own: of 5 MiB two leaf tables are the file's, of a GiB and half a one the first.
+    expect(all(5 * MIB)).toBe(2 + 3 + 5000 * (1 + 3));
+    expect(all(1.5 * GIB)).toBe(768 + 2 + 2 + 5000 * (1 + 2));
+    expect(all(MIB)).toBe(5000 * 4);
+  });
+
   test("2 GiB and 5000 processes: 19.53 GiB and 39 MiB, or with huge pages 39.06 MiB beside the upper two", () => {
     const own = tableBytes(x64, { processes: 5000, first: pageOf(GIB), pages: pageOf(2 * GIB), level: 1 });
     expect(rounded(own.leaf, GIB, 2)).toBe(19.53);
