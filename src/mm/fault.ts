@@ -26,7 +26,7 @@ import { firstOfWhole } from "./cluster/whole.ts";
 import { EVENT_FAULT } from "./events.ts";
 import { fileFault } from "./file-fault.ts";
 import type { Kernel } from "./kernel.ts";
-import { orWait, waitToMap } from "./mapped-frame.ts";
+import { waitToMap } from "./mapped-frame.ts";
 import { LEAF, NO_TABLE } from "./page-table.ts";
 import { namesPage } from "./pfnmap/pfn-mappings.ts";
 import { presentInPlace, tryRepairRaw } from "./pfnmap/raw-fault.ts";
@@ -213,8 +213,11 @@ function* resolve(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent, first: Ve
 /** A fault in a table that is the file's own: it is hung here, and the fault repaired there. */
 function* hostedFault(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Path<Verdict> {
   const { tableSharing, allocator } = kernel;
-  const place = yield* orWait(allocator, () => tableSharing.tryAttach(kernel, vma, page));
-  if (place === null) return FAULT_OOM;
+  let place = yield* tableSharing.attach(kernel, vma, page);
+  for (let failures = 1; place === null; failures++) {
+    if (!(yield* allocator.waitForMemory(failures))) return FAULT_OOM;
+    place = yield* tableSharing.attach(kernel, vma, page);
+  }
   const verdict = yield* repair(kernel, place.vma, place.page, intent);
   return yield* resolve(kernel, place.vma, place.page, intent, verdict);
 }
@@ -274,8 +277,9 @@ function tryRepair(kernel: Kernel, vma: Vma, page: Vpn, intent: Intent): Verdict
   }
   if (leaf === NO_TABLE) return missingTable(kernel, vma, page, intent);
   const shared = tables.shared.find(leaf);
-  if (shared === undefined) return repairEntry(kernel, vma, page, intent, leaf);
-  if (shared.host !== null && shared.isSharedFor(vma.mm)) return NEEDS_HOST;
+  // The entries of a hosted table are its host's, whose page_table_lock keeps them.
+  if (shared === undefined || !shared.isSharedFor(vma.mm)) return repairEntry(kernel, vma, page, intent, leaf);
+  if (shared.host !== null) return NEEDS_HOST;
   return repairForAll(kernel, vma, page, intent, shared);
 }
 

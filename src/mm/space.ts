@@ -44,6 +44,7 @@ export function* releaseSpace(kernel: Kernel, mm: AddressSpace): Path<void> {
 
 function* destroySpace(kernel: Kernel, mm: AddressSpace): Path<void> {
   if (kernel.tlbFlush.interrupts !== null) yield* kernel.tlbFlush.evict(mm);
+  yield* kernel.transparent.khugepaged.leave(kernel, mm);
   for (const cpu of mm.cpus) bug(`CPU ${cpu} still runs in address space ${mm.id}, which dies`);
   const vmas: Vma[] = [...mm.vmas];
   for (const vma of vmas) detachVma(vma);

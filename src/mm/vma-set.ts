@@ -24,6 +24,8 @@ export class VmaSet {
   last: Vma | null = null;
   /** Linux's map_count. */
   count = 0;
+  /** How often an area has come, gone or changed its bounds. */
+  changes = 0;
   /** The areas, sorted; no chunk is empty. */
   private readonly chunks: Vma[][] = [];
   /** By chunk: the widest gap that ends at the start of one of its areas, or UNKNOWN. */
@@ -76,6 +78,7 @@ export class VmaSet {
       bug(`a vma at ${vma.start} overlaps another`);
     this.link(vma, below, above);
     this.count++;
+    this.changes++;
     if (this.chunks.length === 0) {
       this.addChunk(0, [vma]);
       return;
@@ -107,6 +110,7 @@ export class VmaSet {
     vma.below = null;
     vma.above = null;
     this.count--;
+    this.changes++;
     if (this.lastHit === vma) this.lastHit = null;
     this.forgetGapBelow(above);
   }
@@ -121,6 +125,7 @@ export class VmaSet {
     this.forgetGapBelow(above);
     vma.start = start;
     vma.end = end;
+    this.changes++;
   }
 
   /** Moves the boundary between two neighbours that touch. */
@@ -132,6 +137,7 @@ export class VmaSet {
     this.forgetGapBelow(upper);
     lower.end = boundary;
     upper.start = boundary;
+    this.changes++;
   }
 
   /** The end of the highest gap of at least `pages` within `[low, high)`, or NO_GAP. */

@@ -3,6 +3,7 @@
  */
 import type { Cpu } from "../../hw/cpu.ts";
 import type { AddressSpace } from "../../mm/address-space.ts";
+import type { FileObject } from "../../mm/file.ts";
 import type { Kernel } from "../../mm/kernel.ts";
 import type { Path } from "../../sync/path.ts";
 
@@ -39,4 +40,9 @@ export function lazyCpusKeepTheirTlb(kernel: Kernel): void {
 /** fork takes the rights off entries and returns. */
 export function forkForgetsToFlush(kernel: Kernel): void {
   kernel.tlbFlush.all = () => {};
+}
+
+/** An area that mapped the file once maps it for ever. */
+export function areasNeverGo({ mappings }: FileObject): void {
+  mappings.has = () => true;
 }

@@ -9,6 +9,12 @@ import { discarding } from "./discarding.ts";
 import { emptying } from "./emptying.ts";
 import { faults } from "./faults.ts";
 import { files } from "./files.ts";
+import { hosting } from "./hosting.ts";
+import { hugeCollapse } from "./huge-collapse.ts";
+import { hugeFaults } from "./huge-faults.ts";
+import { hugeFiles } from "./huge-files.ts";
+import { hugeMoves } from "./huge-moves.ts";
+import { hugeTables } from "./huge-tables.ts";
 import { orders } from "./orders.ts";
 import { pools } from "./pools.ts";
 import { reclaiming } from "./reclaiming.ts";
@@ -17,6 +23,7 @@ import { sharing } from "./sharing.ts";
 import { shootdowns } from "./shootdowns.ts";
 import { swapping } from "./swapping.ts";
 import { truncation } from "./truncation.ts";
+import { unsharing } from "./unsharing.ts";
 import { windows } from "./windows.ts";
 
 /** Every scenario that has a name. */
@@ -31,9 +38,16 @@ export const scenarios: readonly Scenario[] = [
   ...windows,
   ...emptying,
   ...sharing,
+  ...unsharing,
+  ...hosting,
   ...areas,
   ...discarding,
+  ...hugeFiles,
   ...pools,
+  ...hugeTables,
+  ...hugeFaults,
+  ...hugeCollapse,
+  ...hugeMoves,
 ];
 
 export type Search =

@@ -15,7 +15,7 @@ import { OWNER_USER } from "../../mm/zone.ts";
 import type { Path } from "../../sync/path.ts";
 import type { World } from "../../sync/search.ts";
 import type { LockGraph } from "../../sync/validator.ts";
-import { freesBeforeFlush } from "./doubles.ts";
+import { areasNeverGo, freesBeforeFlush } from "./doubles.ts";
 import type { Scenario } from "./scenario.ts";
 import { PAGE, PRIVATE_FIXED, PRIVATE_FIXED_ANONYMOUS, READ_WRITE, SHARED_FIXED, Stage } from "./stage.ts";
 
@@ -163,11 +163,6 @@ function writebackAgainstSplit(looks: "again" | "once", lockGraph: LockGraph): W
 
 const MS_SYNC = 4;
 const READ = 1;
-
-/** An area that mapped the file once maps it for ever. */
-const areasNeverGo = ({ mappings }: FileObject): void => {
-  mappings.has = () => true;
-};
 
 /** Entries become clean, and no TLB is told. */
 const writebackForgetsToFlush = ({ tlbFlush }: Kernel): void => {

@@ -179,11 +179,16 @@ export class Interleaving {
     return mmu.lastFrame;
   }
 
-  /** Moves with every walk, allocation and release, of huge pages too: what a step may do to memory without page_table_lock. */
+  /**
+   * Moves with every walk, allocation and release, of huge pages too, and with every change of areas, which reclaim looks at
+   * without mmap_sem: what a step may do to memory without page_table_lock.
+   */
   private memoryVersion(): number {
-    const { allocator, bigPages, counters, cpus } = this.kernel;
+    const { allocator, bigPages, counters, cpus, spaces } = this.kernel;
     const walks = cpus.reduce((sum, { mmu }) => sum + mmu.walks, 0);
     const pools = bigPages.pools.reduce((sum, { moves }) => sum + moves, 0);
-    return allocator.attempts + pools + counters.gatherFlushes + counters.tablesFreed + walks;
+    let areas = 0;
+    for (const { vmas } of spaces) areas += vmas.changes;
+    return allocator.attempts + pools + counters.gatherFlushes + counters.tablesFreed + walks + areas;
   }
 }

@@ -4,16 +4,15 @@
  */
 import { addressOf } from "../../base/units.ts";
 import { type Access, LOAD, STORE } from "../../hw/access.ts";
-import type { OpenTable } from "../../hw/pte.ts";
 import type { Kernel } from "../../mm/kernel.ts";
 import { lockPage, unlockPage } from "../../mm/page-lock.ts";
-import { LEAF } from "../../mm/page-table.ts";
 import type { Process, Thread } from "../../mm/process.ts";
 import { tryToUnmap } from "../../mm/reclaim/try-to-unmap.ts";
 import { addToSwap, giveSlotBack } from "../../mm/swap/swap-cache.ts";
 import type { Path } from "../../sync/path.ts";
 import type { World } from "../../sync/search.ts";
 import type { LockGraph } from "../../sync/validator.ts";
+import { byteAt, frameAt, wrongIf } from "./contents.ts";
 import { forkForgetsToFlush, freesBeforeFlush } from "./doubles.ts";
 import type { Scenario } from "./scenario.ts";
 import { PAGE, Stage, type StageShape } from "./stage.ts";
@@ -67,17 +66,6 @@ function family(kind: Kind, lockGraph: LockGraph) {
   return { stage, threads, child };
 }
 
-function frameOf({ kernel }: Stage, { mm }: { readonly mm: Thread["mm"] }): number {
-  const { tables, entries } = kernel;
-  return entries.frame(tables.tableAt(mm, PAGE, LEAF) as OpenTable, tables.indexAt(PAGE, LEAF));
-}
-
-const contentsOf = (stage: Stage, of: { readonly mm: Thread["mm"] }): number =>
-  stage.kernel.memory.readByte(frameOf(stage, of), 0);
-
-const wrongIf = (found: number, expected: number, whose: string): string | undefined =>
-  found === expected ? undefined : `${whose} has ${found}, expected ${expected}`;
-
 /** CPU 0 forks while CPU 1 writes what it has written before. */
 function forkAgainstWrite(kind: Kind, change: Change, lockGraph: LockGraph): World {
   const { stage, threads } = program(kind, lockGraph);
@@ -85,7 +73,7 @@ function forkAgainstWrite(kind: Kind, change: Change, lockGraph: LockGraph): Wor
   change(stage.kernel);
   stage.scheduler.add(threads[0], stage.fork(threads[0]));
   stage.scheduler.add(threads[1], stage.storeByte(threads[1], PAGE, LATER));
-  return stage.starts(() => wrongIf(contentsOf(stage, threads[0]), LATER, "the parent"));
+  return stage.starts(() => wrongIf(byteAt(stage, threads[0].mm, PAGE), [LATER], "the parent"));
 }
 
 /** CPU 0 writes, for which it needs a table of its own, or gives its pages back; CPU 1 reads through the table of all. */
@@ -120,7 +108,7 @@ function exitAgainst(access: Access, kind: Kind, change: Change, lockGraph: Lock
   const goesOn = access === STORE ? stage.storeByte(threads[1], PAGE, LATER) : stage.access(threads[1], PAGE, access);
   stage.scheduler.add(threads[1], goesOn);
   const expected = access === STORE ? LATER : VALUE;
-  return stage.starts(() => wrongIf(contentsOf(stage, threads[1]), expected, "the parent"));
+  return stage.starts(() => wrongIf(byteAt(stage, threads[1].mm, PAGE), [expected], "the parent"));
 }
 
 /** CPU 0 takes the page from all who map it while its owner writes on CPU 1. */
@@ -129,7 +117,7 @@ function reclaimAgainstWrite(kind: Kind, change: Change, lockGraph: LockGraph): 
   stage.machine.access(threads[1], addressOf(PAGE), LOAD);
   change(stage.kernel);
   const { kernel } = stage;
-  const frame = frameOf(stage, threads[0]);
+  const frame = frameAt(kernel, threads[0].mm, PAGE)!;
   kernel.frames.addReference(frame);
   stage.kernelTask("kswapd", 0, takes());
   stage.scheduler.add(threads[1], stage.access(threads[1], PAGE, STORE));
@@ -154,7 +142,7 @@ function reclaimAgainstRead(kind: Kind, change: Change, lockGraph: LockGraph): W
   stage.machine.access(reader!, addressOf(PAGE), LOAD);
   change(stage.kernel);
   const { kernel } = stage;
-  const frame = frameOf(stage, threads[0]);
+  const frame = frameAt(kernel, threads[0].mm, PAGE)!;
   kernel.frames.addReference(frame);
   stage.kernelTask("kswapd", 0, takes());
   stage.scheduler.add(reader!, stage.access(reader!, PAGE, LOAD));

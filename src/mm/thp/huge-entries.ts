@@ -14,7 +14,7 @@
  */
 import type { Pfn, Vpn } from "../../base/units.ts";
 import { PTE_DIRTY, PTE_LARGE, PTE_PRESENT, PTE_PROT_NONE } from "../../hw/pte.ts";
-import type { AddressSpace } from "../address-space.ts";
+import { type AddressSpace, MEMORY } from "../address-space.ts";
 import type { Kernel } from "../kernel.ts";
 import { isLarge, NO_TABLE } from "../page-table.ts";
 import type { Vma } from "../vma.ts";
@@ -30,16 +30,18 @@ export interface HugeEntry {
 }
 
 /** The large entry that maps `page`, or null. Address spaces without any are not searched. */
-export function hugeEntryAt({ tables }: Kernel, mm: AddressSpace, page: Vpn): HugeEntry | null {
+export function hugeEntryAt({ tables, current }: Kernel, mm: AddressSpace, page: Vpn): HugeEntry | null {
   if (mm.reservedLeaves.length === 0) return null;
+  current.task.watch?.touch(MEMORY, "read");
   const found = tables.largeAt(mm, page);
   if (found === null || found.level !== HUGE_LEVEL) return null;
   return { page: page - (page % tables.span(HUGE_LEVEL - 1)), table: found.table, index: found.index };
 }
 
-/** The large entries that map pages of `[first, end)`, in order. */
-export function hugeEntries({ tables, entries }: Kernel, mm: AddressSpace, first: Vpn, end: Vpn): HugeEntry[] {
+/** The large entries that map pages of `[first, end)`, in order. Who holds no lock finds some of them split when he comes to them. */
+export function hugeEntries({ tables, entries, current }: Kernel, mm: AddressSpace, first: Vpn, end: Vpn): HugeEntry[] {
   const found: HugeEntry[] = [];
+  current.task.watch?.touch(MEMORY, "read");
   if (mm.reservedLeaves.length === 0) return found;
   const span = tables.span(HUGE_LEVEL - 1);
   for (let page = first - (first % span); page < end; ) {

@@ -33,6 +33,18 @@ export class Khugepaged {
     this.spaces.add(mm);
   }
 
+  /**
+   * The address space is about to end: whatever is made huge there now is done first, and nothing is begun any more once its
+   * areas are gone.
+   *
+   * @models linux-6.1 mm/khugepaged.c __khugepaged_exit, hpage_collapse_test_exit
+   */
+  *leave({ current }: Kernel, mm: AddressSpace): Path<void> {
+    if (!this.spaces.delete(mm)) return;
+    if (!mm.mmapSem.tryWrite(current.task)) yield* mm.mmapSem.write(current.task);
+    mm.mmapSem.releaseWrite(current.task);
+  }
+
   /** Whether its turn has come. */
   isDue({ counters, tunables }: Kernel): boolean {
     return this.spaces.size > 0 && counters.minorFaults - this.faultsBefore >= tunables.khugepagedFaults;

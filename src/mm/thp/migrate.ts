@@ -3,12 +3,17 @@
  * What nobody can find all users of stays where it is: pages that are locked, written, held by somebody, in the swap cache,
  * or parts of huge pages; tables, slabs and stacks of the kernel above all.
  *
- *     lock the page -> all page_table_locks (try) -> clear entries, flush -> copy -> set entries -> unlock -> old frame free
+ *     lock the page -> all page_table_locks (try) -> off its list -> clear entries, flush -> copy -> set entries -> unlock
+ *                                                                                             -> on a list -> old frame free
+ *
+ * Between the flush's beginning and its end others run: the page's lock keeps faults and reclaim from it, and that it is on no
+ * list keeps reclaim from taking it off one.
  *
  * @models linux-6.1 mm/migrate.c unmap_and_move, move_to_new_folio, folio_migrate_mapping, remove_migration_ptes
  * @differs page_table_locks are held meanwhile, where Linux leaves entries that say so (migration entries); pages in the swap
  *          cache are not moved
  */
+import { bug } from "../../base/errors.ts";
 import type { Pfn, PteSlot } from "../../base/units.ts";
 import type { Path } from "../../sync/path.ts";
 import type { AddressSpace } from "../address-space.ts";
@@ -28,6 +33,7 @@ import {
 } from "../frames.ts";
 import type { Kernel } from "../kernel.ts";
 import { tryLockPage, unlockPage } from "../page-lock.ts";
+import type { Vma } from "../vma.ts";
 
 /** Pages of these kinds stay. */
 const STAYS = PG_LOCKED | PG_WRITEBACK | PG_SWAPCACHE | PG_PART | PG_ORPHAN | PG_MLOCKED | PG_PRIVATE | PG_RESERVED;
@@ -40,10 +46,18 @@ export function isMovable(frames: Frames, frame: Pfn): boolean {
   return uses > 0 && frames.refs.read(frame) === uses;
 }
 
-/** One entry that maps the page, as it was. */
+/** One entry that maps the page, as it was, and its area, which may be cut, or leave its address space, meanwhile. */
 interface Mapping {
   readonly slot: PteSlot;
   readonly flags: number;
+  readonly vma: Vma;
+}
+
+/** What the page was before it was taken from all. */
+interface Moving {
+  /** PG_* bits. */
+  readonly state: number;
+  readonly mappings: readonly Mapping[];
 }
 
 /**
@@ -63,8 +77,10 @@ export function* migrate(kernel: Kernel, from: Pfn, to: Pfn): Path<boolean> {
     return false;
   }
   const mappings = clearAll(kernel, from);
+  const state = frames.flags.read(from);
+  kernel.reclaim.forget(from);
   if (kernel.tlbFlush.owes) yield* kernel.tlbFlush.settle();
-  move(kernel, from, to, mappings);
+  move(kernel, from, to, { state, mappings });
   for (const mm of spaces) mm.pageTableLock.release(kernel.current.task);
   unlockPage(kernel, from);
   // The one reference that is left is that which the new frame brought with it.
@@ -84,7 +100,9 @@ function lockSpaces(kernel: Kernel, frame: Pfn): Set<AddressSpace> | null {
   reverseMap.forEachKnown(frame, (slot) => {
     const mm = tables.mmOf(slot);
     found++;
-    if (!locked.has(mm)) {
+    // An area that is being unmapped is off its address space already.
+    isFree = mm.vmas.containing(tables.pageOf(slot)) !== null;
+    if (isFree && !locked.has(mm)) {
       isFree = mm.pageTableLock.attempt(current.task);
       if (isFree) locked.add(mm);
     }
@@ -106,26 +124,26 @@ function clearAll(kernel: Kernel, frame: Pfn): Mapping[] {
     const flags = entries.flags(table, index);
     entries.clear(table, index);
     tables.close(table);
-    tlbFlush.page(tables.mmOf(slot), tables.pageOf(slot));
-    return { slot, flags };
+    const mm = tables.mmOf(slot);
+    const page = tables.pageOf(slot);
+    tlbFlush.page(mm, page);
+    return { slot, flags, vma: mm.vmas.containing(page)! };
   });
 }
 
 /** The contents, what is known of the page, and its place on the lists go to the new frame, and the entries name it. */
-function move(kernel: Kernel, from: Pfn, to: Pfn, mappings: readonly Mapping[]): void {
+function move(kernel: Kernel, from: Pfn, to: Pfn, { state, mappings }: Moving): void {
   const { contents, frames, files, reclaim, reverseMap, tables, entries } = kernel;
+  const isCached = (state & PG_ANON) === 0;
+  const uses = mappings.length + (isCached ? 1 : 0);
+  if (frames.refs.read(from) !== uses) bug(`frame ${from} is moved while somebody has taken it`);
   contents.copy(from, to);
-  const state = frames.flags.read(from);
-  reclaim.forget(from);
   frames.flags.write(to, state & ~(PG_LRU | PG_ACTIVE | PG_LOCKED));
   frames.mapping.write(to, frames.mapping.read(from));
   frames.index.write(to, frames.index.read(from));
-  const isCached = (state & PG_ANON) === 0;
-  frames.refs.write(to, mappings.length + (isCached ? 1 : 0));
+  frames.refs.write(to, uses);
   if (isCached) files.byId(frames.mapping.read(from)).pages.replace(frames.index.read(from), to);
-  for (const { slot, flags } of mappings) {
-    const mm = tables.mmOf(slot);
-    const vma = mm.vmas.find(tables.pageOf(slot))!;
+  for (const { slot, flags, vma } of mappings) {
     reverseMap.remove(from, slot, vma);
     reverseMap.add(to, slot, vma);
     const table = tables.open(entries.tableOf(slot));

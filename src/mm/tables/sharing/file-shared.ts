@@ -21,7 +21,7 @@
  */
 import type { Pfn, Vpn } from "../../../base/units.ts";
 import { SpinLock } from "../../../sync/lock.ts";
-import { runToCompletion } from "../../../sync/path.ts";
+import { type Path, runToCompletion } from "../../../sync/path.ts";
 import { account } from "../../accounting.ts";
 import { MEMORY } from "../../address-space.ts";
 import type { FileObject } from "../../file.ts";
@@ -30,10 +30,10 @@ import { Limits } from "../../limits.ts";
 import { LEAF, NO_TABLE } from "../../page-table.ts";
 import type { Slab } from "../../slab.ts";
 import { createSpace, releaseSpace } from "../../space.ts";
+import { lockTables, unlockTables } from "../../table-lock.ts";
 import * as vm from "../../vma.ts";
 import { createVma, insertVma } from "../../vma-memory.ts";
 import { createPlaces } from "./places.ts";
-import { unlockShared } from "./shared-lock.ts";
 import type { SharedTable } from "./shared-tables.ts";
 import type { HostedPlace, SharingParts, TableSharing } from "./table-sharing.ts";
 
@@ -86,20 +86,20 @@ export class FileShared implements TableSharing {
     return this.isGuest(vma) && vma.pages >= tables.span(LEAF);
   }
 
-  tryAttach(kernel: Kernel, vma: vm.Vma, page: Vpn): HostedPlace | null {
+  *attach(kernel: Kernel, vma: vm.Vma, page: Vpn): Path<HostedPlace | null> {
     const { tables, current } = kernel;
     const host = this.hosts.get(vma.file!) ?? this.tryMakeHost(kernel, vma.file!);
     if (host === null) return null;
     const index: Vpn = host.vma.start + (vma.indexAt(page) - host.vma.fileIndex);
-    const table = this.tryEnsureHosted(kernel, host, index);
-    if (table === null) return null;
     const place = { vma: host.vma, page: index };
-    if (tables.tableAt(vma.mm, page, LEAF) !== NO_TABLE) return place;
-    if (!vma.mm.pageTableLock.attempt(current.task)) return place;
-    const isMine = table.lock.attempt(current.task);
-    const isHung = !isMine || this.tryHang(kernel, table, vma, page);
-    if (isMine) unlockShared(kernel, table);
-    vma.mm.pageTableLock.release(current.task);
+    yield* lockTables(kernel, vma.mm);
+    // All tables of a file have one lock. Whoever leaves one holds it until his CPUs have forgotten it: it must be waited for.
+    if (!host.lock.tryAcquire(current.task)) yield* host.lock.acquire(current.task);
+    const table = this.tryEnsureHosted(kernel, host, index);
+    const isThere = tables.tableAt(vma.mm, page, LEAF) !== NO_TABLE;
+    const isHung = table !== null && (isThere || this.tryHang(kernel, table, vma, page));
+    host.lock.release(current.task);
+    unlockTables(kernel, vma.mm);
     return isHung ? place : null;
   }
 

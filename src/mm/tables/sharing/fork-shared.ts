@@ -48,7 +48,7 @@ export class ForkShared implements TableSharing {
   readonly sharesMappings = true;
   readonly isHosted = nobodyHosts.isHosted;
   readonly leavesToFaults = nobodyHosts.leavesToFaults;
-  readonly tryAttach = nobodyHosts.tryAttach;
+  readonly attach = nobodyHosts.attach;
   readonly dropHost = nobodyHosts.dropHost;
   private readonly places: Slab;
 

@@ -1,11 +1,14 @@
 /** Strategies whose files have no tables of their own. */
 import type { TableSharing } from "./table-sharing.ts";
 
-type Hosting = "isHosted" | "leavesToFaults" | "tryAttach" | "dropHost";
+type Hosting = "isHosted" | "leavesToFaults" | "attach" | "dropHost";
 
 export const nobodyHosts: Pick<TableSharing, Hosting> = {
   isHosted: () => false,
   leavesToFaults: () => false,
-  tryAttach: () => null,
+  // biome-ignore lint/correctness/useYield: a path that is never taken
+  *attach() {
+    return null;
+  },
   dropHost: () => false,
 };

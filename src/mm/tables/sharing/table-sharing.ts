@@ -41,8 +41,11 @@ export interface TableSharing {
   isHosted(kernel: Kernel, vma: Vma, page: Vpn): boolean;
   /** Whether fork leaves the area to the child's faults, which find the file's tables. */
   leavesToFaults(kernel: Kernel, vma: Vma): boolean;
-  /** Hangs the table of the file over a page that is hosted: the page's place in the file's own tree; or null without memory. */
-  tryAttach(kernel: Kernel, vma: Vma, page: Vpn): HostedPlace | null;
+  /**
+   * Hangs the table of the file over a page that is hosted, if none hangs there: the page's place in the file's own tree; or null
+   * without memory. Requires: mmap_sem is held, and no lock that spins.
+   */
+  attach(kernel: Kernel, vma: Vma, page: Vpn): Path<HostedPlace | null>;
   /** One user of the file less: if nobody but its own tree is left, that lets go of it too; whether it did. */
   dropHost(kernel: Kernel, file: FileObject): boolean;
   /** So many places of shared tables are gone. */
