@@ -100,7 +100,7 @@ function meeting(moves: readonly [Move, Move], design: Partial<Design>, lockGrap
   for (let part = 0; part < PARTS; part++) stage.store(threads[0], PAGE + part, part + 1);
   const child = stage.machine.fork(threads[0]);
   if (typeof child === "number") throw new Error("no memory for a child");
-  moves.forEach((move, at) => stage.scheduler.add(threads[at]!, move(stage, threads[at]!, opened)));
+  for (const [at, move] of moves.entries()) stage.scheduler.add(threads[at]!, move(stage, threads[at]!, opened));
   return stage.starts(() => {
     const bytes = Array.from({ length: PARTS }, (_, part) => stage.machine.peekByte(child, addressOf(PAGE + part)));
     return bytes.join() === "1,2,3,4" ? undefined : `the child's page holds ${bytes.join()}`;
