@@ -226,12 +226,14 @@ function zapLeaf(kernel: Kernel, gather: Gather, vma: Vma, table: OpenTable, ran
   const { resident } = vma.mm;
   const sparesCows = range.cows === "shared";
   const firstSlot = entries.slotOf(table, 0);
+  const { userPages } = kernel.layout;
   let index = kernel.tables.indexAt(range.first, LEAF);
   let page = range.first;
   let zapped = 0;
   let from = page;
   let to = page;
-  for (; page < end && !gather.isFull; page++, index++) {
+  // What comes and goes whole is not left in parts, where others may run: the gather takes the rest of it.
+  for (; page < end && !(gather.isFull && index % userPages === 0); page++, index++) {
     const low = entries.low(table, index);
     const high = entries.high(table, index);
     if ((low | high) === 0) {

@@ -8,6 +8,9 @@ import { pageOut } from "../../mm/cool-pages.ts";
 import { OpenFile } from "../../mm/file.ts";
 import { LEAF } from "../../mm/page-table.ts";
 import type { Process } from "../../mm/process.ts";
+import { Gather } from "../../mm/tlb/gather.ts";
+import { zapTable } from "../../mm/zap.ts";
+import { runToCompletion } from "../../sync/path.ts";
 import { oracleSpec } from "../oracle-machine.ts";
 import { audit } from "./audit.ts";
 
@@ -106,6 +109,22 @@ describe.each(["object-anon", "pte-chain-e"] as const)("with pages of four frame
     for (let part = 0; part < 2 * PARTS; part++) expect(byteAt(to + part * PAGE_SIZE)).toBe(part + 1);
     clean();
   });
+});
+
+test("entries are cleared by whole pages, however much a flush frees", () => {
+  machine = new Machine(oracleSpec("pae", "linux-2.6.11", { softPageShift: "2", softPageStyle: "bsd" }));
+  parent = machine.spawn("parent");
+  const pages = 512;
+  call("mmap", AREA, pages * PAGE_SIZE, READ_WRITE, ANONYMOUS, null, 0);
+  for (let page = 0; page < pages; page += PARTS) store(AREA + page * PAGE_SIZE, 1);
+  const { kernel } = machine;
+  const vma = parent.mm.vmas.containing(pageOf(AREA))!;
+  const gather = new Gather(kernel, parent.mm);
+  const done = zapTable(kernel, gather, vma, { first: vma.start, end: vma.end, cows: "all" });
+  // It has room for 506 frames.
+  expect(done - vma.start).toBe(508);
+  runToCompletion(gather.flush());
+  clean();
 });
 
 test("a chain has one link for each mapping of a page, and finds all entries", () => {

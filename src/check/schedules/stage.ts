@@ -116,7 +116,7 @@ export class Stage extends Interleaving {
     const { frames, cpus } = this.kernel;
     for (const { id, mmu } of cpus) {
       for (const { firstPage, frame } of mmu.tlb.translations()) {
-        if (!hasNoStructPage(this.kernel, frame) && frames.refs.read(frame) === 0)
+        if (!hasNoStructPage(this.kernel, frame) && frames.refs.read(frames.head(frame)) === 0)
           return `CPU ${id}'s TLB still leads from page 0x${firstPage.toString(16)} to frame ${frame}, which is free`;
       }
       for (const table of mmu.cachedTables()) {

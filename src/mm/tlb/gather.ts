@@ -14,7 +14,7 @@ import type { AddressSpace } from "../address-space.ts";
 import type { Kernel } from "../kernel.ts";
 import { giveSlotBackIfUnmapped } from "../swap/swap-cache.ts";
 
-/** Frames that one flush frees at most. */
+/** Frames that one flush frees, and the rest of the last whole page. */
 const BATCH = 506;
 
 /** The window between clearing entries and flushing them: others may run here, and see both. */
