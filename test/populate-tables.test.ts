@@ -187,7 +187,10 @@ const history = (twins: Twins): void => {
   twins.compare();
 };
 
-describe.each(cells().map((cell) => [nameOfCell(cell), cell] as const))("%s", (_name, cell) => {
+/** What is populated here begins at any page of 4 KiB, which is no place of a page in BSD's style. */
+const chosen = cells().filter(({ softPageStyle }) => softPageStyle !== "bsd");
+
+describe.each(chosen.map((cell) => [nameOfCell(cell), cell] as const))("%s", (_name, cell) => {
   test("tables at once leave behind what pages one by one do", () => history(new Twins(specOfCell(cell), 3)));
 });
 
