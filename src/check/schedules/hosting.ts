@@ -38,6 +38,8 @@ interface Guests {
   readonly opened: OpenFile;
   /** On CPUs 0 and 1. */
   readonly guests: readonly [Thread, Thread];
+  /** The first one's other thread, on CPU 2, if there is that. */
+  readonly beside: Thread | undefined;
 }
 
 /** Two processes that map a file, whose first page is there. `who` has its tables already. With three CPUs the first runs on two. */
@@ -55,7 +57,7 @@ function guestsOf(kind: Kind, who: "first" | "both", cpus: 2 | 3, lockGraph: Loc
   // Another CPU of the first one's knows them too, and must be told when he leaves.
   if (beside !== undefined) stage.machine.access(beside, addressOf(PLACE), LOAD);
   if (who === "both") stage.machine.access(second, addressOf(PLACE), LOAD);
-  return { stage, kind, opened, guests };
+  return { stage, kind, opened, guests, beside };
 }
 
 const mmapArgs = ({ pages }: Kind, opened: OpenFile) =>
@@ -138,12 +140,13 @@ function endAgainstArrival(kind: Kind, change: Change, lockGraph: LockGraph): Wo
   }
 }
 
-/** The first leaves, and then the second ends, and with it the file's tables; another CPU of the first one's has walked there. */
+/** The first leaves, and then the second ends, and with it the file's tables; another CPU of the first one's walks there. */
 function leaveThenEnd(kind: Kind, change: Change, lockGraph: LockGraph): World {
   const world = guestsOf(kind, "both", 3, lockGraph);
-  const { stage, guests } = world;
+  const { stage, guests, beside } = world;
   change(stage.kernel);
   stage.scheduler.add(guests[0], leaveAndEnd());
+  stage.scheduler.add(beside!, stage.access(beside!, PLACE, LOAD));
   return stage.starts();
 
   function* leaveAndEnd(): Path<void> {
