@@ -122,52 +122,44 @@ export interface Mapping extends Entry {
  * the entries' references are the caller's. Requires: page_table_lock is held, and the page locked.
  */
 export function unmapFrom(kernel: Kernel, mapping: Mapping, { locked }: UnmapRules): Outcome {
-  const { tables, entries } = kernel;
+  const { tables, entries, layout } = kernel;
   const { vma, frame } = mapping;
   const table = tables.open(entries.tableOf(mapping.slot));
-  const whole = wholeOf(kernel, mapping);
+  const first = firstOfWhole(layout.userPages, mapping);
   const refuses =
-    (locked === "respect" && ((vma.flags & KEPT) !== 0 || wereUsed(kernel, table, whole))) ||
-    isKeptAfterAll(kernel, vma, frame, flagsOf(kernel, table, whole));
-  if (!refuses) for (const part of whole) clearEntry(kernel, part, table);
+    (locked === "respect" && ((vma.flags & KEPT) !== 0 || wasUsed(kernel, first, table))) ||
+    isKeptAfterAll(kernel, vma, frame, flagsOf(kernel, first, table));
+  for (let part = 0; part < layout.userPages && !refuses; part++) clearEntry(kernel, first, table, part);
   tables.close(table);
   return refuses ? "refused" : "unmapped";
 }
 
-/** The entries of the whole page that one is part of. */
-function wholeOf({ layout: { userPages } }: Kernel, mapping: Mapping): readonly Mapping[] {
-  if (userPages === 1) return [mapping];
+/** The first of the entries that come and go with this one. */
+function firstOfWhole(userPages: number, mapping: Mapping): Mapping {
   const part = mapping.slot % userPages;
-  return Array.from({ length: userPages }, (_, at) => ({
-    ...mapping,
-    slot: mapping.slot - part + at,
-    page: mapping.page - part + at,
-  }));
+  return part === 0 ? mapping : { ...mapping, slot: mapping.slot - part, page: mapping.page - part };
 }
 
-/** The flags that some of the entries have. */
-function flagsOf({ entries }: Kernel, table: OpenTable, whole: readonly Mapping[]): number {
+/** The flags that some entry of the whole page has. */
+function flagsOf({ entries, layout }: Kernel, { slot }: Mapping, table: OpenTable): number {
+  const index = entries.indexOf(slot);
   let flags = 0;
-  for (const { slot } of whole) flags |= entries.flags(table, entries.indexOf(slot));
+  for (let part = 0; part < layout.userPages; part++) flags |= entries.flags(table, index + part);
   return flags;
 }
 
-/** Whether one of the entries was used since they were last looked at. */
-function wereUsed(kernel: Kernel, table: OpenTable, whole: readonly Mapping[]): boolean {
-  let used = false;
-  for (const part of whole) if (isYoung(kernel, table, part)) used = true;
-  return used;
-}
-
-/** Whether the entry was used since it was last looked at; from now on it was not. */
-function isYoung(kernel: Kernel, table: OpenTable, { vma, page, slot }: Mapping): boolean {
-  const { entries, personality } = kernel;
+/** Whether some entry of the whole page was used since it was last looked at; from now on none was. */
+function wasUsed(kernel: Kernel, { vma, page, slot }: Mapping, table: OpenTable): boolean {
+  const { entries, personality, layout } = kernel;
   const index = entries.indexOf(slot);
-  const flags = entries.flags(table, index);
-  if ((flags & PTE_ACCESSED) === 0) return false;
-  entries.makeOld(table, index);
-  if (personality.pages.flushesYoung) flushEntry(kernel, vma.mm, page, slot);
-  return true;
+  let used = false;
+  for (let part = 0; part < layout.userPages; part++) {
+    if ((entries.flags(table, index + part) & PTE_ACCESSED) === 0) continue;
+    entries.makeOld(table, index + part);
+    if (personality.pages.flushesYoung) flushEntry(kernel, vma.mm, page + part, slot + part);
+    used = true;
+  }
+  return used;
 }
 
 /** A page that MADV_FREE gave up, and that was written since: its contents count again, and it has no place to go. */
@@ -179,9 +171,12 @@ function isKeptAfterAll({ frames }: Kernel, vma: Vma, frame: Pfn, flags: number)
   return true;
 }
 
-function clearEntry(kernel: Kernel, { vma, page, frame, slot }: Mapping, table: OpenTable): void {
+function clearEntry(kernel: Kernel, mapping: Mapping, table: OpenTable, part: number): void {
   const { entries, frames } = kernel;
+  const { vma, frame } = mapping;
   const { mm } = vma;
+  const page = mapping.page + part;
+  const slot = mapping.slot + part;
   const index = entries.indexOf(slot);
   const flags = entries.flags(table, index);
   const isAnonymous = frames.has(frame, PG_ANON);
