@@ -82,7 +82,10 @@ export function runRemarks(run: CompletedRun): string[] {
     lines.push(`${outcome.skippedAccesses} accesses of tasks that had ended were left out`);
   if (outcome.abiBreaks !== undefined) lines.push(brokenAbi(outcome.abiBreaks));
   if (outcome.differenceCount > 0) {
-    lines.push(`${outcome.differenceCount} of ${outcome.calls} calls ended otherwise than in the recording`);
+    const { differenceCount, calls } = outcome;
+    lines.push(
+      `${differenceCount} calls, forks or images ended otherwise than in the recording, which has ${calls} calls`,
+    );
     for (const { call, recorded, here, record } of outcome.differences.slice(0, SHOWN)) {
       lines.push(`  record ${record}: ${call}: recorded ${recorded}, here ${here}`);
     }

@@ -63,7 +63,7 @@ export const outcomeSchema = z.strictObject({
   signalCount: z.int(),
   /** Accesses of tasks that a signal had ended. */
   skippedAccesses: z.int(),
-  /** Calls that ended otherwise than in the recording: the first ones, and how many. */
+  /** Calls, forks and images that ended otherwise than in the recording: the first ones, and how many. */
   differences: z.array(differenceSchema),
   differenceCount: z.int(),
   /** Left out: there are none. */
