@@ -35,7 +35,7 @@ export const pressureKinds = tightness.length;
  * By softPageShift: how many times the memory. A kernel of large pages needs more to be there at all, each of its caches having one
  * at least; but not as many times more as its pages are larger, for then programs would fit.
  */
-const roomFor: Readonly<Record<string, number>> = { "0": 1, "1": 2, "2": 2, "3": 4, "4": 6, "9": 128 };
+const roomFor: Readonly<Record<string, number>> = { "0": 1, "1": 2, "2": 2, "3": 4, "4": 8, "9": 128 };
 
 /** Programs that are scaled to the pages of their machine want as many times the memory. */
 function roomOf({ softPageShift, softPageStyle }: Design): number {
