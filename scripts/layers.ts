@@ -13,6 +13,8 @@ const layers: readonly { name: string; prefixes: readonly string[]; packages: re
     name: "machine",
     prefixes: [
       "src/design.ts",
+      "src/design-rules.ts",
+      "src/settle-design.ts",
       "src/geometry.ts",
       "src/presets.ts",
       "src/footprint.ts",

@@ -5,17 +5,14 @@ import {
   axisNames,
   type Design,
   describeAxis,
-  designRules,
   designSchema,
   designSpace,
   optionsOf,
-  parseDesign,
-  type Rule,
-  rulesWith,
-  settleDesign,
   soundOptionsOf,
   unsound,
 } from "./design.ts";
+import { designRules, type Rule, rulesWith } from "./design-rules.ts";
+import { parseDesign, settleDesign } from "./settle-design.ts";
 
 const base: Design = {
   pageTablePlacement: "lowmem",

@@ -5,11 +5,13 @@
 import { z } from "zod";
 import { UsageError } from "./base/errors.ts";
 import { didYouMean } from "./base/nearest.ts";
-import { type AxisName, axisNames, type Design, designSchema, parseDesign, rulesWith } from "./design.ts";
+import { type AxisName, axisNames, type Design, designSchema } from "./design.ts";
+import { rulesWith } from "./design-rules.ts";
 import { type Geometry, type GeometryInput, geometrySchema, isNarrow, parseGeometry, type Split } from "./geometry.ts";
 import { pagingFormats } from "./hw/paging-format.ts";
 import { type StructPageName, structPageBytes } from "./mm/memmap/struct-page.ts";
 import { type PersonalityName, personalities } from "./mm/personality.ts";
+import { parseDesign } from "./settle-design.ts";
 import { parseRecord } from "./size-schema.ts";
 import { type Tunables, type TunablesInput, tunablesSchema } from "./tunables.ts";
 

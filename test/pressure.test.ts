@@ -11,9 +11,10 @@ import { randomProgram, usualShape } from "../src/check/generator.ts";
 import { pressureKinds, pressureSpec } from "../src/check/pressure.ts";
 import { formatProgram, parsePrograms } from "../src/check/program.ts";
 import { ProgramRunner } from "../src/check/program-runner.ts";
-import { parseDesign, rulesWith } from "../src/design.ts";
+import { rulesWith } from "../src/design-rules.ts";
 import type { PagingFormatName } from "../src/hw/paging-format.ts";
 import { kernelPreset } from "../src/presets.ts";
+import { parseDesign } from "../src/settle-design.ts";
 
 const golden = new URL("golden/pressure/", import.meta.url);
 const asked = process.env.BIGMEM_PRESSURE;

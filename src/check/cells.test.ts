@@ -65,7 +65,7 @@ describe("all legal cells", () => {
   });
 
   test("of the whole space are legal wherever they are", () => {
-    const cells = cellsBy("1000");
+    const cells = cellsBy("--designs", "1000");
     expect(cells.every(isLegal)).toBe(true);
     expect(new Set(cells.map(nameOfCell)).size).toBe(1000);
     const options = Object.entries(everyChoice).flatMap(([axis, names]) => names.map((name) => `${axis}=${name}`));
@@ -73,7 +73,7 @@ describe("all legal cells", () => {
   });
 
   test("go by a word", () => {
-    expect(() => cellsBy("some")).toThrow("designs some: expected pairs, triples, or how many");
-    expect(cellsBy("pairs")).toEqual(coveringCells());
+    expect(() => cellsBy("--designs", "some")).toThrow("--designs some: expected pairs, triples, or how many");
+    expect(cellsBy("--designs", "pairs")).toEqual(coveringCells());
   });
 });

@@ -8,7 +8,8 @@
  *
  *     reverseMap=none + mlock=chained missing  ->  none chained lowmem ... i386 linux-2.6.11
  */
-import { axisNames, type Design, designRules, rulesWith, soundOptionsOf } from "../design.ts";
+import { axisNames, type Design, soundOptionsOf } from "../design.ts";
+import { designRules, rulesWith } from "../design-rules.ts";
 import { type PagingFormatName, pagingFormats } from "../hw/paging-format.ts";
 import { kernelPresets } from "../presets.ts";
 import { holds, impliedRules } from "./implied-rules.ts";

@@ -6,7 +6,7 @@
  *     rule  a=1 + c=2, after a=1   ->   left: c=2        after a=0   ->   left: nothing, the rule cannot be broken any more
  */
 import { bug, UsageError } from "../base/errors.ts";
-import { designRules, rulesWith } from "../design.ts";
+import { designRules, rulesWith } from "../design-rules.ts";
 import type { PagingFormatName } from "../hw/paging-format.ts";
 import { type Cell, type Choices, coveringCells, everyChoice } from "./cells.ts";
 
@@ -101,10 +101,10 @@ function chosen(rules: readonly Ruled[], axis: string, option: string): readonly
   return left;
 }
 
-/** Cells by a word: `pairs`, `triples` (any two or three choices meet in some), or how many, out of all that are legal. */
-export function cellsBy(word: string): Cell[] {
+/** Cells by the word that a person gave as `asked`: `pairs`, `triples` (any two or three choices meet in some), or how many, out of all that are legal. */
+export function cellsBy(asked: string, word: string): Cell[] {
   if (word === "pairs") return coveringCells(everyChoice, 2);
   if (word === "triples") return coveringCells(everyChoice, 3);
   if (/^[1-9]\d{0,8}$/.test(word)) return [...new LegalCells(everyChoice).spread(Number(word))];
-  throw new UsageError(`designs ${word}: expected pairs, triples, or how many`);
+  throw new UsageError(`${asked} ${word}: expected pairs, triples, or how many`);
 }

@@ -3,11 +3,13 @@
  * any program uses, and a kernel preset.
  */
 
-import { type Design, parseDesign, rulesWith } from "../design.ts";
+import type { Design } from "../design.ts";
+import { rulesWith } from "../design-rules.ts";
 import { parseGeometry } from "../geometry.ts";
 import { type PagingFormatName, pagingFormats } from "../hw/paging-format.ts";
 import { Machine } from "../machine.ts";
 import { kernelPreset, type MachineSpec } from "../presets.ts";
+import { parseDesign } from "../settle-design.ts";
 import { parseRecord } from "../size-schema.ts";
 import { tunablesSchema } from "../tunables.ts";
 

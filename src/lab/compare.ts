@@ -4,8 +4,10 @@
  * request an error.
  */
 import { UsageError } from "../base/errors.ts";
-import { type AxisName, axisNames, type Design, requireOption, rulesWith, settleDesign } from "../design.ts";
+import { type AxisName, axisNames, type Design, requireOption } from "../design.ts";
+import { rulesWith } from "../design-rules.ts";
 import { applySettings, type MachineSpec, specOf } from "../presets.ts";
+import { settleDesign } from "../settle-design.ts";
 import { TraceDoesNotFit } from "./rebase.ts";
 import type { Report, Run } from "./report.ts";
 import { type RunOptions, runTrace, TraceStudy } from "./run.ts";

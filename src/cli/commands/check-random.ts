@@ -82,7 +82,9 @@ function chosenCells(designs: string, only: string | undefined): readonly Cell[]
         `--only ${word}: there is no such option, kernel or paging format; see "bigmem design" and "bigmem presets"`,
       );
   }
-  const cells = cellsBy(designs).filter((cell) => words.every((word) => Object.values(cell).includes(word)));
+  const cells = cellsBy("--designs", designs).filter((cell) =>
+    words.every((word) => Object.values(cell).includes(word)),
+  );
   if (cells.length === 0) throw new UsageError(`--only ${only}: these choices do not meet in any of the designs`);
   return cells;
 }

@@ -1,6 +1,7 @@
 /** `bigmem design [AXIS]`: the design space, or one axis of it. */
 import { Command } from "commander";
-import { allRules, axisNames, describeAxis, designSpace, requireAxis } from "../../design.ts";
+import { axisNames, describeAxis, designSpace, requireAxis } from "../../design.ts";
+import { allRules } from "../../design-rules.ts";
 import { examples, print } from "../text.ts";
 
 export function designCommand(): Command {

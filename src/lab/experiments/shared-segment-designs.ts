@@ -5,9 +5,11 @@
 import { UsageError } from "../../base/errors.ts";
 import { formatSize } from "../../base/size-text.ts";
 import { addressOf } from "../../base/units.ts";
-import { type AxisName, type Design, rulesWith, settleDesign } from "../../design.ts";
+import type { AxisName, Design } from "../../design.ts";
+import { rulesWith } from "../../design-rules.ts";
 import { formatOf } from "../../geometry.ts";
 import type { MachineSpec } from "../../presets.ts";
+import { settleDesign } from "../../settle-design.ts";
 import type { Tunables } from "../../tunables.ts";
 import type { SegmentKind } from "../memory/sharers.ts";
 

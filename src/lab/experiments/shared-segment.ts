@@ -13,10 +13,11 @@
 import { UsageError } from "../../base/errors.ts";
 import { formatSize } from "../../base/size-text.ts";
 import { addressOf } from "../../base/units.ts";
-import { parseDesign, rulesWith } from "../../design.ts";
+import { rulesWith } from "../../design-rules.ts";
 import { LEAF } from "../../mm/page-table.ts";
 import { OWNER_MEM_MAP, OWNER_PAGE_TABLES, OWNER_REVERSE_MAP, type Owner, ZONE_HIGHMEM } from "../../mm/zone.ts";
 import { specOf } from "../../presets.ts";
+import { parseDesign } from "../../settle-design.ts";
 import { type Experiment, type Row, type Step, type Value, wholeNumber, wholePages } from "./experiment.ts";
 import { chosen, designs, type NamedDesign, poolFor } from "./shared-segment-designs.ts";
 import { type Held, SegmentLoad } from "./shared-segment-load.ts";

@@ -5,26 +5,17 @@ import { Rng } from "../../base/rng.ts";
 import type { ChunkSource } from "./chunk.ts";
 import { cutHeader, cutTrace } from "./cut.ts";
 import { dumpedHeader, dumpTrace, writeDumped } from "./dump.ts";
-import { type AccessKind, type Codec, LOAD, STORE, type TraceHeader } from "./format.ts";
+import { type AccessKind, type Codec, LOAD, STORE } from "./format.ts";
 import { infoText, traceInfo } from "./info.ts";
 import { PageSet } from "./page-set.ts";
 import { TraceReader } from "./reader.ts";
 import { strippedHeader, stripTrace } from "./strip.ts";
+import { header } from "./test-trace.ts";
 import { TraceWriter } from "./writer.ts";
 
 const codec: Codec = {
   compress: (bytes) => zstdCompressSync(bytes),
   decompress: (bytes, expected) => zstdDecompressSync(bytes, { maxOutputLength: expected }),
-};
-const header: TraceHeader = {
-  schema: "bigmem.trace/1",
-  recorder: "test",
-  command: ["test"],
-  abi: "x86-64",
-  sets: 1,
-  accesses: "recorded",
-  ordering: "exact",
-  notes: [],
 };
 
 /** A trace in memory that can be read again and again. */

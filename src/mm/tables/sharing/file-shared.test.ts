@@ -1,10 +1,10 @@
 /** Files that have page tables of their own: who uses them, with which rights, and what they cost. */
 import { describe, expect, test } from "vitest";
 import { audit } from "../../../check/audit/audit.ts";
-import { settleDesign } from "../../../design.ts";
 import { FETCH, LOAD, STORE } from "../../../hw/access.ts";
 import { DONE, Machine } from "../../../machine.ts";
 import { applySettings, specOf } from "../../../presets.ts";
+import { settleDesign } from "../../../settle-design.ts";
 import { OpenFile } from "../../file.ts";
 import { LEAF } from "../../page-table.ts";
 import type { Process } from "../../process.ts";

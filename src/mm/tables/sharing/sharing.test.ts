@@ -1,10 +1,10 @@
 /** Leaf tables that several address spaces have: who shares them, who gets his own, and what every one of them counts. */
 import { beforeEach, describe, expect, test } from "vitest";
 import { audit } from "../../../check/audit/audit.ts";
-import { parseDesign, settleDesign } from "../../../design.ts";
 import { LOAD, STORE } from "../../../hw/access.ts";
 import { DONE, Machine } from "../../../machine.ts";
 import { applySettings, specOf } from "../../../presets.ts";
+import { parseDesign, settleDesign } from "../../../settle-design.ts";
 import { runToCompletion } from "../../../sync/path.ts";
 import { OpenFile } from "../../file.ts";
 import { LEAF } from "../../page-table.ts";
