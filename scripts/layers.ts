@@ -21,7 +21,6 @@ const layers: readonly { name: string; prefixes: readonly string[]; packages: re
       "src/reservations.ts",
       "src/boot.ts",
       "src/startup.ts",
-      "src/struct-pages.ts",
       "src/machine.ts",
     ],
     packages: ["zod"],

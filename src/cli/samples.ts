@@ -10,7 +10,8 @@ const folders = ["../samples/", "../../samples/"].map((path) => new URL(path, im
 export const samplesFolder: URL | undefined = folders.find((folder) => existsSync(folder));
 
 /** The path that is meant: "samples/sort.bmt" is the one that ships, where there is no file of that name. */
-export const withSamples = (path: string): string =>
-  path.startsWith(NAME) && samplesFolder !== undefined && !existsSync(path)
-    ? fileURLToPath(new URL(path.slice(NAME.length), samplesFolder))
-    : path;
+export function withSamples(path: string): string {
+  if (!path.startsWith(NAME) || samplesFolder === undefined || existsSync(path)) return path;
+  const shipped = fileURLToPath(new URL(path.slice(NAME.length), samplesFolder));
+  return existsSync(shipped) ? shipped : path;
+}
